@@ -1,0 +1,75 @@
+//! Reading and writing the fixed layouts: one tag byte, then little-endian fields, and nothing after them.
+
+use std::fmt;
+
+/// The largest message on any channel, in bytes.
+pub const MAX_MESSAGE: usize = 4096;
+
+/// Why bytes are not a message. The sender is then no longer trusted to be itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DecodeError {
+    /// The tag byte names no message of this direction.
+    UnknownTag(u8),
+    /// The packet ends inside a field.
+    Short,
+    /// Bytes follow the last field.
+    Trailing,
+    /// A field has a value that no sender writes.
+    Field,
+    /// The message came with another number of descriptors than it carries.
+    Descriptors,
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DecodeError::UnknownTag(tag) => write!(out, "unknown message tag {tag}"),
+            DecodeError::Short => out.write_str("message too short"),
+            DecodeError::Trailing => out.write_str("bytes after the end of a message"),
+            DecodeError::Field => out.write_str("field out of range"),
+            DecodeError::Descriptors => out.write_str("wrong number of descriptors"),
+        }
+    }
+}
+
+impl std::error::Error for DecodeError {}
+
+/// Takes fields off the front of a packet.
+pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
+
+impl Reader<'_> {
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        let (head, rest) = self.0.split_first_chunk::<N>().ok_or(DecodeError::Short)?;
+        self.0 = rest;
+        Ok(*head)
+    }
+
+    pub(crate) fn u8(&mut self) -> Result<u8, DecodeError> {
+        Ok(u8::from_le_bytes(self.take()?))
+    }
+
+    pub(crate) fn u16(&mut self) -> Result<u16, DecodeError> {
+        Ok(u16::from_le_bytes(self.take()?))
+    }
+
+    pub(crate) fn u32(&mut self) -> Result<u32, DecodeError> {
+        Ok(u32::from_le_bytes(self.take()?))
+    }
+
+    pub(crate) fn u64(&mut self) -> Result<u64, DecodeError> {
+        Ok(u64::from_le_bytes(self.take()?))
+    }
+
+    pub(crate) fn flag(&mut self) -> Result<bool, DecodeError> {
+        match self.u8()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(DecodeError::Field),
+        }
+    }
+
+    /// Ends the message: every byte must have been read.
+    pub(crate) fn end(self) -> Result<(), DecodeError> {
+        if self.0.is_empty() { Ok(()) } else { Err(DecodeError::Trailing) }
+    }
+}

@@ -1,0 +1,43 @@
+//! The only words that the processes exchange.
+//!
+//! Purpose: table kinds, table ids, and one enum of messages for each direction of each channel, with a
+//! hand-written codec. May: nothing but compute. Never: I/O, paths, client bytes.
+//! Called by: broker and worker, at the two ends of each channel.
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod codec;
+mod kind;
+mod message;
+mod names;
+
+pub use arguments::{ArgumentError, Arguments};
+pub use codec::{DecodeError, MAX_MESSAGE};
+pub use kind::{
+    Class, Kind, MAX_NESTING, braced, class_of, file_of, members, needs_file, next_element, split, trim,
+    why_unknown,
+};
+pub use message::{
+    BrokerToLookup, BrokerToSupervisor, Decode, LookupToBroker, SupervisorToBroker, SupervisorToLogger,
+    Unavailable,
+};
+pub use names::{Listed, NamesError, decode_names, encode_names};
+
+/// The place of a table in the approved list; the only way in which a worker can name a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TableId(pub u16);
+
+/// The number of a spawned process within one life of the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WorkerId(pub u32);
+
+/// A group of callers that may ask the same set of tables, served by workers of their own.
+///
+/// There is one class for now: every caller may ask every approved table, as in stock Postfix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TrustClass(pub u16);
+
+impl TrustClass {
+    /// The class of every caller, as long as no policy tells them apart.
+    pub const EVERYONE: TrustClass = TrustClass(0);
+}

@@ -1,0 +1,111 @@
+//! The approved names as one block of bytes, handed to a worker in a sealed memfd.
+//!
+//! Names have no useful upper limit (an `inline:` table is its own name), so they do not fit in messages.
+//! Layout: for each name, in the order of table ids, a byte (1 approved, 0 only a member of a composite table), a
+//! 32-bit little-endian length and the bytes.
+
+use std::fmt;
+
+/// A table that a worker holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// `type:rest`, byte for byte as clients must write it.
+    pub name: Vec<u8>,
+    /// Whether clients may ask it by this name; else it is there for a composite table that names it.
+    pub approved: bool,
+}
+
+/// Why a block is not a list of names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NamesError {
+    /// The block ends inside a name.
+    Cut,
+    /// More names than there are table ids.
+    TooMany,
+    /// A name of 4 GiB or more.
+    TooLong,
+    /// The byte before a name is neither 0 nor 1.
+    Kind,
+}
+
+impl fmt::Display for NamesError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            NamesError::Cut => "the list of table names is cut short",
+            NamesError::TooMany => "more than 65535 approved tables",
+            NamesError::TooLong => "an approved table has a name of 4 GiB or more",
+            NamesError::Kind => "the list of table names is damaged",
+        })
+    }
+}
+
+impl std::error::Error for NamesError {}
+
+/// Writes names as a block.
+///
+/// # Errors
+/// More names than ids, or a name whose length does not fit.
+pub fn encode_names(tables: &[Listed]) -> Result<Vec<u8>, NamesError> {
+    let mut block = Vec::new();
+    for (index, table) in tables.iter().enumerate() {
+        if index >= usize::from(u16::MAX) {
+            return Err(NamesError::TooMany);
+        }
+        let length = u32::try_from(table.name.len()).map_err(|_| NamesError::TooLong)?;
+        block.push(table.approved.into());
+        block.extend_from_slice(&length.to_le_bytes());
+        block.extend_from_slice(&table.name);
+    }
+    Ok(block)
+}
+
+/// Reads a block back.
+///
+/// # Errors
+/// A block that [`encode_names`] cannot have written.
+pub fn decode_names(mut block: &[u8]) -> Result<Vec<Listed>, NamesError> {
+    let mut tables = Vec::new();
+    while let Some((approved, rest)) = block.split_first() {
+        let approved = match approved {
+            0 => false,
+            1 => true,
+            _ => return Err(NamesError::Kind),
+        };
+        let (length, rest) = rest.split_first_chunk::<4>().ok_or(NamesError::Cut)?;
+        let length = usize::try_from(u32::from_le_bytes(*length)).map_err(|_| NamesError::TooLong)?;
+        let (name, rest) = rest.split_at_checked(length).ok_or(NamesError::Cut)?;
+        if tables.len() >= usize::from(u16::MAX) {
+            return Err(NamesError::TooMany);
+        }
+        tables.push(Listed { name: name.to_vec(), approved });
+        block = rest;
+    }
+    Ok(tables)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(name: &[u8], approved: bool) -> Listed {
+        Listed { name: name.to_vec(), approved }
+    }
+
+    #[test]
+    fn names_roundtrip_and_cuts() {
+        let tables = [listed(b"hash:/a", true), listed(b"", false), listed(b"static:\xff\x01", true)];
+        let block = encode_names(&tables).unwrap();
+        assert_eq!(decode_names(&block).unwrap(), tables);
+        for cut in 1..block.len() {
+            let got = decode_names(&block[..cut]);
+            assert!(got.is_err() || got.unwrap().len() < 3, "cut at {cut}");
+        }
+        assert_eq!(decode_names(&[2, 0, 0, 0, 0]), Err(NamesError::Kind));
+    }
+
+    #[test]
+    fn names_beyond_the_ids_are_refused() {
+        let many = vec![listed(b"x", true); 65_536];
+        assert_eq!(encode_names(&many), Err(NamesError::TooMany));
+    }
+}
