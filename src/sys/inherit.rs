@@ -1,0 +1,58 @@
+//! Descriptors that the process was started with.
+
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+
+/// Takes ownership of an inherited descriptor. To be called once for each number, at the start of a process,
+/// before anything else is opened.
+///
+/// # Errors
+/// `EBADF` when nothing is open at that number.
+pub fn take(number: RawFd) -> io::Result<OwnedFd> {
+    if number < 0 {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
+    // SAFETY: fcntl(F_GETFD) touches no memory, whatever the number.
+    let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+    if flags < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: as above; setting a descriptor flag touches no memory. Inherited descriptors must not leak on.
+    let set = unsafe { libc::fcntl(number, libc::F_SETFD, flags | libc::FD_CLOEXEC) };
+    if set < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the number is open (checked above) and, by this function's contract, not yet owned.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Closes every descriptor from `first` on. To be called at the start of a process, before it has opened
+/// anything that it means to keep.
+///
+/// # Errors
+/// Those of close_range(2): none on kernels that have it.
+pub fn close_from(first: RawFd) -> io::Result<()> {
+    let first = libc::c_uint::try_from(first).map_err(io::Error::other)?;
+    // SAFETY: closes descriptors that, by this function's contract, no value of this process owns yet.
+    if unsafe { libc::close_range(first, libc::c_uint::MAX, 0) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::IntoRawFd;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn taken_descriptor_is_closed_on_drop_and_absent_one_is_an_error() {
+        let (one, other) = UnixStream::pair().unwrap();
+        let taken = take(one.into_raw_fd()).unwrap();
+        drop(taken);
+        assert_eq!(std::io::Read::read(&mut &other, &mut [0; 1]).unwrap(), 0);
+        assert!(take(-1).is_err());
+        assert!(take(1_000_000).is_err());
+    }
+}

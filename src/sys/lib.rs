@@ -1,0 +1,15 @@
+//! The only room with `unsafe`: descriptor passing, spawning, memory, inherited descriptors, clocks.
+//!
+//! May: ask the kernel for exactly one thing per function. Never: decide what to allow, log, or read a
+//! configuration. Called by: broker, worker and log. Each `unsafe` block does one thing and says why it holds.
+
+pub mod channel;
+pub mod clock;
+pub mod exit;
+pub mod inherit;
+pub mod listen;
+pub mod mapping;
+pub mod memory;
+pub mod signals;
+pub mod spawn;
+pub mod status;
