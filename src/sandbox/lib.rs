@@ -1,0 +1,35 @@
+//! Purpose: turns `policy/seccomp.json` into an installed lock.
+//! May: give up privileges, and refuse to go on.
+//! Never: chooses what to allow. Lists come from the policy, limits and paths from the caller; this room only refuses
+//! requests that contradict a role.
+//! Called by: supervisor, broker, logger and workers, each once, before it serves.
+//!
+//! [`enter`] installs all layers or none counts: there is no switch, no environment variable and no build in which one
+//! is left out. It returns [`Confined`], which nothing else can make and which the serving loops demand.
+//!
+//! What a process cannot see of itself after that (its filter, since most roles can open nothing), the supervisor reads
+//! from /proc/PID/status with [`inspect`] and compares with [`expected`].
+
+#![forbid(unsafe_code)]
+
+mod enter;
+mod error;
+mod files;
+mod filter;
+mod limits;
+mod privilege;
+mod role;
+mod status;
+
+/// The capabilities that [`Privilege::Root`] can keep.
+pub use caps::Capability;
+pub use enter::{Confined, Lock, Report, enter};
+pub use error::{Layer, LockError};
+pub use files::FileRules;
+pub use filter::compile;
+pub use limits::Limits;
+pub use privilege::Privilege;
+pub use role::{Condition, Length, Role, Rule, Test};
+/// A compiled filter, as [`compile`] returns it.
+pub use seccompiler::BpfProgram;
+pub use status::{Expected, Found, expected, inspect};

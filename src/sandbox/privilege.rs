@@ -1,0 +1,167 @@
+//! Purpose: chroot, user and group ids, capabilities.
+//! May: give up. Never: keeps more than was asked for.
+//! Called by: `enter`.
+//!
+//! privdrop does the chroot and nothing else. Its id change asks the name service first, numeric ids included: a user
+//! whose *name* is that number would win, modules of the name service would be loaded into the process that is being
+//! locked, and those that use the network would die under the supervisor's filter. Ids are set here, by number.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use caps::{CapSet, Capability, CapsHashSet};
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::sys::{prctl, stat};
+use nix::unistd::{Gid, Uid, fchdir, setgroups, setresgid, setresuid};
+use privdrop::PrivDrop;
+
+use crate::error::{Layer, LockError};
+use crate::role::Role;
+
+/// Who the process is to be.
+#[derive(Clone, Debug)]
+pub enum Privilege {
+    /// Started by root: everything is enforced.
+    Root {
+        /// The role's own user id; 0 for the supervisor only.
+        uid: u32,
+        /// The role's own group id; 0 for the supervisor only. It has no supplementary groups.
+        gid: u32,
+        /// The new root directory: empty, owned by root, writable for nobody else. Required for lookup workers.
+        chroot: Option<PathBuf>,
+        /// The capabilities that stay. Lookup workers and the logger have none.
+        keep: &'static [Capability],
+    },
+    /// Started by somebody else: ids, root directory and bounding set stay those of the starter. All other layers are
+    /// enforced, and the report says what is missing.
+    Rootless,
+}
+
+impl Privilege {
+    /// The kept capabilities as in /proc/PID/status.
+    pub(crate) fn kept_mask(&self) -> u64 {
+        match self {
+            Privilege::Root { keep, .. } => {
+                keep.iter().fold(0, |mask, capability| mask | capability.bitmask())
+            }
+            Privilege::Rootless => 0,
+        }
+    }
+
+    pub(crate) fn check(&self, role: Role) -> Result<(), LockError> {
+        let refuse = |reason: &str| Err(LockError::new(Layer::Request, reason));
+        match self {
+            Privilege::Rootless if Uid::effective().is_root() => {
+                refuse("root must give its privileges up; running as root without that is not offered")
+            }
+            Privilege::Rootless => Ok(()),
+            Privilege::Root { .. } if !Uid::effective().is_root() => {
+                refuse("root was promised; start as root")
+            }
+            Privilege::Root { uid, gid, .. } if role == Role::Supervisor => match (uid, gid) {
+                (0, 0) => Ok(()),
+                _ => refuse("the supervisor stays uid 0 and gid 0 with few capabilities"),
+            },
+            Privilege::Root { uid, gid, .. }
+                if [0, u32::MAX].contains(uid) || [0, u32::MAX].contains(gid) =>
+            {
+                refuse(
+                    "only the supervisor has uid 0 or gid 0; give the role an unprivileged pair of its own",
+                )
+            }
+            Privilege::Root { chroot, keep, .. } => match role {
+                Role::Lookup if chroot.is_none() => refuse("a lookup worker needs an empty root directory"),
+                Role::Lookup | Role::Logger if !keep.is_empty() => refuse("this role keeps no capability"),
+                _ => Ok(()),
+            },
+        }
+    }
+}
+
+/// The checked new root directory, held open so that nothing can be put in its place.
+pub(crate) struct NewRoot(Dir);
+
+/// Opens and checks the new root directory. Must happen before the limit on descriptors.
+pub(crate) fn open_new_root(path: &Path) -> Result<NewRoot, LockError> {
+    let failed = |reason: String| LockError::new(Layer::Chroot, format!("{}: {reason}", path.display()));
+    let directory = std::fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW)
+        .open(path)
+        .map_err(|e| failed(format!("{e}; create an empty directory owned by root")))?;
+    let stat = stat::fstat(&directory).map_err(|e| failed(e.to_string()))?;
+    if stat.st_uid != 0 || stat.st_gid != 0 || stat.st_mode & 0o022 != 0 {
+        return Err(failed("others could put files into it; chown root:root and chmod go-w".into()));
+    }
+    let mut listing = Dir::from_fd(OwnedFd::from(directory)).map_err(|e| failed(e.to_string()))?;
+    for entry in listing.iter() {
+        let entry = entry.map_err(|e| failed(e.to_string()))?;
+        if ![&b"."[..], b".."].contains(&entry.file_name().to_bytes()) {
+            return Err(failed("not empty; use a directory made for this alone".into()));
+        }
+    }
+    Ok(NewRoot(listing))
+}
+
+/// Enters the new root directory. The descriptor is closed: an open directory outside would be a way out.
+pub(crate) fn enter_new_root(new_root: NewRoot) -> Result<(), LockError> {
+    let failed = |reason: String| LockError::new(Layer::Chroot, reason);
+    fchdir(&new_root.0).map_err(|e| failed(format!("fchdir: {e}")))?;
+    PrivDrop::default().chroot(".").apply().map_err(|e| failed(e.to_string()))
+}
+
+/// Becomes `uid` and `gid` for good, with exactly the capabilities of `keep`.
+pub(crate) fn become_user(uid: u32, gid: u32, keep: &[Capability]) -> Result<(), LockError> {
+    // The bounding set goes first, since shrinking it needs CAP_SETPCAP. It stays as wide as `keep` for uid 0 alone:
+    // there an exec gives the child what the bounding set holds, and the supervisor's children set themselves up
+    // with these. Nobody else can exec, so nobody else needs one.
+    let bounding: &[Capability] = if uid == 0 { keep } else { &[] };
+    for capability in caps::all() {
+        if !bounding.contains(&capability)
+            && caps::has_cap(None, CapSet::Bounding, capability).map_err(cap)?
+        {
+            caps::drop(None, CapSet::Bounding, capability).map_err(cap)?;
+        }
+    }
+    caps::clear(None, CapSet::Ambient).map_err(cap)?;
+    caps::clear(None, CapSet::Inheritable).map_err(cap)?;
+
+    let identity = |what: &str, e: Errno| LockError::new(Layer::Identity, format!("{what}: {e}"));
+    if uid != 0 && !keep.is_empty() {
+        // Without this the change of uid clears the permitted set, and nothing could be kept.
+        prctl::set_keepcaps(true).map_err(|e| identity("PR_SET_KEEPCAPS", e))?;
+    }
+    // Groups before the user: afterwards the right to change them is gone.
+    let (user, group) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    setgroups(&[]).map_err(|e| identity("setgroups", e))?;
+    setresgid(group, group, group).map_err(|e| identity("setresgid", e))?;
+    setresuid(user, user, user).map_err(|e| identity("setresuid", e))?;
+    prctl::set_keepcaps(false).map_err(|e| identity("PR_SET_KEEPCAPS", e))?;
+
+    // Effective may never exceed permitted: empty the one, shrink the other, fill the one again.
+    let kept: CapsHashSet = keep.iter().copied().collect();
+    caps::clear(None, CapSet::Effective).map_err(cap)?;
+    caps::set(None, CapSet::Permitted, &kept).map_err(cap)?;
+    caps::set(None, CapSet::Effective, &kept).map_err(cap)?;
+
+    if uid != 0 {
+        no_way_back()?;
+    }
+    Ok(())
+}
+
+/// The privileges must be gone, not merely laid aside.
+fn no_way_back() -> Result<(), LockError> {
+    let (root, wheel) = (Uid::from_raw(0), Gid::from_raw(0));
+    let attempts = [setresuid(root, root, root), setresgid(wheel, wheel, wheel), setgroups(&[wheel])];
+    if attempts.iter().any(|attempt| *attempt != Err(Errno::EPERM)) {
+        return Err(LockError::new(Layer::Identity, "uid 0, gid 0 or its group could be taken again"));
+    }
+    Ok(())
+}
+
+fn cap(e: caps::errors::CapsError) -> LockError {
+    LockError::new(Layer::Capabilities, e.to_string())
+}
