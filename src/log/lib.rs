@@ -1,0 +1,19 @@
+//! From a `tracing` event to one line in the mail log.
+//!
+//! Purpose: format events in Postfix's manner, limit their rate, and send them where the mail log is. May:
+//! write to one socket that was made before lock-down. Never: read, open, or show a key or a value.
+//! Called by: every process (its own lines) and the logger (the lines of the others).
+#![forbid(unsafe_code)]
+
+mod limit;
+mod line;
+mod sink;
+mod subscriber;
+
+pub use limit::{Limiter, Verdict};
+pub use line::{Facility, Severity, sanitise};
+pub use sink::{ChannelSink, Destination, MailLog, Sink};
+pub use subscriber::install;
+
+/// The longest text of one line, in bytes; what is over is cut. Postfix's own limit is of this size.
+pub const MAX_TEXT: usize = 2000;
