@@ -1,0 +1,38 @@
+//! Compiles and runs the regular expressions of `regexp:` and `pcre:` tables.
+//!
+//! Purpose: a safe interface to the two C libraries whose results Postfix gives out: the C library's regcomp() and
+//! regexec(), and PCRE2. No Rust crate has the same leftmost-longest groups, or the same syntax.
+//! May: allocate, and use the processor for as long as a pattern asks for. Never: I/O, a rule's syntax, a decision.
+//! Called by: the table room.
+//!
+//! Nothing here is shared between threads: neither type is `Send` or `Sync`.
+
+pub mod pcre;
+pub mod posix;
+
+/// The groups of a match: start and end as offsets into the subject, `None` for a group that took no part.
+/// The first is the whole match. Empty when no groups were asked for.
+pub type Groups = Vec<Option<(usize, usize)>>;
+
+/// Why a pattern was not compiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CompileError {
+    /// The pattern is wrong; the number is the library's, for `error_text` of the module.
+    Pattern {
+        /// The library's error number.
+        code: i32,
+        /// Where in the pattern, in bytes; 0 where the library does not say.
+        offset: usize,
+    },
+    /// There is no memory. Nothing is wrong with the pattern.
+    OutOfMemory,
+}
+
+/// Why a pattern was not matched: the answer is not known, which is something else than "no match".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MatchError {
+    /// The match takes more steps or memory than allowed.
+    Limit,
+    /// The library refused for another reason, such as a subject that is not UTF-8 for a pattern that asks for it.
+    Refused,
+}

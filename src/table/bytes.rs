@@ -1,0 +1,157 @@
+//! Checked reading of numbers and slices from foreign bytes.
+//!
+//! Purpose: the one place where an offset from a file becomes an access. May: answer or refuse.
+//! Never: panic, wrap around, read past the end. Called by: the readers of the binary formats.
+
+use crate::MAX_ITEM;
+use crate::error::TableError;
+
+/// The byte order of the numbers in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    Little,
+    Big,
+}
+
+/// A run of bytes (a page, a file) and the byte order of its numbers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bytes<'a> {
+    pub data: &'a [u8],
+    pub order: Order,
+}
+
+const OUTSIDE: TableError = TableError::Damaged("an offset points outside its page or file");
+
+impl<'a> Bytes<'a> {
+    pub fn new(data: &'a [u8], order: Order) -> Self {
+        Bytes { data, order }
+    }
+
+    /// `length` bytes from offset `at`.
+    pub fn slice(&self, at: usize, length: usize) -> Result<&'a [u8], TableError> {
+        let end = at.checked_add(length).ok_or(OUTSIDE)?;
+        self.data.get(at..end).ok_or(OUTSIDE)
+    }
+
+    /// The bytes from offset `at` up to, not including, offset `end`.
+    pub fn range(&self, at: usize, end: usize) -> Result<&'a [u8], TableError> {
+        self.data.get(at..end).ok_or(OUTSIDE)
+    }
+
+    pub fn u8(&self, at: usize) -> Result<u8, TableError> {
+        self.data.get(at).copied().ok_or(OUTSIDE)
+    }
+
+    pub fn u16(&self, at: usize) -> Result<u16, TableError> {
+        let raw = self.array(at)?;
+        Ok(match self.order {
+            Order::Little => u16::from_le_bytes(raw),
+            Order::Big => u16::from_be_bytes(raw),
+        })
+    }
+
+    pub fn u32(&self, at: usize) -> Result<u32, TableError> {
+        let raw = self.array(at)?;
+        Ok(match self.order {
+            Order::Little => u32::from_le_bytes(raw),
+            Order::Big => u32::from_be_bytes(raw),
+        })
+    }
+
+    pub fn u64(&self, at: usize) -> Result<u64, TableError> {
+        let raw = self.array(at)?;
+        Ok(match self.order {
+            Order::Little => u64::from_le_bytes(raw),
+            Order::Big => u64::from_be_bytes(raw),
+        })
+    }
+
+    fn array<const N: usize>(&self, at: usize) -> Result<[u8; N], TableError> {
+        self.data.get(at..).and_then(|rest| rest.first_chunk::<N>()).copied().ok_or(OUTSIDE)
+    }
+}
+
+/// `base + count * each` as an offset.
+pub(crate) fn offset(base: usize, count: usize, each: usize) -> Result<usize, TableError> {
+    count.checked_mul(each).and_then(|product| base.checked_add(product)).ok_or(OUTSIDE)
+}
+
+/// A number from a file as an offset or length in memory.
+pub(crate) fn size(number: impl TryInto<usize>) -> Result<usize, TableError> {
+    number.try_into().map_err(|_| OUTSIDE)
+}
+
+/// How many of the `count` items, which are ordered so that `before` is true for the first ones only,
+/// it is true for. Binary search; an order that is not there costs a wrong answer, never time.
+pub(crate) fn partition(
+    count: usize,
+    mut before: impl FnMut(usize) -> Result<bool, TableError>,
+) -> Result<usize, TableError> {
+    let (mut low, mut high) = (0_usize, count);
+    while low < high {
+        let middle = low.midpoint(high);
+        if before(middle)? {
+            low = middle.saturating_add(1);
+        } else {
+            high = middle;
+        }
+    }
+    Ok(low)
+}
+
+/// Puts what Postfix sees of a stored key or value into `out`: it takes them for C strings, so that the
+/// NUL at the end, or whatever follows an earlier one, is not part of the text.
+pub(crate) fn put_text(out: &mut Vec<u8>, stored: &[u8]) -> Result<(), TableError> {
+    let text = stored.split(|byte| *byte == 0).next().unwrap_or_default();
+    out.clear();
+    append(out, text)
+}
+
+/// Appends `more`, unless that makes `out` longer than a key or value may be.
+pub(crate) fn append(out: &mut Vec<u8>, more: &[u8]) -> Result<(), TableError> {
+    if more.len() > MAX_ITEM.saturating_sub(out.len()) {
+        return Err(TableError::ItemTooLong);
+    }
+    out.try_reserve(more.len()).map_err(|_| TableError::OutOfMemory)?;
+    out.extend_from_slice(more);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_both_orders_read_as_stored() {
+        let data = [1, 2, 3, 4, 5, 6, 7, 8];
+        let (little, big) = (Bytes::new(&data, Order::Little), Bytes::new(&data, Order::Big));
+        assert_eq!((little.u16(1), big.u16(1)), (Ok(0x0302), Ok(0x0203)));
+        assert_eq!((little.u32(4), big.u32(4)), (Ok(0x0807_0605), Ok(0x0506_0708)));
+        assert_eq!(little.u64(0), Ok(0x0807_0605_0403_0201));
+    }
+
+    #[test]
+    fn reads_past_the_end_refused() {
+        let bytes = Bytes::new(&[0; 8], Order::Little);
+        assert_eq!(bytes.u64(1), Err(OUTSIDE));
+        assert_eq!(bytes.u8(usize::MAX), Err(OUTSIDE));
+        assert_eq!(bytes.slice(usize::MAX, 2), Err(OUTSIDE));
+        assert_eq!(bytes.range(5, 4), Err(OUTSIDE));
+        assert_eq!(offset(1, usize::MAX, 2), Err(OUTSIDE));
+    }
+
+    #[test]
+    fn partition_every_boundary_found() {
+        for boundary in 0..=9 {
+            assert_eq!(partition(9, |item| Ok(item < boundary)), Ok(boundary));
+        }
+    }
+
+    #[test]
+    fn put_text_nul_ends_text() {
+        let mut out = b"old".to_vec();
+        put_text(&mut out, b"new\0rest").unwrap();
+        assert_eq!(out, b"new");
+        assert_eq!(put_text(&mut out, &vec![b'x'; MAX_ITEM + 1]), Err(TableError::ItemTooLong));
+    }
+}

@@ -1,0 +1,109 @@
+//! The key that is looked for, with or without the NUL byte that Postfix may have stored with it.
+//!
+//! Purpose: compare and hash `key` or `key` + NUL without making a copy. May: compute.
+//! Never: allocate. Called by: the readers of the binary formats.
+
+use std::cmp::Ordering;
+
+/// In which of its two forms a key was stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NulMode {
+    /// The key and a NUL byte, as Postfix writes hash, btree and lmdb tables.
+    WithNul,
+    /// The key alone, as Postfix writes cdb tables; also the answer of kinds that have no such choice.
+    Bare,
+}
+
+/// Which forms to try. The form with NUL comes first when both are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NulModes {
+    /// Try the key and a NUL byte (the TRY1NULL flag).
+    pub with_nul: bool,
+    /// Try the key alone (the TRY0NULL flag).
+    pub bare: bool,
+}
+
+impl NulModes {
+    /// Both forms: what a table starts with.
+    pub const BOTH: NulModes = NulModes { with_nul: true, bare: true };
+}
+
+/// One form of a key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Probe<'a> {
+    key: &'a [u8],
+    mode: NulMode,
+}
+
+impl<'a> Probe<'a> {
+    pub fn new(key: &'a [u8], mode: NulMode) -> Self {
+        Probe { key, mode }
+    }
+
+    pub fn len(&self) -> usize {
+        self.key.len().saturating_add(self.tail().len())
+    }
+
+    fn tail(&self) -> &'static [u8] {
+        match self.mode {
+            NulMode::WithNul => &[0],
+            NulMode::Bare => &[],
+        }
+    }
+
+    /// Every byte, for hash functions.
+    pub fn bytes(&self) -> impl Iterator<Item = u8> {
+        self.key.iter().chain(self.tail()).copied()
+    }
+
+    pub fn equals(&self, stored: &[u8]) -> bool {
+        stored.strip_prefix(self.key).is_some_and(|rest| rest == self.tail())
+    }
+
+    /// How a whole stored key compares with this one: by bytes, then by length.
+    pub fn order_of(&self, stored: &[u8]) -> Ordering {
+        match stored.split_at_checked(self.key.len()) {
+            Some((head, rest)) => head.cmp(self.key).then_with(|| rest.cmp(self.tail())),
+            // A stored key that is shorter and equal so far comes first with or without the NUL.
+            None => stored.cmp(self.key),
+        }
+    }
+
+    /// How a piece of a stored key compares with as many bytes of this one from offset `from`.
+    /// A piece that goes on after the end of this key is greater.
+    pub fn order_of_piece(&self, from: usize, piece: &[u8]) -> Ordering {
+        let same = self.key.iter().chain(self.tail()).skip(from).take(piece.len());
+        piece.iter().cmp(same)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn order_of_all_pairs_same_as_copied_key() {
+        let words: [&[u8]; 9] = [b"", b"\0", b"a", b"a\0", b"a\0\0", b"a\x01", b"ab", b"ab\0", b"b"];
+        for key in words {
+            for (mode, tail) in [(NulMode::Bare, &b""[..]), (NulMode::WithNul, b"\0")] {
+                let (probe, whole) = (Probe::new(key, mode), [key, tail].concat());
+                assert_eq!(probe.len(), whole.len());
+                assert_eq!(probe.bytes().collect::<Vec<_>>(), whole);
+                for stored in words {
+                    assert_eq!(probe.order_of(stored), stored.cmp(&whole), "{stored:?} {whole:?}");
+                    assert_eq!(probe.equals(stored), stored == whole);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn order_of_piece_offsets_respected() {
+        let probe = Probe::new(b"abcd", NulMode::WithNul);
+        assert_eq!(probe.order_of_piece(2, b"cd\0"), Ordering::Equal);
+        assert_eq!(probe.order_of_piece(2, b"c"), Ordering::Equal);
+        assert_eq!(probe.order_of_piece(2, b"cd\0x"), Ordering::Greater);
+        assert_eq!(probe.order_of_piece(2, b"b"), Ordering::Less);
+        assert_eq!(probe.order_of_piece(9, b"x"), Ordering::Greater);
+    }
+}

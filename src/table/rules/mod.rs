@@ -1,0 +1,140 @@
+//! Tables that are lists of rules: `cidr:`, `regexp:` and `pcre:`, from a file or from braces in the name.
+//!
+//! Purpose: what the three have in common: lines, keywords, blocks, the bounds of a lookup. May: borrow, complain.
+//! Never: quote a rule. Called by: `Table`.
+//!
+//! The syntax is that of regexp_table(5), pcre_table(5) and cidr_table(5); where these say nothing, that of
+//! Postfix 3.7 as observed. A faulty rule is skipped and the others stay, as in Postfix.
+
+pub(crate) mod answer;
+pub(crate) mod cidr;
+mod complexity;
+pub(crate) mod pattern;
+pub(crate) mod patterns;
+pub(crate) mod pcre;
+pub(crate) mod regexp;
+
+use crate::error::{Complaint, Fault, TableError, complain};
+use crate::text::lines::Lines;
+use crate::text::{braced, next_element, trim};
+use crate::{MAX_WORK, Query};
+
+/// Calls `take` with the number and the content of each logical line that can be used; the content begins with
+/// something else than white space and has none at its end.
+pub(crate) fn each_line(
+    text: &[u8],
+    complaints: &mut Vec<Complaint>,
+    mut take: impl FnMut(u32, &[u8], &mut Vec<Complaint>) -> Result<(), TableError>,
+) -> Result<(), TableError> {
+    for logical in Lines::from(text, 0) {
+        if logical.is_orphan() {
+            complain(complaints, logical.line, Fault::NothingToContinue);
+            continue;
+        }
+        if logical.is_too_long() {
+            complain(complaints, logical.line, Fault::LineTooLong);
+            continue;
+        }
+        if logical.has_nul() {
+            complain(complaints, logical.line, Fault::EmbeddedNul);
+        }
+        let content = logical.content();
+        let content = trim(&content);
+        if !content.is_empty() {
+            take(logical.line, content, complaints)?;
+        }
+    }
+    Ok(())
+}
+
+/// The text of a table whose rules are in its name: `{rule}...` with each rule on a line of its own, so that the
+/// number of a line is that of a rule.
+///
+/// # Errors
+/// [`TableError::BadName`] where Postfix has a syntax error. No rule at all is not one.
+pub(crate) fn inline_text(name: &[u8]) -> Result<Vec<u8>, TableError> {
+    let Some((mut list, [])) = braced(name) else { return Err(TableError::BadName("expected {{rule}...}")) };
+    let mut text = Vec::new();
+    while let Some((element, after)) = next_element(list) {
+        match braced(element) {
+            Some((rule, [])) => text.extend_from_slice(rule),
+            _ => return Err(TableError::BadName("expected {rule} inside the braces")),
+        }
+        text.push(b'\n');
+        list = after;
+    }
+    Ok(text)
+}
+
+/// What a line is, by its first word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keyword<'a> {
+    /// `if`, and what follows it, without white space at its ends.
+    If(&'a [u8]),
+    /// `endif`, and what follows it.
+    Endif(&'a [u8]),
+}
+
+/// The keyword with which `line` begins, in any case. Another letter or digit after it makes it another word.
+pub(crate) fn keyword(line: &[u8]) -> Option<Keyword<'_>> {
+    let after = |word: &[u8]| {
+        let (head, rest) = line.split_at_checked(word.len())?;
+        let ends = rest.first().is_none_or(|byte| !byte.is_ascii_alphanumeric());
+        (head.eq_ignore_ascii_case(word) && ends).then(|| trim(rest))
+    };
+    after(b"if").map(Keyword::If).or_else(|| after(b"endif").map(Keyword::Endif))
+}
+
+/// Counts what a lookup has used.
+pub(crate) struct Effort<'a> {
+    query: &'a Query<'a>,
+    work: u64,
+}
+
+impl<'a> Effort<'a> {
+    pub fn new(query: &'a Query<'a>) -> Self {
+        Effort { query, work: 0 }
+    }
+
+    /// To be called before the rule of `line` is tried on a subject of `bytes` bytes.
+    pub fn spend(&mut self, bytes: usize, line: u32) -> Result<(), TableError> {
+        self.work = self.work.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+        if self.work > MAX_WORK {
+            return Err(TableError::TooMuchWork { line });
+        }
+        if (self.query.out_of_time)() {
+            return Err(TableError::OutOfTime { line });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inline_text_rules_on_lines_of_their_own() {
+        let text = |name: &str| inline_text(name.as_bytes()).map(|text| String::from_utf8(text).unwrap());
+        assert_eq!(text("{{/a{1}/ x, y} , { /b/ z }}").unwrap(), "/a{1}/ x, y\n/b/ z\n");
+        assert_eq!(text("{}").unwrap(), "");
+        assert_eq!(text("{{}}").unwrap(), "\n");
+        for bad in
+            ["{/a/ x}", "{{/a/ x} y}", "{{/a/ x}} y", "{{/a/ x}} ", "{{/a/ x}", "{{a}{b}}", "", " {{a}}"]
+        {
+            assert!(text(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn keyword_any_case_whole_words_only() {
+        assert_eq!(keyword(b"IF !/a/ "), Some(Keyword::If(b"!/a/")));
+        assert_eq!(keyword(b"if"), Some(Keyword::If(b"")));
+        assert_eq!(keyword(b"if::1"), Some(Keyword::If(b"::1")));
+        assert_eq!(keyword(b"EndIf# x"), Some(Keyword::Endif(b"# x")));
+        for other in [&b"iff /a/"[..], b"endif1", b"i", b"/if/", b"if\xc3"] {
+            let expected = (other == b"if\xc3").then_some(Keyword::If(b"\xc3"));
+            assert_eq!(keyword(other), expected, "{other:?}");
+        }
+    }
+}

@@ -1,0 +1,157 @@
+use std::cell::Cell;
+
+use super::*;
+use crate::MAX_WORK;
+use crate::rules::pcre::Pcre;
+use crate::rules::regexp::Posix;
+
+fn table<L: Library>(text: &str) -> (Patterns<L>, Vec<(u32, Fault)>) {
+    let mut complaints = Vec::new();
+    let table = Patterns::build(text.as_bytes(), &mut complaints).unwrap();
+    (table, complaints.iter().map(|complaint| (complaint.line, complaint.fault)).collect())
+}
+
+fn get<L: Library>(table: &Patterns<L>, key: &str) -> Option<String> {
+    let mut answer = Vec::new();
+    let found = table.find(&Query::new(key.as_bytes()), &mut answer).unwrap();
+    found.then(|| String::from_utf8(answer).unwrap())
+}
+
+/// Asserts the answers of both kinds of table.
+fn check(text: &str, expected: &[(&str, Option<&str>)]) {
+    for (key, answer) in expected {
+        assert_eq!(get(&table::<Posix>(text).0, key).as_deref(), *answer, "regexp {text:?} {key}");
+        assert_eq!(get(&table::<Pcre>(text).0, key).as_deref(), *answer, "pcre {text:?} {key}");
+    }
+}
+
+#[test]
+fn find_first_rule_that_holds_answers() {
+    let text = "# head\n/^a/ first\n!/b/ no b\n! !/b/\n  second $$\n";
+    check(text, &[("Ab", Some("first")), ("c", Some("no b")), ("b", Some("second $"))]);
+    check("", &[("a", None), ("", None)]);
+    check("// x", &[("", Some("x"))]);
+}
+
+#[test]
+fn find_groups_put_into_the_answer() {
+    let text = "/^(.*)@((x)|y)$/ $2:${1} [$(3)]\n";
+    check(text, &[("Joe@y", Some("y:Joe []")), ("Joe@X", Some("X:Joe [X]")), ("joe", None)]);
+}
+
+#[test]
+fn find_blocks_entered_only_when_they_hold() {
+    let text = "if /a/\nIF !/b/\n/./ a without b\nendif\n/c/ a, b and c\nEndif\n/./ else";
+    let expected =
+        [("a", Some("a without b")), ("abc", Some("a, b and c")), ("ab", Some("else")), ("x", Some("else"))];
+    check(text, &expected);
+    // A block without an end goes to the end of the table.
+    check("if /a/\n/./ x", &[("a", Some("x")), ("b", None)]);
+}
+
+#[test]
+fn find_second_pattern_only_in_regexp() {
+    let text = "/a/!/b/ only a\n/(a)/i!!/B/i both $1\n!/a/!/b/ none";
+    let (posix, complaints) = table::<Posix>(text);
+    assert_eq!(complaints, []);
+    for (key, answer) in [("A", Some("only a")), ("aB", Some("both a")), ("ab", None), ("c", Some("none"))] {
+        assert_eq!(get(&posix, key).as_deref(), answer, "{key}");
+    }
+    let (pcre, complaints) = table::<Pcre>(text);
+    assert_eq!(complaints, [1, 2, 3].map(|line| (line, Fault::UnknownOption)));
+    assert_eq!(get(&pcre, "a"), None);
+}
+
+#[test]
+fn build_faulty_rules_skipped_with_complaints() {
+    let text = " orphan\nword\n!\n/a\n/a/q x\n/(a)/ $\n/(a)/ $2\n!/(a)/ $1\n/(a)/ $0\n/b/\nendif\nif /x/ y\n";
+    let both = [
+        (1, Fault::NothingToContinue),
+        (2, Fault::UnknownRequest),
+        (3, Fault::NoPattern),
+        (4, Fault::NoClosingDelimiter),
+        (5, Fault::UnknownOption),
+        (6, Fault::BadSubstitution),
+        (7, Fault::NoSuchGroup),
+        (8, Fault::GroupOfNegated),
+        (9, Fault::NoSuchGroup),
+        (10, Fault::EmptyAnswer),
+        (11, Fault::EndifWithoutIf),
+        (12, Fault::ExtraText),
+        (12, Fault::IfWithoutEndif),
+    ];
+    assert_eq!(table::<Posix>(text).1, both);
+    assert_eq!(table::<Pcre>(text).1, both);
+    check(text, &[("a", None), ("b", Some(""))]);
+
+    // An `if` that is skipped leaves its block behind, whose end closes the block around it.
+    let text = "if /a/\nif /(/\n/./ x\nendif\n/./ y\nendif\n";
+    let (posix, complaints) = table::<Posix>(text);
+    let expected = [(2, Fault::BadPosixPattern(8)), (2, Fault::Unconditional), (6, Fault::EndifWithoutIf)];
+    assert_eq!(complaints, expected);
+    assert_eq!((get(&posix, "a").as_deref(), get(&posix, "b").as_deref()), (Some("x"), Some("y")));
+    let (_, complaints) = table::<Pcre>(text);
+    assert_eq!(complaints[0], (2, Fault::BadPcrePattern { code: 114, offset: 1 }));
+    assert_eq!(table::<Pcre>("/a/XX x").1, [(1, Fault::ObsoleteOption), (1, Fault::ObsoleteOption)]);
+}
+
+#[test]
+fn build_pattern_too_complex_refuses_the_table() {
+    let mut complaints = Vec::new();
+    let table = Patterns::<Posix>::build(b"/a/ x\n/(a{1,255}){1,255}/ y\n", &mut complaints);
+    assert_eq!(table.err(), Some(TableError::PatternTooComplex { line: 2 }));
+    assert_eq!(complaints, []);
+}
+
+#[test]
+fn find_substitution_refused_rules_passed_over() {
+    for text in ["/(a)/ sub $1\n/a/ plain $$\n", "if /a/\n/(a)/ $1\n/(a)/ plain $$\nendif\n"] {
+        let (posix, pcre) = (table::<Posix>(text).0, table::<Pcre>(text).0);
+        let query = Query { substitution: Substitution::Refused, ..Query::new(b"a") };
+        let mut answer = Vec::new();
+        assert_eq!(posix.find(&query, &mut answer), Ok(true));
+        assert_eq!(answer, b"plain $");
+        answer.clear();
+        assert_eq!(pcre.find(&query, &mut answer), Ok(true));
+        assert_eq!(answer, b"plain $");
+    }
+}
+
+#[test]
+fn find_match_limit_is_an_error_never_a_miss() {
+    let key = format!("{}!", "a".repeat(60));
+    for text in ["#\n/^(a+)+$/ x\n/./ y", "#\n!/^(a+)+$/ x", "#\nif /^(a+)+$/\n/./ x\nendif\n/./ y"] {
+        let found = table::<Pcre>(text).0.find(&Query::new(key.as_bytes()), &mut Vec::new());
+        assert_eq!(found, Err(TableError::Limit { line: 2 }), "{text}");
+    }
+    let found = table::<Pcre>("/(*UTF)a/ x").0.find(&Query::new(b"\xff"), &mut Vec::new());
+    assert_eq!(found, Err(TableError::Limit { line: 1 }));
+}
+
+#[test]
+fn find_out_of_time_checked_before_each_rule() {
+    let asked = Cell::new(0);
+    let out_of_time = || {
+        asked.set(asked.get() + 1);
+        asked.get() > 3
+    };
+    let table = table::<Posix>(&"/x/ y\n".repeat(10)).0;
+    let query = Query { out_of_time: &out_of_time, ..Query::new(b"a") };
+    assert_eq!(table.find(&query, &mut Vec::new()), Err(TableError::OutOfTime { line: 4 }));
+}
+
+#[test]
+fn find_long_key_and_many_rules_given_up() {
+    let table = table::<Posix>(&"/^x/ y\n".repeat(300)).0;
+    let key = vec![b'a'; 1 << 20];
+    let error = TableError::TooMuchWork { line: u32::try_from(MAX_WORK >> 20).unwrap() + 1 };
+    assert_eq!(table.find(&Query::new(&key), &mut Vec::new()), Err(error));
+    assert_eq!(table.find(&Query::new(&key[..1000]), &mut Vec::new()), Ok(false));
+}
+
+#[test]
+fn find_key_with_nul_refused() {
+    let (posix, pcre) = (table::<Posix>("/a/ x").0, table::<Pcre>("/a/ x").0);
+    assert_eq!(posix.find(&Query::new(b"a\0b"), &mut Vec::new()), Err(TableError::NulInKey));
+    assert_eq!(pcre.find(&Query::new(b"a\0b"), &mut Vec::new()), Err(TableError::NulInKey));
+}

@@ -1,0 +1,73 @@
+//! `pcre:` tables: the patterns of Perl, by PCRE2.
+//!
+//! Purpose: the options of pcre_table(5). May: call the regex room. Never: use JIT. Called by: `rules::patterns`.
+
+use std::ffi::CString;
+
+use mapkeep_regex::pcre::{Flags, Matcher, Regex};
+use mapkeep_regex::{Groups, MatchError};
+
+use super::patterns::{Letter, Library, sort};
+use crate::error::{Fault, TableError};
+
+/// The library of `pcre:` tables.
+pub(crate) enum Pcre {}
+
+impl Library for Pcre {
+    type Options = Flags;
+    type Regex = Regex;
+    type Matcher = Matcher;
+
+    const DEFAULT: Flags = Flags {
+        ignore_case: true,
+        multi_line: false,
+        dot_all: true,
+        extended: false,
+        anchored: false,
+        dollar_end_only: false,
+        ungreedy: false,
+    };
+    const SECOND: bool = false;
+
+    fn change(options: &mut Flags, letter: u8) -> Letter {
+        let option = match letter {
+            b'i' => &mut options.ignore_case,
+            b'm' => &mut options.multi_line,
+            b's' => &mut options.dot_all,
+            b'x' => &mut options.extended,
+            b'A' => &mut options.anchored,
+            b'E' => &mut options.dollar_end_only,
+            b'U' => &mut options.ungreedy,
+            // An option of the first PCRE.
+            b'X' => return Letter::Obsolete,
+            _ => return Letter::Unknown,
+        };
+        *option = !*option;
+        Letter::Known
+    }
+
+    fn compile(pattern: &[u8], options: Flags, _: bool, _: u32) -> Result<Result<Regex, Fault>, TableError> {
+        sort::<Pcre>(Regex::compile(pattern, options))
+    }
+
+    fn groups(regex: &Regex) -> usize {
+        regex.groups()
+    }
+
+    fn matcher(groups: usize) -> Result<Matcher, TableError> {
+        Matcher::new(groups).ok_or(TableError::OutOfMemory)
+    }
+
+    fn exec(
+        matcher: &mut Matcher,
+        regex: &Regex,
+        subject: &CString,
+        with_groups: bool,
+    ) -> Result<Option<Groups>, MatchError> {
+        matcher.exec(regex, subject.as_bytes(), with_groups)
+    }
+
+    fn fault(code: i32, offset: usize) -> Fault {
+        Fault::BadPcrePattern { code, offset: u32::try_from(offset).unwrap_or(u32::MAX) }
+    }
+}

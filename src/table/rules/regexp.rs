@@ -1,0 +1,64 @@
+//! `regexp:` tables: the patterns of POSIX, by the C library.
+//!
+//! Purpose: the options of regexp_table(5). May: call the regex room. Never: hand regcomp() a pattern that is too
+//! complex for it. Called by: `rules::patterns`.
+
+use std::ffi::CString;
+
+use mapkeep_regex::posix::{Flags, Regex};
+use mapkeep_regex::{Groups, MatchError};
+
+use super::complexity::is_too_complex;
+use super::patterns::{Letter, Library, sort};
+use crate::error::{Fault, TableError};
+
+/// The library of `regexp:` tables.
+pub(crate) enum Posix {}
+
+impl Library for Posix {
+    type Options = Flags;
+    type Regex = Regex;
+    type Matcher = ();
+
+    const DEFAULT: Flags = Flags { extended: true, ignore_case: true, newline: false };
+    const SECOND: bool = true;
+
+    fn change(options: &mut Flags, letter: u8) -> Letter {
+        let option = match letter {
+            b'i' => &mut options.ignore_case,
+            b'm' => &mut options.newline,
+            b'x' => &mut options.extended,
+            _ => return Letter::Unknown,
+        };
+        *option = !*option;
+        Letter::Known
+    }
+
+    fn compile(
+        pattern: &[u8],
+        options: Flags,
+        with_groups: bool,
+        line: u32,
+    ) -> Result<Result<Regex, Fault>, TableError> {
+        if is_too_complex(pattern, options.extended) {
+            return Err(TableError::PatternTooComplex { line });
+        }
+        sort::<Posix>(Regex::compile(pattern, options, with_groups))
+    }
+
+    fn groups(regex: &Regex) -> usize {
+        regex.groups()
+    }
+
+    fn matcher(_: usize) -> Result<(), TableError> {
+        Ok(())
+    }
+
+    fn exec((): &mut (), regex: &Regex, subject: &CString, _: bool) -> Result<Option<Groups>, MatchError> {
+        regex.exec(subject)
+    }
+
+    fn fault(code: i32, _: usize) -> Fault {
+        Fault::BadPosixPattern(code)
+    }
+}

@@ -1,0 +1,123 @@
+//! A sorted index of entries in a text.
+//!
+//! Purpose: find an entry of a text in the snapshot by its key, at 8 bytes an entry and without a copy of any key.
+//! May: allocate, once, through try_reserve. Never: take longer than a binary search for a lookup, whatever the
+//! keys are: the order is by hash first and by the keys themselves where hashes are equal, so that keys chosen
+//! to have the same hash gain nothing. Called by: `text::texthash`, `accounts`.
+
+use std::cmp::Ordering;
+
+use crate::error::TableError;
+
+/// Where an entry is, and 31 bits of its hash. The lowest bit of `word` is free for the owner's use.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slot {
+    word: u32,
+    at: u32,
+}
+
+/// Slots in the order of [`Slot::hash`] and then of their keys.
+#[derive(Debug)]
+pub(crate) struct Index {
+    slots: Vec<Slot>,
+}
+
+impl Slot {
+    pub fn hash(&self) -> u32 {
+        self.word & !1
+    }
+
+    pub fn mark(&self) -> bool {
+        self.word & 1 != 0
+    }
+
+    /// The offset of the entry in the text.
+    pub fn at(&self) -> usize {
+        usize::try_from(self.at).unwrap_or(usize::MAX)
+    }
+}
+
+impl Index {
+    /// Room for `count` entries of a text of `length` bytes.
+    pub fn with_room(count: usize, length: usize) -> Result<Index, TableError> {
+        if u32::try_from(length).is_err() {
+            return Err(TableError::FileTooLarge);
+        }
+        let mut slots = Vec::new();
+        slots.try_reserve_exact(count).map_err(|_| TableError::OutOfMemory)?;
+        Ok(Index { slots })
+    }
+
+    /// Adds an entry; [`Index::sort`] puts it into place.
+    pub fn add(&mut self, hash: u32, at: usize, mark: bool) -> Result<(), TableError> {
+        let at = u32::try_from(at).map_err(|_| TableError::FileTooLarge)?;
+        self.slots.try_reserve(1).map_err(|_| TableError::OutOfMemory)?;
+        self.slots.push(Slot { word: hash & !1 | u32::from(mark), at });
+        Ok(())
+    }
+
+    /// Sorts in place by hash, then by `keys`, then by place in the text.
+    pub fn sort(&mut self, keys: impl Fn(&Slot, &Slot) -> Ordering) {
+        self.slots.sort_unstable_by(|a, b| {
+            a.hash().cmp(&b.hash()).then_with(|| keys(a, b)).then_with(|| a.at.cmp(&b.at))
+        });
+    }
+
+    /// The slots for which `key` says `Equal`, which are neighbours. `key` compares a slot's key with the one
+    /// that is looked for, in the order of [`Index::sort`].
+    pub fn equal(&self, hash: u32, key: impl Fn(&Slot) -> Ordering) -> &[Slot] {
+        let hash = hash & !1;
+        let order = |slot: &Slot| slot.hash().cmp(&hash).then_with(|| key(slot));
+        let start = self.slots.partition_point(|slot| order(slot) == Ordering::Less);
+        let rest = self.slots.get(start..).unwrap_or_default();
+        let count = match rest.first() {
+            Some(first) if order(first) == Ordering::Equal => {
+                rest.partition_point(|slot| order(slot) == Ordering::Equal)
+            }
+            _ => 0,
+        };
+        rest.get(..count).unwrap_or_default()
+    }
+
+    pub fn slots(&self) -> &[Slot] {
+        &self.slots
+    }
+}
+
+/// A hash of a key: FNV-1a, 64 bits folded to 32.
+pub(crate) fn hash(bytes: impl Iterator<Item = u8>) -> u32 {
+    let wide = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let [a, b, c, d, e, f, g, h] = wide.to_le_bytes();
+    u32::from_le_bytes([a ^ e, b ^ f, c ^ g, d ^ h])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_hashes_all_the_same_keys_tell_apart() {
+        let text = b"cabbage";
+        let mut index = Index::with_room(7, 7).unwrap();
+        for at in 0..7 {
+            index.add(42, at, at == 0).unwrap();
+        }
+        index.sort(|a, b| text[a.at()].cmp(&text[b.at()]));
+        let at = |byte: u8| -> Vec<usize> {
+            index.equal(42, |slot| text[slot.at()].cmp(&byte)).iter().map(Slot::at).collect()
+        };
+        assert_eq!(at(b'b'), [2, 3]);
+        assert_eq!(at(b'a'), [1, 4]);
+        assert_eq!(at(b'g'), [5]);
+        assert!(at(b'd').is_empty());
+        assert!(index.equal(44, |_| Ordering::Equal).is_empty());
+        assert!(index.slots().iter().all(|slot| slot.mark() == (slot.at() == 0)));
+    }
+
+    #[test]
+    fn slot_size_eight_bytes() {
+        assert_eq!(size_of::<Slot>(), 8);
+    }
+}
