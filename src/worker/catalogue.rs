@@ -1,0 +1,322 @@
+//! The tables that this worker holds: names and snapshots from the broker, by table id.
+//!
+//! May: keep mappings and answer from them. Never: know a path; a name is only compared with what clients ask.
+
+use crate::session;
+use crate::wire::Printable;
+use mapkeep_proto::{Kind, Listed, TableId, Unavailable, needs_file, split, why_unknown};
+use mapkeep_sys::mapping::Mapping;
+use mapkeep_table::{Complaint, Composite, Cursor, Outcome, Query, Step, Table, TableError};
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime};
+
+/// Complaints about lines of one table that are logged; the rest is counted.
+const SHOWN_COMPLAINTS: usize = 10;
+/// How long one lookup may take in a table of patterns. After that it is a temporary error.
+const TIME: Duration = Duration::from_secs(1);
+
+/// One table.
+#[derive(Debug)]
+struct Slot {
+    name: Vec<u8>,
+    nature: session::Nature,
+    content: Content,
+}
+
+#[derive(Debug)]
+enum Content {
+    /// The table itself, or why it cannot be asked.
+    Table(Result<Rc<Table<Mapping>>, Cow<'static, str>>),
+    /// A table made of others, with the ids of those.
+    Composite(Composite, Vec<Option<u16>>),
+}
+
+/// All tables of this worker's class.
+#[derive(Debug, Default)]
+pub(crate) struct Catalogue {
+    slots: Vec<Slot>,
+    /// The approved ones.
+    by_name: BTreeMap<Vec<u8>, u16>,
+    /// False when the configuration could not be read: then nothing is denied.
+    approval_known: bool,
+    /// For `randmap:`; moves on with each lookup.
+    random: Cell<u64>,
+}
+
+impl Catalogue {
+    /// Tables of these names. Those that are their own content are ready at once.
+    pub(crate) fn new(tables: Vec<Listed>, approval_known: bool) -> Catalogue {
+        let mut catalogue = Catalogue { approval_known, ..Catalogue::default() };
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        catalogue.random.set(since.map_or(0, |since| u64::from(since.subsec_nanos())));
+        let ids: BTreeMap<Vec<u8>, u16> =
+            (0u16..).zip(&tables).map(|(id, table)| (table.name.clone(), id)).collect();
+        for (id, Listed { name, approved }) in (0u16..).zip(tables) {
+            let nature = session::Nature::of(&name);
+            let content = first_content(&name, nature.kind, &ids);
+            if approved {
+                catalogue.by_name.insert(name.clone(), id);
+            }
+            catalogue.slots.push(Slot { name, nature, content });
+        }
+        catalogue
+    }
+
+    /// Takes a new content into use. False when it does not parse; then the content before it stays.
+    pub(crate) fn load(&mut self, id: TableId, content: Mapping) -> bool {
+        let Some(slot) = self.slots.get_mut(usize::from(id.0)) else { return false };
+        let name = Printable(&slot.name).to_string();
+        let mut complaints = Vec::new();
+        match Table::from_snapshot(slot.nature.kind, content, &mut complaints) {
+            Ok(table) => {
+                report(&name, &complaints);
+                slot.content = Content::Table(Ok(Rc::new(table)));
+                true
+            }
+            Err(error) => {
+                if matches!(slot.content, Content::Table(Ok(_))) {
+                    tracing::warn!("table {name}: {error} -- keeping the content before it");
+                } else {
+                    tracing::error!("table {name}: {error}");
+                    slot.content = Content::Table(Err(Cow::Owned(error.to_string())));
+                }
+                false
+            }
+        }
+    }
+
+    /// The broker has no content for this table. What is there goes on answering.
+    pub(crate) fn unavailable(&mut self, id: TableId, reason: Unavailable) {
+        let slot = self.slots.get_mut(usize::from(id.0));
+        if let Some(slot) = slot.filter(|slot| matches!(slot.content, Content::Table(Err(_)))) {
+            slot.content = Content::Table(Err(Cow::Borrowed(sentence(reason))));
+        }
+    }
+}
+
+/// What a table is before the broker has sent anything for it.
+fn first_content(name: &[u8], kind: Kind, ids: &BTreeMap<Vec<u8>, u16>) -> Content {
+    let shown = Printable(name).to_string();
+    if kind.is_composite() {
+        return match Composite::parse(name) {
+            Ok(composite) => {
+                let leaves = composite.leaves().iter().map(|leaf| ids.get(leaf).copied()).collect();
+                Content::Composite(composite, leaves)
+            }
+            Err(error) => {
+                tracing::error!("table {shown}: {error}");
+                Content::Table(Err(Cow::Owned(error.to_string())))
+            }
+        };
+    }
+    if needs_file(name) {
+        return Content::Table(Err(Cow::Borrowed(sentence(Unavailable::Loading))));
+    }
+    if kind == Kind::Unknown {
+        return Content::Table(Err(Cow::Borrowed(why_unknown(name))));
+    }
+    let (_, rest) = split(name);
+    let mut complaints = Vec::new();
+    let table = Table::from_name_with(kind, rest, &mut complaints);
+    report(&shown, &complaints);
+    Content::Table(table.map(Rc::new).map_err(|error| {
+        tracing::error!("table {shown}: {error}");
+        Cow::Owned(error.to_string())
+    }))
+}
+
+fn report(name: &str, complaints: &[Complaint]) {
+    for complaint in complaints.iter().take(SHOWN_COMPLAINTS) {
+        tracing::warn!("table {name}, {complaint}");
+    }
+    if let Some(more) = complaints.len().checked_sub(SHOWN_COMPLAINTS).filter(|more| *more > 0) {
+        tracing::warn!("table {name}: {more} more lines like these");
+    }
+}
+
+fn sentence(reason: Unavailable) -> &'static str {
+    match reason {
+        Unavailable::Missing => "its file is not there",
+        Unavailable::Refused => "its file, or the way to it, breaks a trust rule (see the log of the start)",
+        Unavailable::TooLarge => "its file is larger than snapshot_limit",
+        Unavailable::Unreadable => "its file cannot be read",
+        Unavailable::UnknownType => "unsupported dictionary type",
+        Unavailable::Loading => "its file is being written",
+    }
+}
+
+/// A table as a request sees it.
+#[derive(Debug)]
+pub(crate) struct Handle<'c> {
+    catalogue: &'c Catalogue,
+    nature: session::Nature,
+    /// `None` when nobody knows whether the table is approved.
+    slot: Option<&'c Slot>,
+}
+
+/// Where a client stands in the scan of a table. It keeps the content that it began with.
+#[derive(Debug, Default)]
+pub(crate) struct Scan {
+    content: Option<Rc<Table<Mapping>>>,
+    cursor: Cursor,
+}
+
+impl Handle<'_> {
+    fn slot(&self) -> Result<&Slot, session::Failure> {
+        let unjudged = || session::Failure::Unavailable(Cow::Borrowed("the configuration cannot be read"));
+        self.slot.ok_or_else(unjudged)
+    }
+}
+
+impl session::LookupTable for Handle<'_> {
+    type Cursor = Scan;
+
+    fn nature(&self) -> session::Nature {
+        self.nature
+    }
+
+    fn lookup(&self, sought: session::Sought<'_>, value: &mut Vec<u8>) -> Result<Outcome, session::Failure> {
+        let slot = self.slot()?;
+        // The clock is read by tables of patterns only, which ask; the first question starts it.
+        let began = Cell::new(None);
+        let out_of_time = || match began.get() {
+            None => {
+                began.set(Some(Instant::now()));
+                false
+            }
+            Some(began) => Instant::now().saturating_duration_since(began) > TIME,
+        };
+        let query = Query {
+            modes: sought.modes,
+            substitution: sought.substitution,
+            random: self.catalogue.next_random(),
+            out_of_time: &out_of_time,
+            ..Query::new(sought.key)
+        };
+        match &slot.content {
+            Content::Table(Ok(table)) => Ok(table.lookup_with(&query, value)?),
+            Content::Table(Err(reason)) => Err(session::Failure::Unavailable(reason.clone())),
+            Content::Composite(composite, leaves) => {
+                let resolve = |leaf: usize| self.catalogue.leaf(leaves.get(leaf).copied().flatten());
+                Ok(composite.lookup_with(&query, &resolve, value)?)
+            }
+        }
+    }
+
+    fn step(
+        &self,
+        scan: &mut Scan,
+        key: &mut Vec<u8>,
+        value: &mut Vec<u8>,
+    ) -> Result<Step, session::Failure> {
+        if scan.content.is_none() {
+            scan.content = match &self.slot()?.content {
+                Content::Table(Ok(table)) => Some(Rc::clone(table)),
+                Content::Table(Err(reason)) => return Err(session::Failure::Unavailable(reason.clone())),
+                Content::Composite(..) => return Err(session::Failure::Unsupported),
+            };
+        }
+        let Some(table) = &scan.content else { return Ok(Step::End) };
+        Ok(table.step(&mut scan.cursor, key, value)?)
+    }
+}
+
+impl Catalogue {
+    /// A member of a composite table.
+    fn leaf(&self, id: Option<u16>) -> Result<&Table<Mapping>, TableError> {
+        let slot = id.and_then(|id| self.slots.get(usize::from(id)));
+        match slot.map(|slot| &slot.content) {
+            Some(Content::Table(Ok(table))) => Ok(table),
+            _ => Err(TableError::NoMember),
+        }
+    }
+
+    /// The next number of a sequence that spreads evenly (a multiplicative generator, Knuth's MMIX constants).
+    fn next_random(&self) -> u64 {
+        let next =
+            self.random.get().wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.random.set(next);
+        next >> 33
+    }
+}
+
+impl session::Tables for Catalogue {
+    type Id = u32;
+    type Cursor = Scan;
+    type Table<'c> = Handle<'c>;
+
+    fn find(&self, name: &[u8]) -> Option<(u32, Handle<'_>)> {
+        let Some(id) = self.by_name.get(name).copied() else {
+            let unjudged = Handle { catalogue: self, nature: session::Nature::of(name), slot: None };
+            return (!self.approval_known).then_some((u32::MAX, unjudged));
+        };
+        let slot = self.slots.get(usize::from(id))?;
+        Some((u32::from(id), Handle { catalogue: self, nature: slot.nature, slot: Some(slot) }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::{LookupTable, Tables};
+
+    fn lookup(catalogue: &Catalogue, name: &[u8]) -> Option<Result<Outcome, session::Failure>> {
+        let (_, table) = catalogue.find(name)?;
+        let substitution = mapkeep_table::Substitution::Allowed;
+        let sought = session::Sought { key: b"key", modes: mapkeep_table::NulModes::BOTH, substitution };
+        Some(table.lookup(sought, &mut Vec::new()))
+    }
+
+    fn mapping(bytes: &[u8]) -> Mapping {
+        use std::io::Write;
+        use std::os::fd::AsFd;
+        let path = std::env::temp_dir().join(format!("mapkeep-catalogue-{}", std::process::id()));
+        let mut file = std::fs::File::create_new(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        file.write_all(bytes).unwrap();
+        let file = std::fs::File::options().read(true).open(format!("/proc/self/fd/{}", fd(&file))).unwrap();
+        Mapping::of(file.as_fd(), bytes.len() as u64).unwrap()
+    }
+
+    fn listed(name: &[u8], approved: bool) -> Listed {
+        Listed { name: name.to_vec(), approved }
+    }
+
+    fn fd(file: &std::fs::File) -> i32 {
+        std::os::fd::AsRawFd::as_raw_fd(file)
+    }
+
+    #[test]
+    fn names_decide_and_contents_answer() {
+        let names = [&b"static:x"[..], b"texthash:/t", b"mysql:/p", b"pipemap:{inline:{key=a},texthash:/m}"];
+        let mut tables: Vec<Listed> = names.map(|name| listed(name, true)).to_vec();
+        tables.extend([listed(b"inline:{key=a}", false), listed(b"texthash:/m", false)]);
+        let mut catalogue = Catalogue::new(tables, true);
+        assert!(matches!(lookup(&catalogue, b"static:x"), Some(Ok(Outcome::Found(_)))));
+        assert!(lookup(&catalogue, b"static:y").is_none(), "not approved");
+        assert!(matches!(lookup(&catalogue, b"mysql:/p"), Some(Err(session::Failure::Unavailable(_)))));
+        let pipe = b"pipemap:{inline:{key=a},texthash:/m}";
+        let no_member = session::Failure::Content(TableError::NoMember);
+        assert_eq!(lookup(&catalogue, pipe), Some(Err(no_member)));
+        assert!(catalogue.load(TableId(5), mapping(b"a value\n")));
+        assert!(matches!(lookup(&catalogue, pipe), Some(Ok(Outcome::Found(_)))));
+        assert!(lookup(&catalogue, b"texthash:/m").is_none(), "a member is not approved by itself");
+        assert!(matches!(lookup(&catalogue, b"texthash:/t"), Some(Err(_))));
+        assert!(catalogue.load(TableId(1), mapping(b"key value\n")));
+        assert!(matches!(lookup(&catalogue, b"texthash:/t"), Some(Ok(Outcome::Found(_)))));
+        assert!(!catalogue.load(TableId(1), mapping(b"key a\nkey b\n")), "a key twice");
+        assert!(matches!(lookup(&catalogue, b"texthash:/t"), Some(Ok(Outcome::Found(_)))));
+        catalogue.unavailable(TableId(1), Unavailable::Missing);
+        assert!(matches!(lookup(&catalogue, b"texthash:/t"), Some(Ok(Outcome::Found(_)))));
+        assert!(!catalogue.load(TableId(9), mapping(b"")));
+    }
+
+    #[test]
+    fn nothing_is_denied_while_the_configuration_is_unknown() {
+        let catalogue = Catalogue::new(Vec::new(), false);
+        assert!(matches!(lookup(&catalogue, b"hash:/x"), Some(Err(session::Failure::Unavailable(_)))));
+    }
+}

@@ -1,0 +1,273 @@
+//! The lookup worker: holds the tables of one trust class and answers its clients.
+//!
+//! May: read and write connections that it was handed, map snapshots that it was handed. Never: open, connect,
+//! execute, or name anything but a table id to the broker.
+
+use crate::catalogue::Catalogue;
+use crate::client::{Client, Desk, Fate};
+use crate::session::{Service, Settings};
+use mapkeep_proto::{BrokerToLookup, Decode, LookupToBroker, MAX_MESSAGE, TableId, decode_names};
+use mapkeep_sandbox::Confined;
+use mapkeep_sys::channel::{Channel, Received};
+use mapkeep_sys::mapping::Mapping;
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags, EpollTimeout};
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// Bytes read from a client in one go.
+const CHUNK: usize = 16 << 10;
+/// Bytes of incomplete requests, of all clients together.
+const HELD: usize = 64 << 20;
+/// While draining: a client that has been silent for this long is let go. Postfix's clients notice before
+/// their next request and connect again without a delay.
+const SILENCE: Duration = Duration::from_secs(5);
+/// How often a draining worker looks for silent clients.
+const TICK: Duration = Duration::from_secs(1);
+
+const BROKER: u64 = 0;
+
+/// A lookup worker's state.
+pub(crate) struct Lookup {
+    broker: Channel,
+    epoll: Epoll,
+    service: Service,
+    settings: Settings,
+    catalogue: Catalogue,
+    clients: BTreeMap<u64, Client>,
+    next_client: u64,
+    /// Deadlines in the order in which they were set; entries whose client has moved on are skipped.
+    deadlines: VecDeque<(Instant, u64)>,
+    held: usize,
+    closed: u32,
+    draining: bool,
+    next_tick: Option<Instant>,
+}
+
+impl Lookup {
+    /// A worker that has not heard from its broker yet.
+    pub(crate) fn new(broker: Channel, epoll: Epoll, service: Service) -> io::Result<Lookup> {
+        epoll.add(&broker, EpollEvent::new(EpollFlags::EPOLLIN, BROKER))?;
+        Ok(Lookup {
+            broker,
+            epoll,
+            service,
+            settings: Settings { smtputf8_enable: true },
+            catalogue: Catalogue::default(),
+            clients: BTreeMap::new(),
+            next_client: BROKER,
+            deadlines: VecDeque::new(),
+            held: 0,
+            closed: 0,
+            draining: false,
+            next_tick: None,
+        })
+    }
+
+    /// Serves until the broker goes, or until the last client has gone after the broker has said so. Demands
+    /// the proof of lock-down.
+    pub(crate) fn run(&mut self, _confined: &Confined) -> io::Result<()> {
+        let mut scratch = vec![0; CHUNK];
+        let mut replies = Vec::new();
+        let mut events = [EpollEvent::empty(); 256];
+        let mut leaving = false;
+        loop {
+            let timeout = if leaving { EpollTimeout::ZERO } else { self.sleep(Instant::now()) };
+            let count = match self.epoll.wait(&mut events, timeout) {
+                Ok(count) => count,
+                Err(Errno::EINTR) => 0,
+                Err(error) => return Err(error.into()),
+            };
+            let now = Instant::now();
+            for event in events.iter().take(count) {
+                if event.data() != BROKER {
+                    self.hear_client(event, &mut scratch, &mut replies, now)?;
+                }
+            }
+            if leaving {
+                // What was readable when the broker went has been answered.
+                return Ok(());
+            }
+            if events.iter().take(count).any(|event| event.data() == BROKER) {
+                leaving = !self.hear_broker(now)?;
+            }
+            self.close_late(now)?;
+            self.drain(now)?;
+            let closed = std::mem::take(&mut self.closed);
+            if closed > 0 {
+                self.say(LookupToBroker::Closed(closed))?;
+            }
+            if self.draining && self.clients.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn sleep(&self, now: Instant) -> EpollTimeout {
+        let first = self.deadlines.front().map(|(moment, _)| *moment);
+        let Some(next) = first.into_iter().chain(self.next_tick).min() else { return EpollTimeout::NONE };
+        let wait = next.saturating_duration_since(now).as_micros().div_ceil(1000);
+        EpollTimeout::from(u16::try_from(wait).unwrap_or(u16::MAX))
+    }
+
+    fn say(&self, message: LookupToBroker) -> io::Result<()> {
+        match self.broker.send(&message.encode(), &[]) {
+            // It has gone: the end of its channel is about to be read, and clients are served until then.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            sent => sent,
+        }
+    }
+
+    /// Takes all that the broker has sent. False when the broker has gone.
+    fn hear_broker(&mut self, now: Instant) -> io::Result<bool> {
+        let mut buffer = [0; MAX_MESSAGE];
+        loop {
+            let (length, mut freight) = match self.broker.receive(&mut buffer)? {
+                Received::Message(length, freight) => (length, freight),
+                Received::Empty => return Ok(true),
+                Received::Closed => return Ok(false),
+                Received::Oversized => return Err(io::ErrorKind::InvalidData.into()),
+            };
+            let message =
+                BrokerToLookup::decode(buffer.get(..length).unwrap_or_default()).map_err(io::Error::other)?;
+            if freight.len() != message.descriptors() {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+            self.obey(message, freight.pop(), now)?;
+        }
+    }
+
+    fn obey(&mut self, message: BrokerToLookup, freight: Option<OwnedFd>, now: Instant) -> io::Result<()> {
+        match (message, freight) {
+            (BrokerToLookup::Names { size, smtputf8, approval_known }, Some(names)) => {
+                let block = Mapping::of(names.as_fd(), size)?;
+                let names = decode_names(block.as_ref()).map_err(io::Error::other)?;
+                self.settings = Settings { smtputf8_enable: smtputf8 };
+                self.catalogue = Catalogue::new(names, approval_known);
+                self.say(LookupToBroker::Ready)
+            }
+            (BrokerToLookup::Snapshot { id, generation, size, .. }, Some(content)) => {
+                self.load(id, generation, size, &content)
+            }
+            (BrokerToLookup::Client, Some(socket)) => self.take_client(socket, now),
+            (BrokerToLookup::Unavailable { id, reason }, _) => {
+                self.catalogue.unavailable(id, reason);
+                Ok(())
+            }
+            (BrokerToLookup::Finish, _) => {
+                self.draining = true;
+                self.next_tick = Some(now);
+                Ok(())
+            }
+            (BrokerToLookup::Ping(number), _) => self.say(LookupToBroker::Pong(number)),
+            (_, None) => Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+
+    /// Maps a content and takes it into use; the descriptor is not kept.
+    fn load(&mut self, id: TableId, generation: u32, size: u64, content: &OwnedFd) -> io::Result<()> {
+        let loaded = match Mapping::of(content.as_fd(), size) {
+            Ok(mapping) => self.catalogue.load(id, mapping),
+            Err(error) => {
+                tracing::error!("cannot map the content of table {}: {error}", id.0);
+                false
+            }
+        };
+        self.say(match loaded {
+            true => LookupToBroker::Loaded { id, generation },
+            false => LookupToBroker::Rejected { id, generation },
+        })
+    }
+
+    fn take_client(&mut self, socket: OwnedFd, now: Instant) -> io::Result<()> {
+        let (client, fate) = Client::new(socket, now);
+        if fate == Fate::Closed {
+            self.closed = self.closed.saturating_add(1);
+            return Ok(());
+        }
+        // Numbers are never used again, so an event of a closed connection can reach no other.
+        self.next_client = self.next_client.saturating_add(1);
+        self.epoll.add(&client, EpollEvent::new(interest(fate), self.next_client))?;
+        self.clients.insert(self.next_client, client);
+        Ok(())
+    }
+
+    fn hear_client(
+        &mut self,
+        event: &EpollEvent,
+        scratch: &mut [u8],
+        replies: &mut Vec<u8>,
+        now: Instant,
+    ) -> io::Result<()> {
+        let number = event.data();
+        let Some(client) = self.clients.get_mut(&number) else { return Ok(()) };
+        let (held, deadline) = (client.held(), client.deadline);
+        let was_writing = event.events().contains(EpollFlags::EPOLLOUT);
+        let before = if was_writing { Fate::Writing } else { Fate::Reading };
+        let mut desk = Desk {
+            catalogue: &self.catalogue,
+            service: self.service,
+            settings: self.settings,
+            scratch,
+            replies,
+            room_for_input: self.held < HELD,
+        };
+        let fate = if was_writing { client.write_on(&mut desk, now) } else { client.read(&mut desk, now) };
+        self.held = self.held.saturating_sub(held).saturating_add(client.held());
+        if fate == Fate::Closed {
+            return self.close(number);
+        }
+        if let Some(moment) = client.deadline.filter(|moment| Some(*moment) != deadline) {
+            self.deadlines.push_back((moment, number));
+        }
+        if fate != before {
+            self.epoll.modify(&*client, &mut EpollEvent::new(interest(fate), number))?;
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, number: u64) -> io::Result<()> {
+        if let Some(client) = self.clients.remove(&number) {
+            self.held = self.held.saturating_sub(client.held());
+            self.epoll.delete(&client)?;
+            self.closed = self.closed.saturating_add(1);
+        }
+        Ok(())
+    }
+
+    fn close_late(&mut self, now: Instant) -> io::Result<()> {
+        while let Some((moment, number)) = self.deadlines.front().copied() {
+            if moment > now {
+                break;
+            }
+            self.deadlines.pop_front();
+            if self.clients.get(&number).is_some_and(|client| client.is_late(now)) {
+                self.close(number)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets silent clients go while draining.
+    fn drain(&mut self, now: Instant) -> io::Result<()> {
+        if self.next_tick.is_none_or(|moment| moment > now) {
+            return Ok(());
+        }
+        self.next_tick = now.checked_add(TICK);
+        let silent = |client: &Client| {
+            client.is_idle() && now.saturating_duration_since(client.last_active) >= SILENCE
+        };
+        let numbers: Vec<u64> =
+            self.clients.iter().filter(|(_, client)| silent(client)).map(|(number, _)| *number).collect();
+        numbers.into_iter().try_for_each(|number| self.close(number))
+    }
+}
+
+fn interest(fate: Fate) -> EpollFlags {
+    match fate {
+        Fate::Writing => EpollFlags::EPOLLOUT,
+        Fate::Reading | Fate::Closed => EpollFlags::EPOLLIN,
+    }
+}

@@ -1,0 +1,226 @@
+//! From a request to a reply: approval, flags, case folding, UTF-8, and the six statuses.
+//!
+//! Purpose: everything that stock's proxymap decides about one request, over tables that it reaches
+//! only through a trait. May: compute, and ask the tables. Never: read or write a connection, open
+//! anything, or let a client's flags be more than hints.
+//! Called by: serve, with each request that wire has parsed.
+//!
+//! Source of the rules: replies and log lines of Postfix 3.7.11 and 3.12. Where stock dies of a
+//! request (a sequence on a table that has none, missing TRY flags, OPEN_LOCK with LOCK), this
+//! answers something defined instead.
+
+mod cursors;
+#[cfg(test)]
+mod differential;
+mod event;
+#[cfg(test)]
+mod fake;
+mod rules;
+mod source;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+
+pub use cursors::{CURSORS_MAX, Cursors};
+pub use event::Event;
+pub use source::{Failure, LookupTable, Nature, Sought, Tables};
+
+use mapkeep_table::{Outcome, Step, casefold};
+
+use crate::wire::{Call, Function, Reply, Request, Status, encode_reply};
+
+/// Which of the two services the connection was made to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// proxymap: read-only, tables from `proxy_read_maps`.
+    Read,
+    /// proxywrite: one updater, tables from `proxy_write_maps`.
+    Write,
+}
+
+/// What of main.cf the answers depend on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// `smtputf8_enable`: whether a client that asks for UTF-8 checks gets them.
+    pub smtputf8_enable: bool,
+}
+
+/// The position of a sequence in the tables `T`.
+type CursorsOf<T> = Cursors<<T as Tables>::Id, <T as Tables>::Cursor>;
+
+/// Answers one request: appends exactly one reply to `out`, and hands what is worth a log line to
+/// `log`. Total: every request that wire lets through gets a reply, whatever its bytes and flags.
+pub fn answer<T: Tables>(
+    request: &Request<'_>,
+    service: Service,
+    tables: &T,
+    settings: &Settings,
+    cursors: &mut CursorsOf<T>,
+    out: &mut Vec<u8>,
+    log: &mut dyn FnMut(Event<'_>),
+) {
+    let dialect = request.dialect;
+    let verb = request.call.verb();
+    let changes = matches!(request.call, Call::Update { .. } | Call::Delete { .. });
+    if changes && service == Service::Read {
+        // Before approval, and with the name as the client sent it: so does stock.
+        log(Event::ReadOnly { table: request.table, verb });
+        encode_reply(&Reply::refusal(verb, Status::Deny), dialect, out);
+        return;
+    }
+    let name = without_proxy(request.table);
+    let (id, table) = match approved(name, service, tables, log) {
+        Ok(found) => found,
+        Err(status) => {
+            encode_reply(&Reply::refusal(verb, status), dialect, out);
+            return;
+        }
+    };
+    let asked = Asked { request, name, settings };
+    match request.call {
+        Call::Open => {
+            let flags = rules::open_flags(request.instance_flags, table.nature(), settings);
+            encode_reply(&Reply::Open(Status::Ok, flags), dialect, out);
+        }
+        Call::Lookup { key } => lookup(&asked, key, &table, out, log),
+        Call::Sequence { function } => sequence(&asked, function, id, &table, cursors, out, log),
+        Call::Update { .. } | Call::Delete { .. } => {
+            let failure = Failure::Unsupported;
+            log(Event::Failed { table: name, verb, failure: &failure });
+            let flags = rules::later_flags(request.flags, table.nature());
+            encode_reply(&Reply::Change(failure.status(), flags), dialect, out);
+        }
+    }
+}
+
+/// What every part of one answer needs to know.
+struct Asked<'a> {
+    request: &'a Request<'a>,
+    /// The table without `proxy:` prefixes.
+    name: &'a [u8],
+    settings: &'a Settings,
+}
+
+/// The table name behind any number of `proxy:` prefixes.
+fn without_proxy(mut name: &[u8]) -> &[u8] {
+    while let Some(rest) = name.strip_prefix(b"proxy:") {
+        name = rest;
+    }
+    name
+}
+
+/// The table of this name, if the configuration approves it: BAD without a type, else DENY.
+fn approved<'t, T: Tables>(
+    name: &[u8],
+    service: Service,
+    tables: &'t T,
+    log: &mut dyn FnMut(Event<'_>),
+) -> Result<(T::Id, T::Table<'t>), Status> {
+    if !name.contains(&b':') {
+        log(Event::NoType { table: name });
+        return Err(Status::Bad);
+    }
+    tables.find(name).ok_or_else(|| {
+        log(Event::Unapproved { table: name });
+        log(Event::HowToApprove { table: name, service });
+        Status::Deny
+    })
+}
+
+/// Answers a lookup.
+fn lookup(
+    asked: &Asked<'_>,
+    key: &[u8],
+    table: &impl LookupTable,
+    out: &mut Vec<u8>,
+    log: &mut dyn FnMut(Event<'_>),
+) {
+    let request = asked.request;
+    let nature = table.nature();
+    let flags = rules::later_flags(request.flags, nature);
+    let utf8 = rules::utf8_is_checked(request, nature, asked.settings);
+    if utf8 && std::str::from_utf8(key).is_err() {
+        log(Event::KeyNotUtf8 { table: asked.name });
+        encode_reply(&Reply::Lookup(Status::NoKey, flags, b""), request.dialect, out);
+        return;
+    }
+    let folded =
+        if rules::key_is_folded(request.flags, nature) { fold(key, utf8) } else { Cow::Borrowed(key) };
+    let mut value = Vec::new();
+    let sought =
+        Sought { key: &folded, modes: rules::nul_modes(flags), substitution: rules::substitution(request) };
+    let found = table.lookup(sought, &mut value);
+    let text = value.split(|byte| *byte == 0).next().unwrap_or_default();
+    let outcome = match found {
+        // No index can hold an empty key; a table whose answer ignores the key still answers.
+        Ok(Outcome::Found(_)) if key.is_empty() && !rules::answers_empty_key(nature) => Ok(Outcome::Absent),
+        Ok(Outcome::Found(_)) if utf8 && std::str::from_utf8(text).is_err() => Err(Failure::ValueNotUtf8),
+        other => other,
+    };
+    let reply = match &outcome {
+        Ok(Outcome::Found(mode)) => Reply::Lookup(Status::Ok, rules::after_hit(flags, *mode, nature), text),
+        Ok(Outcome::Absent) => Reply::Lookup(Status::NoKey, flags, b""),
+        Err(failure) => {
+            report(asked, failure, log);
+            Reply::Lookup(failure.status(), flags, b"")
+        }
+    };
+    encode_reply(&reply, request.dialect, out);
+}
+
+/// The key as the table has it: Unicode case folding where the UTF-8 checks are on, else ASCII.
+fn fold(key: &[u8], utf8: bool) -> Cow<'_, [u8]> {
+    if utf8 && !key.is_ascii() {
+        casefold(key)
+    } else if key.iter().any(u8::is_ascii_uppercase) {
+        Cow::Owned(key.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(key)
+    }
+}
+
+/// Answers a sequence request. What comes back is neither folded nor checked for UTF-8, as in stock.
+fn sequence<I: Copy + Eq, L: LookupTable>(
+    asked: &Asked<'_>,
+    function: Function,
+    id: I,
+    table: &L,
+    cursors: &mut Cursors<I, L::Cursor>,
+    out: &mut Vec<u8>,
+    log: &mut dyn FnMut(Event<'_>),
+) {
+    let request = asked.request;
+    let flags = rules::later_flags(request.flags, table.nature());
+    let (mut key, mut value) = (Vec::new(), Vec::new());
+    let step = if !rules::has_sequence(table.nature()) {
+        Err(Failure::Unsupported)
+    } else {
+        if function == Function::First {
+            cursors.start(id);
+        }
+        match cursors.get(id) {
+            Some(cursor) => table.step(cursor, &mut key, &mut value),
+            None => Ok(Step::End),
+        }
+    };
+    let reply = match &step {
+        Ok(Step::Record) => Reply::Sequence(Status::Ok, flags, &key, &value),
+        Ok(Step::End) => Reply::Sequence(Status::NoKey, flags, b"", b""),
+        Err(failure) => {
+            report(asked, failure, log);
+            Reply::Sequence(failure.status(), flags, b"", b"")
+        }
+    };
+    if step != Ok(Step::Record) {
+        cursors.forget(id);
+    }
+    encode_reply(&reply, request.dialect, out);
+}
+
+/// Logs a failure, unless it is what the table is for.
+fn report(asked: &Asked<'_>, failure: &Failure, log: &mut dyn FnMut(Event<'_>)) {
+    if *failure != Failure::OnPurpose {
+        log(Event::Failed { table: asked.name, verb: asked.request.call.verb(), failure });
+    }
+}

@@ -1,0 +1,119 @@
+//! The tables as session sees them. Implemented by serve for the table room, and by fakes in tests.
+
+use std::borrow::Cow;
+
+use mapkeep_proto::{Class, Kind};
+use mapkeep_table::{NulModes, Outcome, Step, Substitution, TableError};
+
+use crate::wire::Status;
+
+/// Why a table gives no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The table cannot be had for now: no file yet, an unknown type, a configuration that cannot be
+    /// read. The text is ours (never a client's) and goes to the log.
+    Unavailable(Cow<'static, str>),
+    /// The content cannot be used where the answer would be. Temporary for the client: mail waits
+    /// until the table is rebuilt.
+    Content(TableError),
+    /// A `fail:` table, which does nothing else. Not logged, as in stock.
+    OnPurpose,
+    /// The table type has no such operation.
+    Unsupported,
+    /// The value is not UTF-8 although the client asked for UTF-8.
+    ValueNotUtf8,
+}
+
+impl Failure {
+    /// The one place that decides which status a failure is for the client.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        match self {
+            Failure::Unavailable(_) | Failure::Content(_) | Failure::OnPurpose => Status::Retry,
+            Failure::Unsupported | Failure::ValueNotUtf8 => Status::Config,
+        }
+    }
+}
+
+impl From<TableError> for Failure {
+    fn from(error: TableError) -> Failure {
+        match error {
+            TableError::AlwaysFails => Failure::OnPurpose,
+            TableError::NoSequence => Failure::Unsupported,
+            TableError::NotUtf8 => Failure::ValueNotUtf8,
+            other => Failure::Content(other),
+        }
+    }
+}
+
+/// What a table is, whether or not its content is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Nature {
+    /// Its type.
+    pub kind: Kind,
+    /// Which keys clients may send; for a composite table, those of its first member.
+    pub class: Class,
+}
+
+impl Nature {
+    /// That of the table `name` (`type:rest`).
+    #[must_use]
+    pub fn of(name: &[u8]) -> Nature {
+        Nature { kind: Kind::of(name), class: mapkeep_proto::class_of(name) }
+    }
+}
+
+/// A key, and how to look for it.
+#[derive(Clone, Copy, Debug)]
+pub struct Sought<'a> {
+    /// The key, folded if it is to be.
+    pub key: &'a [u8],
+    /// Which ways of storing it to try.
+    pub modes: NulModes,
+    /// Whether rules that put parts of the key into the answer count.
+    pub substitution: Substitution,
+}
+
+/// One approved table, whether it can be read now or not.
+pub trait LookupTable {
+    /// The position of a scan; its default is before the first entry.
+    type Cursor: Default;
+
+    /// The type and class of the table, by its name: an unavailable table keeps them.
+    fn nature(&self) -> Nature;
+
+    /// Puts the value of what is sought into `value`, which is empty before.
+    ///
+    /// # Errors
+    /// The reason why there is no answer, not even "absent".
+    fn lookup(&self, sought: Sought<'_>, value: &mut Vec<u8>) -> Result<Outcome, Failure>;
+
+    /// Puts the entry after `cursor` into `key` and `value`, both empty before, and moves the cursor.
+    ///
+    /// # Errors
+    /// The reason why there is no answer, not even "end".
+    fn step(
+        &self,
+        cursor: &mut Self::Cursor,
+        key: &mut Vec<u8>,
+        value: &mut Vec<u8>,
+    ) -> Result<Step, Failure>;
+}
+
+/// The approved tables of one service.
+pub trait Tables {
+    /// Tells tables apart, and snapshots of a table if positions in one mean nothing in the next: a
+    /// scan then ends early instead of giving entries twice.
+    type Id: Copy + Eq;
+    /// The position of a scan.
+    type Cursor: Default;
+    /// A table, or a handle to one.
+    type Table<'t>: LookupTable<Cursor = Self::Cursor>
+    where
+        Self: 't;
+
+    /// The table whose approved name is exactly `name`; nothing if it is not approved. When the
+    /// configuration cannot be read, so that nobody knows, every name gives a table whose
+    /// lookups fail: DENY would kill the client.
+    fn find(&self, name: &[u8]) -> Option<(Self::Id, Self::Table<'_>)>;
+}

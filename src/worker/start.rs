@@ -1,0 +1,158 @@
+//! The start of a worker process: what it is given, and its lock-down.
+
+use crate::logger;
+use crate::lookup::Lookup;
+use crate::session::Service;
+use mapkeep_log::{ChannelSink, Destination, Facility, MailLog};
+use mapkeep_proto::Arguments;
+use mapkeep_sandbox::{FileRules, Limits, Lock, LockError, Privilege, Role, enter};
+use mapkeep_sys::channel::Channel;
+use mapkeep_sys::{exit, inherit, memory, signals};
+use nix::sys::epoll::{Epoll, EpollCreateFlags};
+use std::error::Error;
+use std::os::fd::{AsRawFd, RawFd};
+use std::path::PathBuf;
+
+/// The exit status of a process whose lock could not be installed (sysexits' EX_CONFIG).
+pub const LOCK_FAILED: u8 = 78;
+
+/// Fixed descriptors: the channel to whoever we work for, the way to the log, and epoll.
+const CHANNEL: RawFd = 3;
+const LOG: RawFd = 4;
+const EPOLL: RawFd = 5;
+
+/// Heap of a lookup worker, in bytes: connections and the indexes of text tables.
+const LOOKUP_HEAP: u64 = 4 << 30;
+/// Heap of the logger, in bytes.
+const LOGGER_HEAP: u64 = 64 << 20;
+/// Address space for programs, libraries and stacks, in bytes.
+const PROGRAM: u64 = 256 << 20;
+/// Descriptors of the logger: one for each process of ours.
+const LOGGER_DESCRIPTORS: u64 = 256;
+
+/// Entry point of the `mapkeep-worker` program.
+pub fn main() -> ! {
+    let arguments = Arguments::read(std::env::args().skip(1));
+    let ended = match arguments.text("role") {
+        Ok("lookup") => lookup(&arguments),
+        Ok("logger") => log(&arguments),
+        Ok(_) => Err("unknown role".into()),
+        Err(error) => Err(error.into()),
+    };
+    leave(ended)
+}
+
+/// Ends the process, with a line in the log if something went wrong.
+fn leave(ended: Result<(), Box<dyn Error>>) -> ! {
+    let status = match ended {
+        Ok(()) => 0,
+        Err(error) => {
+            tracing::error!(fatal = true, "{error}");
+            if error.downcast_ref::<LockError>().is_some() { LOCK_FAILED } else { 1 }
+        }
+    };
+    exit::now(status)
+}
+
+fn lookup(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    let broker = Channel::without_freight(inherit::take(CHANNEL)?);
+    let log = Channel::without_freight(inherit::take(LOG)?);
+    mapkeep_log::install(Box::new(ChannelSink::new(log)), arguments.value("verbose")?, 10)?;
+    signals::ignore_pipe_and_size()?;
+    let epoll = fixed_epoll()?;
+    let service = match arguments.text("service")? {
+        "proxywrite" => Service::Write,
+        _ => Service::Read,
+    };
+    let mut worker = Lookup::new(broker, epoll, service)?;
+    // Old and new content of every table may be mapped at the same time.
+    let tables: u64 = arguments.value("tables")?;
+    let largest: u64 = arguments.value("snapshot_limit")?;
+    let mapped = largest.saturating_mul(tables.saturating_add(1)).saturating_mul(2);
+    let chroot: PathBuf = arguments.text("chroot")?.into();
+    let lock = Lock {
+        role: Role::Lookup,
+        privilege: privilege(arguments, Some(chroot))?,
+        limits: Limits {
+            core: 0,
+            nproc: 0,
+            nofile: arguments.value("descriptors")?,
+            fsize: 0,
+            address_space: mapped.saturating_add(LOOKUP_HEAP).saturating_add(PROGRAM),
+            data: LOOKUP_HEAP,
+        },
+        files: FileRules::default(),
+        expected_descriptors: &[0, 1, 2, CHANNEL, LOG, EPOLL],
+        parent_pid: Some(arguments.value("parent")?),
+    };
+    let (confined, report) = enter(lock)?;
+    tracing::debug!("{report}");
+    let ended = worker.run(&confined);
+    // The worker is not dropped: a channel that closes before the process has gone looks like one that was closed on
+    // purpose, and has the process killed.
+    leave(ended.map_err(Into::into))
+}
+
+fn log(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    let supervisor = Channel::from_descriptor(inherit::take(CHANNEL)?);
+    let socket = inherit::take(LOG)?;
+    if !memory::heap_only() {
+        return Err("the allocator does not take its tuning (not glibc?)".into());
+    }
+    signals::ignore_pipe_and_size()?;
+    let path: PathBuf = arguments.text("path")?.into();
+    let destination = match arguments.text("destination")? {
+        "syslog" => Destination::Syslog(path),
+        "postlog" => Destination::Postlog(path),
+        _ => Destination::Stderr,
+    };
+    // Standard error may be a file; a socket is none.
+    let fsize = if destination == Destination::Stderr { Limits::UNLIMITED } else { 0 };
+    let facility = Facility::numbered(arguments.value("facility")?);
+    let (ident, host) = (arguments.text("ident")?, arguments.text("host")?);
+    let log = MailLog::inherited(destination, Some(socket), facility, ident, host)?;
+    let epoll = fixed_epoll()?;
+    epoll.add(&supervisor, nix::sys::epoll::EpollEvent::new(nix::sys::epoll::EpollFlags::EPOLLIN, 0))?;
+    let pid = std::process::id();
+    let lock = Lock {
+        role: Role::Logger,
+        privilege: privilege(arguments, None)?,
+        limits: Limits {
+            core: 0,
+            nproc: 0,
+            nofile: LOGGER_DESCRIPTORS,
+            fsize,
+            address_space: LOGGER_HEAP.saturating_add(PROGRAM),
+            data: LOGGER_HEAP,
+        },
+        files: FileRules::default(),
+        expected_descriptors: &[0, 1, 2, CHANNEL, LOG, EPOLL],
+        parent_pid: Some(arguments.value("parent")?),
+    };
+    let entered = enter(lock);
+    if let Err(error) = &entered {
+        log.line_of(pid, mapkeep_log::Severity::Fatal, &error.to_string());
+    }
+    let (confined, report) = entered?;
+    if arguments.value("verbose")? {
+        log.line_of(pid, mapkeep_log::Severity::Info, &report.to_string());
+    }
+    logger::run(&supervisor, &epoll, &log, &confined)?;
+    Ok(())
+}
+
+/// epoll at the number that the system call filters know.
+fn fixed_epoll() -> Result<Epoll, Box<dyn Error>> {
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+    if epoll.0.as_raw_fd() != EPOLL {
+        return Err("descriptor 5 was open at start: this program is started by mapkeepd, not by hand".into());
+    }
+    Ok(epoll)
+}
+
+fn privilege(arguments: &Arguments, chroot: Option<PathBuf>) -> Result<Privilege, Box<dyn Error>> {
+    if arguments.value("rootless")? {
+        return Ok(Privilege::Rootless);
+    }
+    Ok(Privilege::Root { uid: arguments.value("uid")?, gid: arguments.value("gid")?, chroot, keep: &[] })
+}

@@ -1,0 +1,243 @@
+//! From a complete list of attributes to a request, or to the reason why it is none.
+
+use std::fmt;
+
+use super::scan::{Scanner, Violation};
+use super::{Call, Dialect, Function, Limits, Printable, Reply, Request, Status, Verb};
+use crate::flags::Flags;
+
+/// What is wrong with a request, in stock's words. Names the client's bytes only where stock does,
+/// and shows them through [`Printable`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Complaint<'a> {
+    /// The list ended too early.
+    Missing {
+        /// The attribute that should have followed.
+        expected: &'static str,
+    },
+    /// Another attribute was expected, or the end of the list.
+    Unexpected {
+        /// The name of the attribute that came.
+        found: &'a [u8],
+        /// The name that should have come.
+        expected: &'static str,
+    },
+    /// A number is not decimal digits that fit in 32 bits. Stock also takes signs, leading blanks and
+    /// numbers that wrap around (`-1` then makes it panic); we do not.
+    BadNumber {
+        /// What stood in its place.
+        found: &'a [u8],
+    },
+    /// A sequence function other than first and next.
+    BadFunction {
+        /// The number.
+        found: u32,
+    },
+    /// A request name that the protocol does not have.
+    Unrecognized {
+        /// The name.
+        name: &'a [u8],
+    },
+}
+
+impl fmt::Display for Complaint<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Complaint::Missing { expected } => {
+                write!(formatter, "missing attribute {expected} in input from client")
+            }
+            Complaint::Unexpected { found, expected } => {
+                let found = Printable(found);
+                write!(formatter, "unexpected attribute {found} from client (expecting: {expected})")
+            }
+            Complaint::BadNumber { found } => {
+                let found = Printable(found);
+                write!(
+                    formatter,
+                    "malformed numerical data from client while reading input attribute value: {found}"
+                )
+            }
+            Complaint::BadFunction { found } => {
+                write!(formatter, "unexpected sequence function {found} from client (expecting: 0 or 1)")
+            }
+            Complaint::Unrecognized { name } => {
+                write!(formatter, "unrecognized request: \"{}\", ignored", Printable(name))
+            }
+        }
+    }
+}
+
+/// What the bytes received so far amount to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress<'a> {
+    /// The request is not complete.
+    NeedMore,
+    /// A request to be answered. It took `consumed` bytes; more may follow.
+    Request {
+        /// The request.
+        request: Request<'a>,
+        /// To be logged, if there: attributes followed that no request has. They are ignored.
+        complaint: Option<Complaint<'a>>,
+        /// Bytes of the buffer that belong to it.
+        consumed: usize,
+    },
+    /// A complete list that is no request, but says enough to be answered with BAD, as stock does.
+    /// The connection stays usable.
+    Malformed {
+        /// The whole reply.
+        reply: Reply<'static>,
+        /// The shape in which to send it.
+        dialect: Dialect,
+        /// What is wrong, to be logged.
+        complaint: Complaint<'a>,
+        /// Bytes of the buffer that belong to it.
+        consumed: usize,
+    },
+    /// No sensible answer exists: log the reason once and close this connection.
+    Violation(Violation<'a>),
+}
+
+/// The parser of one connection.
+#[derive(Debug, Default)]
+pub struct Parser {
+    scanner: Scanner,
+    limits: Limits,
+}
+
+impl Parser {
+    /// A parser at the start of a request.
+    #[must_use]
+    pub fn new(limits: Limits) -> Parser {
+        Parser { scanner: Scanner::default(), limits }
+    }
+
+    /// Looks at the request that starts with the first byte of `buffer`.
+    ///
+    /// After `NeedMore`, call again with the same bytes and more. After `Request` or `Malformed`, call
+    /// again with the bytes after `consumed`, at once: pipelined requests are answered in order.
+    /// (To move the rest to the front after each of many small requests would cost the square
+    /// of the buffer; keep an offset.) After `Violation`, close the connection.
+    pub fn parse<'a>(&mut self, buffer: &'a [u8]) -> Progress<'a> {
+        match self.scanner.advance(buffer, &self.limits) {
+            Err(violation) => Progress::Violation(violation),
+            Ok(None) => Progress::NeedMore,
+            Ok(Some(consumed)) => {
+                let list = Attributes { rest: buffer.get(..consumed).unwrap_or_default() };
+                interpret(list, consumed)
+            }
+        }
+    }
+}
+
+/// The attributes of a complete list that are still to come.
+#[derive(Clone, Copy)]
+struct Attributes<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Attributes<'a> {
+    /// Name and value of the next attribute; nothing at the end of the list.
+    fn next(&mut self) -> Option<(&'a [u8], &'a [u8])> {
+        let mut parts = self.rest.splitn(3, |byte| *byte == 0);
+        let name = parts.next().filter(|name| !name.is_empty())?;
+        let value = parts.next()?;
+        self.rest = parts.next().unwrap_or_default();
+        Some((name, value))
+    }
+
+    /// The value of the next attribute, which must have this name.
+    fn expect(&mut self, expected: &'static str) -> Result<&'a [u8], Complaint<'a>> {
+        match self.next() {
+            None => Err(Complaint::Missing { expected }),
+            Some((name, value)) if name == expected.as_bytes() => Ok(value),
+            Some((found, _)) => Err(Complaint::Unexpected { found, expected }),
+        }
+    }
+
+    /// The next attribute as a number.
+    fn expect_number(&mut self, expected: &'static str) -> Result<u32, Complaint<'a>> {
+        self.expect(expected).and_then(number)
+    }
+}
+
+/// Decimal digits that fit in 32 bits.
+fn number(text: &[u8]) -> Result<u32, Complaint<'_>> {
+    let bad = Complaint::BadNumber { found: text };
+    if text.is_empty() {
+        return Err(bad);
+    }
+    text.iter().try_fold(0_u32, |sum, byte| match byte {
+        b'0'..=b'9' => {
+            let digit = u32::from(byte.wrapping_sub(b'0'));
+            sum.checked_mul(10).and_then(|tens| tens.checked_add(digit)).ok_or(bad)
+        }
+        _ => Err(bad),
+    })
+}
+
+/// Reads one complete list.
+fn interpret(mut list: Attributes<'_>, consumed: usize) -> Progress<'_> {
+    let name = match list.expect("request") {
+        Ok(name) => name,
+        Err(complaint) => return Progress::Violation(Violation::NotARequest(complaint)),
+    };
+    let Some(verb) = Verb::from_name(name) else {
+        return Progress::Malformed {
+            reply: Reply::Unrecognized,
+            // The shape is the same in both dialects.
+            dialect: Dialect::Old,
+            complaint: Complaint::Unrecognized { name },
+            consumed,
+        };
+    };
+    // Known once `table` is past. The shape of open replies is the same in both dialects.
+    let mut dialect = (verb == Verb::Open).then_some(Dialect::Old);
+    match arguments(&mut list, verb, &mut dialect) {
+        Ok(request) => {
+            let complaint =
+                list.next().map(|(found, _)| Complaint::Unexpected { found, expected: "(list terminator)" });
+            Progress::Request { request, complaint, consumed }
+        }
+        Err(complaint) => match dialect {
+            Some(dialect) => {
+                let reply = Reply::refusal(verb, Status::Bad);
+                Progress::Malformed { reply, dialect, complaint, consumed }
+            }
+            None => Progress::Violation(Violation::UnknownDialect(complaint)),
+        },
+    }
+}
+
+/// Reads everything after `request`, in the one order that the protocol has, and notes the dialect as
+/// soon as it shows.
+fn arguments<'a>(
+    list: &mut Attributes<'a>,
+    verb: Verb,
+    dialect: &mut Option<Dialect>,
+) -> Result<Request<'a>, Complaint<'a>> {
+    let table = list.expect("table")?;
+    let (name, first) = list.next().ok_or(Complaint::Missing { expected: "flags" })?;
+    let shape = match name {
+        b"instance_flags" => Dialect::New,
+        b"flags" => Dialect::Old,
+        found => return Err(Complaint::Unexpected { found, expected: "flags" }),
+    };
+    *dialect = Some(shape);
+    let instance_flags = Flags(number(first)?);
+    let flags = match (shape, verb) {
+        (Dialect::Old, _) | (_, Verb::Open) => instance_flags,
+        (Dialect::New, _) => Flags(list.expect_number("flags")?),
+    };
+    let call = match verb {
+        Verb::Open => Call::Open,
+        Verb::Lookup => Call::Lookup { key: list.expect("key")? },
+        Verb::Update => Call::Update { key: list.expect("key")?, value: list.expect("value")? },
+        Verb::Delete => Call::Delete { key: list.expect("key")? },
+        Verb::Sequence => match list.expect_number("function")? {
+            0 => Call::Sequence { function: Function::First },
+            1 => Call::Sequence { function: Function::Next },
+            found => return Err(Complaint::BadFunction { found }),
+        },
+    };
+    Ok(Request { dialect: shape, table, instance_flags, flags, call })
+}
