@@ -1,0 +1,269 @@
+//! Reading the configuration and the account files into a plan: before lock-down, and again at each reload.
+//!
+//! A mistake in the configuration is said with file, line and remedy, and never ends a service under
+//! master(8): what can be read is served, and nothing is denied that might be approved.
+//! May: open files for reading; run postconf(1), before lock-down only.
+
+use crate::accounts::{AccountError, Accounts};
+use crate::options::{Mode, Options};
+use crate::plan::{LogPlan, Plan};
+use crate::socket::Place;
+use mapkeep_config::{
+    Complaint, KeepSettings, Parameters, Service, Settings, Severity, approved, parse_main, parse_master,
+};
+use mapkeep_log::{Destination, Facility};
+use mapkeep_proto::Listed;
+use nix::fcntl::OFlag;
+use std::ffi::OsStr;
+use std::fs::OpenOptions;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// The configuration directory that is compiled into Debian's Postfix.
+const DEFAULT_DIRECTORY: &str = "/etc/postfix";
+/// Where postconf(1) is, unless main.cf says otherwise.
+const DEFAULT_COMMANDS: &str = "/usr/sbin";
+/// The largest file that is read, in bytes. Configuration files of a large site have some 100 KB.
+const LARGEST: u64 = 64 << 20;
+
+/// What there is to say about the configuration.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Remark {
+    pub(crate) severity: Severity,
+    pub(crate) text: String,
+}
+
+/// The plan, and what to log about how it came to be.
+#[derive(Debug)]
+pub(crate) struct Gathered {
+    pub(crate) plan: Plan,
+    pub(crate) remarks: Vec<Remark>,
+    /// Why main.cf could not be read; then the plan approves nothing and denies nothing.
+    pub(crate) unreadable: Option<String>,
+}
+
+/// Where the configuration comes from: settled at start, and the same for every reload.
+#[derive(Debug)]
+pub(crate) struct Source {
+    options: Options,
+    directory: PathBuf,
+    /// What postconf(1) said at start: it cannot be asked after lock-down.
+    defaults: Option<Vec<u8>>,
+    /// The host name in log lines.
+    host: String,
+}
+
+impl Source {
+    /// `directory` is the configuration directory, if one was named. To be called before lock-down.
+    pub(crate) fn new(options: &Options, directory: Option<PathBuf>) -> Source {
+        let directory = directory.unwrap_or_else(|| DEFAULT_DIRECTORY.into());
+        let main = read_file(&directory.join("main.cf")).unwrap_or_default();
+        let defaults = installed_defaults(&Parameters::new(parse_main(&main).0), &directory);
+        Source { options: options.clone(), directory, defaults, host: log_host() }
+    }
+
+    /// Reads everything.
+    ///
+    /// # Errors
+    /// Ids that cannot be used: then roles could not be kept apart.
+    pub(crate) fn gather(&self) -> Result<Gathered, AccountError> {
+        let Source { options, directory, .. } = self;
+        let mut remarks = Vec::new();
+        let path = directory.join("main.cf");
+        let (main, unreadable) = match read_file(&path) {
+            Ok(main) => (main, None),
+            Err(error) => (Vec::new(), Some(format!("{}: {error}", path.display()))),
+        };
+        let keep = read_file(&directory.join("mapkeep.cf")).unwrap_or_default();
+        // What master.cf gives to this service arrives as -o options; here it matters which sockets it names.
+        let master = read_file(&directory.join("master.cf")).unwrap_or_default();
+
+        let (main, complaints) = parse_main(&main);
+        let mut sound = unreadable.is_none() && !has_errors(&complaints);
+        remark(&mut remarks, &complaints);
+        let (master, complaints) = parse_master(&master);
+        remark(&mut remarks, &complaints);
+        let mut parameters = Parameters::new(main);
+        if let Some(defaults) = &self.defaults {
+            parameters = parameters.with_defaults(defaults);
+        }
+        for (name, value) in &options.overrides {
+            if let Err(error) = parameters.set_override(name.as_bytes(), value.as_bytes()) {
+                let text = format!("option -o {name}: {error}");
+                remarks.push(Remark { severity: Severity::Error, text });
+            }
+        }
+        parameters.set_fixed("config_directory", directory.as_os_str().as_bytes());
+        parameters.set_fixed("process_name", b"proxymap");
+        parameters.set_fixed("service_name", options.service.as_bytes());
+
+        let (settings, complaints) = Settings::from(&parameters);
+        remark(&mut remarks, &complaints);
+        let service = if options.service == "proxywrite" { Service::Write } else { Service::Read };
+        let mut read = |path: &[u8]| read_file(Path::new(OsStr::from_bytes(path))).ok();
+        let (tables, complaints) = approved(&parameters, service, settings.mail_version, &mut read);
+        sound &= !has_errors(&complaints);
+        remark(&mut remarks, &complaints);
+        let (keep, complaints) = KeepSettings::read(&keep, &parameters);
+        remark(&mut remarks, &complaints);
+
+        let accounts = read_accounts();
+        let mut owners = Vec::new();
+        for owner in &keep.table_owners {
+            match accounts.uid_of(&owner.to_string()) {
+                Ok(uid) => owners.push(uid),
+                Err(error) => remarks.push(Remark { severity: Severity::Error, text: error.to_string() }),
+            }
+        }
+        let own = nix::unistd::geteuid();
+        let ids = if own.is_root() {
+            let broker = keep.broker_account.as_ref().map(ToString::to_string);
+            Some(accounts.roles(keep.uid_base, broker.as_deref(), &owners)?)
+        } else {
+            // Files of whoever runs the service are as good as that person's word.
+            owners.push(own.as_raw());
+            None
+        };
+        let mail_owner = accounts.ids_of(&settings.mail_owner);
+        let plan = Plan {
+            mode: options.mode,
+            service: options.service.clone(),
+            ids,
+            chroot: keep.chroot_directory.into(),
+            names: with_members(tables.into_iter().map(|table| table.name), &mut remarks),
+            approval_known: sound,
+            smtputf8: settings.smtputf8_enable,
+            inside: if options.chroot { settings.queue_directory.clone().into() } else { PathBuf::new() },
+            owners,
+            snapshot_limit: keep.snapshot_limit,
+            max_use: options.max_use.unwrap_or(settings.max_use),
+            max_idle: max_idle(options, &settings),
+            daemon_timeout: settings.daemon_timeout,
+            log: log_plan(options, &settings, unreadable.is_none(), &self.host),
+            place: Place::new(&options.service, &settings, &master, mail_owner),
+        };
+        Ok(Gathered { plan, remarks, unreadable })
+    }
+}
+
+/// Reads a regular file. Anything else could keep the service waiting, or never end.
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    let mut content = Vec::new();
+    file.take(LARGEST.saturating_add(1)).read_to_end(&mut content)?;
+    if u64::try_from(content.len()).unwrap_or(u64::MAX) > LARGEST {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 64 MB"));
+    }
+    Ok(content)
+}
+
+/// A service of its own stays until it is told to go.
+fn max_idle(options: &Options, settings: &Settings) -> Duration {
+    match (options.mode, options.max_idle) {
+        (_, Some(seconds)) => Duration::from_secs(seconds),
+        (Mode::Standalone, None) => Duration::ZERO,
+        (Mode::Master, None) => settings.max_idle,
+    }
+}
+
+/// Where lines go while the configuration has not said so: master(8) names its log service in the environment, when
+/// main.cf has one.
+pub(crate) fn early_destination(options: Option<&Options>) -> Destination {
+    if options.is_some_and(|options| options.stderr) {
+        return Destination::Stderr;
+    }
+    match std::env::var_os("POSTLOG_SERVICE") {
+        Some(path) if !path.is_empty() => Destination::Postlog(path.into()),
+        _ => Destination::Syslog("/dev/log".into()),
+    }
+}
+
+/// The host name in lines for the log service, without domain: that of master(8), which knows main.cf's `myhostname`.
+pub(crate) fn log_host() -> String {
+    let name =
+        std::env::var_os("POSTLOG_HOSTNAME").or_else(|| nix::unistd::gethostname().ok()).unwrap_or_default();
+    name.to_string_lossy().split('.').next().unwrap_or_default().to_owned()
+}
+
+fn log_plan(options: &Options, settings: &Settings, readable: bool, host: &str) -> LogPlan {
+    let destination = if options.stderr || !readable {
+        early_destination(Some(options))
+    } else if settings.maillog_file.is_some() {
+        let queue = Path::new(&settings.queue_directory);
+        Destination::Postlog(queue.join("public").join(&settings.postlog_service_name))
+    } else {
+        Destination::Syslog("/dev/log".into())
+    };
+    LogPlan {
+        destination,
+        facility: Facility::named(&settings.syslog_facility).unwrap_or(Facility::MAIL),
+        // The name of the stock program, whatever ours is called: log analysers look for it.
+        ident: format!("{}/proxymap", settings.syslog_name),
+        host: host.to_owned(),
+        verbose: options.verbose > 0,
+    }
+}
+
+/// The installed version's own defaults, as postconf(1) gives them; without it, built-in lists serve. `parameters`
+/// says where commands are.
+#[must_use]
+pub fn installed_defaults(parameters: &Parameters, directory: &Path) -> Option<Vec<u8>> {
+    let commands = parameters.text("command_directory").unwrap_or_else(|_| DEFAULT_COMMANDS.to_owned());
+    let output = Command::new(Path::new(&commands).join("postconf"))
+        .arg("-c")
+        .arg(directory)
+        .arg("-d")
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output();
+    output.ok().filter(|output| output.status.success()).map(|output| output.stdout)
+}
+
+fn read_accounts() -> Accounts {
+    let text = |path| String::from_utf8_lossy(&read_file(Path::new(path)).unwrap_or_default()).into_owned();
+    Accounts::new(text("/etc/passwd"), text("/etc/group"))
+}
+
+/// The approved tables, then those that composite ones are made of and that are not approved by themselves.
+fn with_members(approved: impl Iterator<Item = Vec<u8>>, remarks: &mut Vec<Remark>) -> Vec<Listed> {
+    let mut list: Vec<Listed> = approved.map(|name| Listed { name, approved: true }).collect();
+    for index in 0..list.len() {
+        let Some(table) = list.get(index) else { continue };
+        match mapkeep_table::members(&table.name) {
+            Ok(members) => {
+                for name in members {
+                    if !list.iter().any(|known| known.name == name) {
+                        list.push(Listed { name, approved: false });
+                    }
+                }
+            }
+            Err(error) => {
+                let text = format!("table {}: {error}", String::from_utf8_lossy(&table.name));
+                remarks.push(Remark { severity: Severity::Error, text });
+            }
+        }
+    }
+    list
+}
+
+fn has_errors(complaints: &[Complaint]) -> bool {
+    complaints.iter().any(|complaint| complaint.severity() == Severity::Error)
+}
+
+fn remark(remarks: &mut Vec<Remark>, complaints: &[Complaint]) {
+    remarks.extend(
+        complaints
+            .iter()
+            .map(|complaint| Remark { severity: complaint.severity(), text: complaint.to_string() }),
+    );
+}

@@ -1,0 +1,29 @@
+//! The supervisor and the broker: approve, open, hand over, watch, accept.
+//!
+//! Purpose: everything that takes privileges, in two processes: the supervisor starts and ends the others, the
+//! broker opens the approved tables and accepts clients. May: see docs/SECURITY.md, section 3. Never: see a
+//! client's byte, a key or a result. Called by: the `mapkeepd` program.
+#![forbid(unsafe_code)]
+
+mod accounts;
+mod children;
+mod gather;
+mod launch;
+mod master;
+mod notify;
+mod options;
+mod plan;
+mod redact;
+mod serve;
+pub mod snapshot;
+mod socket;
+mod start;
+mod supervise;
+mod tables;
+pub mod trust;
+mod watch;
+mod workers;
+
+pub use gather::installed_defaults;
+pub use launch::main;
+pub use supervise::LOCK_FAILED;

@@ -1,0 +1,102 @@
+//! What the configuration comes to: everything that the supervisor and its children go by.
+
+use crate::options::Mode;
+use crate::socket::Place;
+use mapkeep_log::{Destination, Facility};
+use mapkeep_proto::Listed;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A user id and a group id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ids {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+}
+
+/// Whose rights each role has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RoleIds {
+    pub(crate) broker: Ids,
+    pub(crate) logger: Ids,
+    pub(crate) lookup: Ids,
+}
+
+impl RoleIds {
+    /// Whether a role runs as this user.
+    fn includes(&self, uid: u32) -> bool {
+        [self.broker, self.logger, self.lookup].iter().any(|ids| ids.uid == uid)
+    }
+}
+
+/// Decisions made from one reading of the configuration; nothing here changes afterwards.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) mode: Mode,
+    /// `proxymap` or `proxywrite`.
+    pub(crate) service: String,
+    /// `None` when not started by root: then nobody can change ids.
+    pub(crate) ids: Option<RoleIds>,
+    /// The empty directory that is the root of the workers.
+    pub(crate) chroot: PathBuf,
+    /// The approved tables and the members of composite ones, in the order of their ids.
+    pub(crate) names: Vec<Listed>,
+    /// False when the configuration could not be read.
+    pub(crate) approval_known: bool,
+    pub(crate) smtputf8: bool,
+    /// Where table paths start, for a service that master.cf says is chrooted; else empty.
+    pub(crate) inside: PathBuf,
+    /// Users besides root whose files may be tables.
+    pub(crate) owners: Vec<u32>,
+    /// The largest table file, in bytes.
+    pub(crate) snapshot_limit: u64,
+    pub(crate) max_use: u32,
+    /// Zero: never leave for want of clients.
+    pub(crate) max_idle: Duration,
+    pub(crate) daemon_timeout: Duration,
+    pub(crate) log: LogPlan,
+    /// Where a service of its own listens.
+    pub(crate) place: Place,
+}
+
+impl Plan {
+    /// How many tables clients may ask.
+    pub(crate) fn approved(&self) -> usize {
+        self.names.iter().filter(|table| table.approved).count()
+    }
+
+    /// This plan, with what cannot change while the service lives taken from the one `before`; and the settings, in
+    /// plain words, whose change has to wait for a restart.
+    ///
+    /// # Errors
+    /// An owner of tables is one of the roles that stay: the text names it.
+    pub(crate) fn after(self, before: &Plan) -> Result<(Plan, Vec<&'static str>), String> {
+        if let Some(ids) = before.ids
+            && let Some(owner) = self.owners.iter().find(|owner| ids.includes(**owner))
+        {
+            return Err(format!(
+                "user id {owner} owns tables (table_owners in mapkeep.cf) and is that of a role"
+            ));
+        }
+        let waiting = [
+            (self.ids != before.ids, "the ids of the roles"),
+            (self.chroot != before.chroot, "chroot_directory"),
+            (self.log != before.log, "where the log goes and its names"),
+            (self.place.usual != before.place.usual, "the place of the socket"),
+        ];
+        let waiting = waiting.into_iter().filter(|(changed, _)| *changed).map(|(_, what)| what).collect();
+        let plan = Plan { ids: before.ids, chroot: before.chroot.clone(), log: before.log.clone(), ..self };
+        Ok((plan, waiting))
+    }
+}
+
+/// Where lines go and what stands in front of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LogPlan {
+    pub(crate) destination: Destination,
+    pub(crate) facility: Facility,
+    /// `postfix/proxymap`
+    pub(crate) ident: String,
+    pub(crate) host: String,
+    pub(crate) verbose: bool,
+}

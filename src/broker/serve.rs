@@ -1,0 +1,381 @@
+//! The broker's event loop: accept clients, keep the tables fresh, hear the workers and the supervisor.
+//!
+//! May: everything that policy/seccomp.json lists for `broker`. Never: read from a client's connection, look
+//! into a table, start a process, or use a string that came from a worker.
+
+use crate::tables::{Change, Tables};
+use crate::watch::{Notice, Watch};
+use crate::workers::{Heard, Stage, Workers};
+use mapkeep_proto::{
+    BrokerToSupervisor, Decode, MAX_MESSAGE, SupervisorToBroker, TableId, TrustClass, WorkerId,
+};
+use mapkeep_sandbox::Confined;
+use mapkeep_sys::channel::{Channel, Received};
+use mapkeep_sys::listen::{Accepted, accept};
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags, EpollTimeout};
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// How often workers with clients are asked for a sign of life.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+/// Clients accepted in one turn, so that a storm of them does not keep the rest waiting.
+const ACCEPTS: usize = 64;
+/// Workers that still have clients of before; with more of them, none is replaced for its age.
+const MAX_DRAINING: usize = 4;
+/// How long to leave clients in the queue when descriptors have run out.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The longest sleep, in the unlikely case that nothing is due.
+const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+
+const SUPERVISOR: u64 = 0;
+const WATCH: u64 = 1;
+const LISTENERS: u64 = 2;
+const WORKERS: u64 = 1 << 32;
+
+/// Numbers from the configuration that the loop goes by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// Clients after which a worker is replaced (`max_use`).
+    pub(crate) max_use: u32,
+    /// Clients that one worker has descriptors for.
+    pub(crate) room: u32,
+    /// How long a worker may be silent at most (`daemon_timeout`).
+    pub(crate) daemon_timeout: Duration,
+}
+
+/// All that the broker holds.
+pub(crate) struct Broker {
+    pub(crate) supervisor: Channel,
+    pub(crate) epoll: Epoll,
+    pub(crate) listeners: Vec<OwnedFd>,
+    pub(crate) tables: Tables,
+    pub(crate) watch: Watch,
+    pub(crate) workers: Workers,
+    pub(crate) bounds: Bounds,
+    pub(crate) state: State,
+}
+
+/// What changes while it runs.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    listening: bool,
+    wanted: bool,
+    clients_told: bool,
+    paused_until: Option<Instant>,
+    next_heartbeat: Option<Instant>,
+    said_ready: bool,
+    /// Another broker has taken over: nobody is accepted any more.
+    finishing: bool,
+    unsaid: VecDeque<BrokerToSupervisor>,
+}
+
+impl Broker {
+    /// Registers the fixed descriptors. To be called before lock-down.
+    pub(crate) fn register(&self) -> io::Result<()> {
+        let readable = |token| EpollEvent::new(EpollFlags::EPOLLIN, token);
+        self.epoll.add(&self.supervisor, readable(SUPERVISOR))?;
+        self.epoll.add(&self.watch, readable(WATCH))?;
+        for (token, listener) in (LISTENERS..).zip(&self.listeners) {
+            self.epoll.add(listener, EpollEvent::new(EpollFlags::empty(), token))?;
+        }
+        Ok(())
+    }
+
+    /// Serves until the supervisor closes its channel, or until the last client has gone after the supervisor has
+    /// said that another broker has taken over. Demands the proof of lock-down.
+    pub(crate) fn run(mut self, _confined: &Confined) -> io::Result<()> {
+        self.want_worker(TrustClass::EVERYONE)?;
+        let mut events = [EpollEvent::empty(); 64];
+        loop {
+            let now = Instant::now();
+            self.refresh(now);
+            self.beat(now)?;
+            self.balance()?;
+            self.flush()?;
+            self.listen(now)?;
+            self.say_unsaid()?;
+            if self.state.finishing && self.workers.list.is_empty() {
+                return Ok(());
+            }
+            let count = match self.epoll.wait(&mut events, self.sleep(Instant::now())) {
+                Ok(count) => count,
+                Err(Errno::EINTR) => 0,
+                Err(error) => return Err(error.into()),
+            };
+            for event in events.iter().take(count) {
+                match event.data() {
+                    SUPERVISOR => {
+                        if !self.hear_supervisor()? {
+                            return Ok(());
+                        }
+                    }
+                    WATCH => self.hear_watch()?,
+                    token if token >= WORKERS => self.hear_worker(token)?,
+                    token => self.accept(token)?,
+                }
+            }
+        }
+    }
+
+    /// How long nothing has to be done.
+    fn sleep(&self, now: Instant) -> EpollTimeout {
+        let moments = [self.tables.next_due(), self.state.next_heartbeat, self.state.paused_until];
+        let Some(next) = moments.into_iter().flatten().min() else { return EpollTimeout::NONE };
+        let limit = if self.state.unsaid.is_empty() { LONGEST_SLEEP } else { PAUSE };
+        let wait = next.saturating_duration_since(now).min(limit);
+        // Rounded up, or the loop would spin through the last millisecond.
+        let millis = u16::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(u16::MAX);
+        EpollTimeout::from(millis)
+    }
+
+    /// Tells the supervisor something, now or when it has room.
+    fn say(&mut self, message: BrokerToSupervisor) -> io::Result<()> {
+        self.state.unsaid.push_back(message);
+        self.say_unsaid()
+    }
+
+    fn say_unsaid(&mut self) -> io::Result<()> {
+        while let Some(message) = self.state.unsaid.front() {
+            match self.supervisor.send(&message.encode(), &[]) {
+                Ok(()) => drop(self.state.unsaid.pop_front()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                // It has gone: the end of its channel is about to be read.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.state.unsaid.clear(),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn refresh(&mut self, now: Instant) {
+        for change in self.tables.work(now) {
+            match change {
+                Change::Content(id) => self.workers.content(id, &self.tables),
+                Change::Unavailable(id, reason) => self.workers.unavailable(id, reason),
+            }
+        }
+    }
+
+    fn beat(&mut self, now: Instant) -> io::Result<()> {
+        if self.state.next_heartbeat.is_some_and(|moment| now < moment) {
+            return Ok(());
+        }
+        for id in self.workers.heartbeat(now, self.bounds.daemon_timeout) {
+            tracing::error!("lookup worker {} does not answer -- replacing it", id.0);
+            self.lose(id)?;
+        }
+        self.state.next_heartbeat = now.checked_add(HEARTBEAT);
+        Ok(())
+    }
+
+    /// Asks for a worker where one is missing or has served enough, and retires what has been replaced.
+    fn balance(&mut self) -> io::Result<()> {
+        let class = TrustClass::EVERYONE;
+        let worn = |served: u32| served >= self.bounds.max_use;
+        let admitted = self.workers.list.iter().filter(|(_, worker)| worker.takes_clients(class));
+        let (old, fresh): (Vec<_>, Vec<_>) = admitted.partition(|(_, worker)| worn(worker.served));
+        let old: Vec<WorkerId> = old.into_iter().map(|(id, _)| *id).collect();
+        let fresh = !fresh.is_empty();
+        if fresh {
+            for id in old {
+                self.workers.retire(id);
+            }
+            self.state.wanted = false;
+            return Ok(());
+        }
+        let draining = self.workers.list.values().filter(|worker| worker.stage == Stage::Draining).count();
+        let starting = |stage| matches!(stage, Stage::Starting | Stage::Checking);
+        let on_the_way = self.workers.list.values().any(|worker| {
+            starting(worker.stage) || (worker.stage == Stage::Admitted && !worker.takes_clients(class))
+        });
+        if !on_the_way && (old.is_empty() || draining < MAX_DRAINING) {
+            self.want_worker(class)?;
+        }
+        Ok(())
+    }
+
+    fn want_worker(&mut self, class: TrustClass) -> io::Result<()> {
+        if !self.state.wanted && !self.state.finishing {
+            self.say(BrokerToSupervisor::Need(class))?;
+            self.state.wanted = true;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let ids: Vec<WorkerId> = self.workers.list.keys().copied().collect();
+        for id in ids {
+            match self.workers.flush(id) {
+                Ok(more) => {
+                    let Some(worker) = self.workers.list.get_mut(&id) else { continue };
+                    if worker.waits_for_room != more {
+                        worker.waits_for_room = more;
+                        let room = if more { EpollFlags::EPOLLOUT } else { EpollFlags::empty() };
+                        let wanted = EpollFlags::EPOLLIN | room;
+                        let mut event = EpollEvent::new(wanted, WORKERS | u64::from(id.0));
+                        self.epoll.modify(&worker.channel, &mut event)?;
+                    }
+                }
+                // Its end is closed; the event that says so follows.
+                Err(_) => self.lose(id)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Listens only while there is a worker to take clients; until then they wait in the socket's queue.
+    fn listen(&mut self, now: Instant) -> io::Result<()> {
+        if self.state.paused_until.is_some_and(|moment| moment <= now) {
+            self.state.paused_until = None;
+        }
+        let first = self.tables.first_pass_done();
+        let worker = self.workers.next(TrustClass::EVERYONE, self.bounds.room).is_some();
+        let listening = first && worker && self.state.paused_until.is_none();
+        if first && worker && !self.state.said_ready {
+            self.say(BrokerToSupervisor::Ready)?;
+            self.state.said_ready = true;
+        }
+        if listening != self.state.listening {
+            let wanted = if listening { EpollFlags::EPOLLIN } else { EpollFlags::empty() };
+            for (token, listener) in (LISTENERS..).zip(&self.listeners) {
+                self.epoll.modify(listener, &mut EpollEvent::new(wanted, token))?;
+            }
+            self.state.listening = listening;
+        }
+        let connected = self.workers.clients() > 0;
+        // Only the latest state matters, so a supervisor that is busy is not sent every change.
+        if connected != self.state.clients_told && self.state.unsaid.is_empty() {
+            self.say(BrokerToSupervisor::Clients(self.workers.clients()))?;
+            self.state.clients_told = connected;
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self, token: u64) -> io::Result<()> {
+        let index = usize::try_from(token.saturating_sub(LISTENERS)).unwrap_or(usize::MAX);
+        for _ in 0..ACCEPTS {
+            let Some(listener) = self.listeners.get(index) else { return Ok(()) };
+            // Every caller is of one class until a policy tells them apart.
+            let Some(id) = self.workers.next(TrustClass::EVERYONE, self.bounds.room) else { return Ok(()) };
+            match accept(listener.as_fd())? {
+                Accepted::Client(client) => self.workers.hand_over(id, client),
+                Accepted::Nobody => return Ok(()),
+                Accepted::Exhausted => {
+                    tracing::warn!("out of descriptors or memory -- leaving clients in the queue");
+                    self.state.paused_until = Instant::now().checked_add(PAUSE);
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn hear_supervisor(&mut self) -> io::Result<bool> {
+        let mut buffer = [0; MAX_MESSAGE];
+        loop {
+            let (length, mut descriptors) = match self.supervisor.receive(&mut buffer)? {
+                Received::Message(length, descriptors) => (length, descriptors),
+                Received::Empty => return Ok(true),
+                Received::Closed => return Ok(false),
+                Received::Oversized => return Err(io::ErrorKind::InvalidData.into()),
+            };
+            let message = SupervisorToBroker::decode(buffer.get(..length).unwrap_or_default())
+                .map_err(io::Error::other)?;
+            if descriptors.len() != message.descriptors() {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+            match (message, descriptors.pop()) {
+                (SupervisorToBroker::Worker { id, .. }, Some(_)) if self.state.finishing => {
+                    self.say(BrokerToSupervisor::Kill(id))?;
+                }
+                (SupervisorToBroker::Worker { id, class }, Some(channel)) => {
+                    let channel = Channel::from_descriptor(channel);
+                    let event = EpollEvent::new(EpollFlags::EPOLLIN, WORKERS | u64::from(id.0));
+                    self.epoll.add(&channel, event)?;
+                    self.state.wanted = false;
+                    self.workers.add(id, class, channel, &self.tables);
+                }
+                (SupervisorToBroker::Admit(id), _) => {
+                    if let Some(worker) = self.workers.list.get_mut(&id) {
+                        worker.stage = Stage::Admitted;
+                    }
+                }
+                (SupervisorToBroker::Gone(id), _) => self.forget(id)?,
+                (SupervisorToBroker::Finish, _) => self.finish()?,
+                (SupervisorToBroker::Worker { .. }, None) => {}
+            }
+        }
+    }
+
+    /// Takes no more clients, and lets each worker go when its clients have gone. Their tables stay fresh until then.
+    fn finish(&mut self) -> io::Result<()> {
+        self.state.finishing = true;
+        for listener in std::mem::take(&mut self.listeners) {
+            self.epoll.delete(&listener)?;
+        }
+        let stages: Vec<(WorkerId, Stage)> =
+            self.workers.list.iter().map(|(id, worker)| (*id, worker.stage)).collect();
+        for (id, stage) in stages {
+            match stage {
+                // It has had no client.
+                Stage::Starting | Stage::Checking => self.lose(id)?,
+                Stage::Admitted => self.workers.retire(id),
+                Stage::Draining => {}
+            }
+        }
+        self.say(BrokerToSupervisor::Finishing)
+    }
+
+    fn hear_watch(&mut self) -> io::Result<()> {
+        let now = Instant::now();
+        for notice in self.watch.notices()? {
+            match notice {
+                Notice::Touched(id) => self.tables.touched(id, now),
+                Notice::Lost(id) => self.tables.unwatch(id, now),
+                Notice::Everything => {
+                    let all: Vec<TableId> = self.tables.with_ids().map(|(id, _)| id).collect();
+                    all.into_iter().for_each(|id| self.tables.touched(id, now));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn hear_worker(&mut self, token: u64) -> io::Result<()> {
+        let Ok(id) = u32::try_from(token & !WORKERS).map(WorkerId) else { return Ok(()) };
+        // A worker that talks without end must not keep the others waiting.
+        for _ in 0..256 {
+            match self.workers.hear(id) {
+                None => return Ok(()),
+                Some(Heard::Nothing | Heard::Closed(_)) => {}
+                Some(Heard::Loaded(table, generation)) => self.tables.loaded(table, generation),
+                Some(Heard::Rejected(table, generation)) => self.tables.rejected(table, generation),
+                Some(Heard::Ready) => self.say(BrokerToSupervisor::WorkerReady(id))?,
+                // The process may live on: an empty message looks like the end, too.
+                Some(Heard::Gone) => return self.lose(id),
+                Some(Heard::Violation(what)) => {
+                    tracing::error!("lookup worker {} sent {what} -- replacing it", id.0);
+                    return self.lose(id);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends a worker that is not to be trusted any more.
+    fn lose(&mut self, id: WorkerId) -> io::Result<()> {
+        self.say(BrokerToSupervisor::Kill(id))?;
+        self.forget(id)
+    }
+
+    fn forget(&mut self, id: WorkerId) -> io::Result<()> {
+        if let Some(worker) = self.workers.list.remove(&id) {
+            self.epoll.delete(&worker.channel)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,167 @@
+//! The broker's start: what it is given, what it prepares, and its lock-down.
+
+use crate::serve::{Bounds, Broker, State};
+use crate::tables::Tables;
+use crate::trust::{Anchor, Owners};
+use crate::watch::Watch;
+use crate::workers::Workers;
+use mapkeep_log::ChannelSink;
+use mapkeep_proto::{Arguments, BrokerToLookup, Kind, TableId, decode_names};
+use mapkeep_sandbox::{Capability, FileRules, Limits, Lock, Privilege, Role, enter};
+use mapkeep_sys::channel::Channel;
+use mapkeep_sys::mapping::Mapping;
+use mapkeep_sys::{inherit, memory, signals};
+use nix::sys::epoll::{Epoll, EpollCreateFlags};
+use std::error::Error;
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Fixed descriptors of the broker.
+const SUPERVISOR: RawFd = 3;
+const LOG: RawFd = 4;
+const EPOLL: RawFd = 5;
+
+/// Descriptors that the broker may have open: its own, the tables' and a few workers' channels.
+const DESCRIPTORS: u64 = 8192;
+/// Heap, in bytes: lists of names and directories, buffers for account files.
+const HEAP: u64 = 512 << 20;
+/// Address space for programs, libraries and stacks, in bytes.
+const PROGRAM: u64 = 256 << 20;
+
+/// Prepares, locks down and serves until the supervisor says that it is over.
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    let supervisor = Channel::from_descriptor(inherit::take(SUPERVISOR)?);
+    let log = Channel::from_descriptor(inherit::take(LOG)?);
+    // Lines of the configuration, which nobody can flood: all of them are wanted.
+    mapkeep_log::install(Box::new(ChannelSink::new(log)), arguments.value("verbose")?, 1000)?;
+    signals::ignore_pipe_and_size()?;
+    if !memory::heap_only() {
+        return Err("the allocator does not take its tuning (not glibc?)".into());
+    }
+    drop(inherit::take(EPOLL)?);
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+    if epoll.0.as_raw_fd() != EPOLL {
+        return Err("epoll did not get descriptor 5".into());
+    }
+
+    let names = inherit::take(arguments.value("names")?)?;
+    let size: u64 = arguments.value("names_size")?;
+    let mut listeners = Vec::new();
+    for number in arguments.list::<RawFd>("listen")? {
+        listeners.push(inherit::take(number)?);
+    }
+    let list = decode_names(Mapping::of(names.as_fd(), size)?.as_ref())?;
+    let hello = BrokerToLookup::Names {
+        size,
+        smtputf8: arguments.value("smtputf8")?,
+        approval_known: arguments.value("approval_known")?,
+    };
+    let inside: PathBuf = arguments.text("inside")?.into();
+    let anchor = match inside.as_os_str().is_empty() {
+        true => Anchor::host(),
+        false => Anchor::inside(std::fs::File::open(&inside)?.into()),
+    }
+    .map_err(|refusal| refusal.to_string())?;
+    let owners = Owners::declared(&arguments.list("owners")?);
+    let limit: u64 = arguments.value("snapshot_limit")?;
+    let mut tables = Tables::new(list, anchor, owners, limit, Instant::now());
+    let mut watch = Watch::new()?;
+    let directories = watch_all(&mut tables, &mut watch, &inside);
+
+    let broker = Broker {
+        supervisor,
+        epoll,
+        listeners,
+        tables,
+        watch,
+        workers: Workers::new(names, hello),
+        bounds: Bounds {
+            max_use: arguments.value("max_use")?,
+            room: arguments.value("room")?,
+            daemon_timeout: Duration::from_secs(arguments.value("daemon_timeout")?),
+        },
+        state: State::default(),
+    };
+    broker.register()?;
+    let expected = broker.descriptors();
+    let lock = Lock {
+        role: Role::Broker,
+        privilege: privilege(arguments)?,
+        limits: Limits {
+            core: 0,
+            nproc: 0,
+            nofile: DESCRIPTORS,
+            fsize: limit.saturating_add(1),
+            address_space: HEAP.saturating_add(PROGRAM),
+            data: HEAP,
+        },
+        files: FileRules { read_beneath: directories, execute_beneath: Vec::new() },
+        expected_descriptors: &expected,
+        parent_pid: Some(arguments.value("parent")?),
+    };
+    let (confined, report) = enter(lock)?;
+    tracing::debug!("{report}");
+    broker.run(&confined)?;
+    Ok(())
+}
+
+fn privilege(arguments: &Arguments) -> Result<Privilege, Box<dyn Error>> {
+    if arguments.value("rootless")? {
+        return Ok(Privilege::Rootless);
+    }
+    Ok(Privilege::Root {
+        uid: arguments.value("uid")?,
+        gid: arguments.value("gid")?,
+        // It opens tables by path, so its root is the machine's; Landlock bounds what it reaches there.
+        chroot: None,
+        keep: &[Capability::CAP_DAC_READ_SEARCH],
+    })
+}
+
+/// Watches each table's directory, and the one that a link leads to; returns all of them, for Landlock.
+fn watch_all(tables: &mut Tables, watch: &mut Watch, inside: &Path) -> Vec<PathBuf> {
+    let mut directories: Vec<PathBuf> = Vec::new();
+    for (index, entry) in tables.entries.iter_mut().enumerate() {
+        let (Some(path), Ok(id)) = (&entry.path, u16::try_from(index)) else { continue };
+        let relative = Path::new(OsStr::from_bytes(path)).strip_prefix("/").unwrap_or(Path::new(""));
+        let here = Path::new("/").join(inside).join(relative);
+        // The file may not be there yet; its directory must be, or it cannot be let through Landlock.
+        let real_file = here.canonicalize().ok();
+        let real_parent = here.parent().and_then(|parent| parent.canonicalize().ok());
+        let Some(real_parent) = real_parent else {
+            if entry.kind != Kind::Unknown {
+                tracing::warn!(
+                    "the directory of {} does not exist; after making it, run \"postfix reload\"",
+                    here.display()
+                );
+            }
+            continue;
+        };
+        let mut files = vec![real_parent.join(here.file_name().unwrap_or_default())];
+        files.extend(real_file.filter(|real| !files.contains(real)));
+        entry.watched = files.len() == 1;
+        for file in files {
+            entry.watched &= watch.add(TableId(id), file.as_os_str().as_bytes());
+            let parent = file.parent().unwrap_or(Path::new("/")).to_owned();
+            if !directories.contains(&parent) {
+                directories.push(parent);
+            }
+        }
+    }
+    directories
+}
+
+impl Broker {
+    /// Every descriptor that must be open when it locks down, the standard ones and the log included.
+    fn descriptors(&self) -> Vec<RawFd> {
+        let mut numbers = vec![0, 1, 2, SUPERVISOR, LOG, EPOLL];
+        numbers.push(self.watch.as_fd().as_raw_fd());
+        numbers.push(self.workers.names().as_raw_fd());
+        numbers.extend(self.listeners.iter().map(AsRawFd::as_raw_fd));
+        numbers.extend(self.tables.anchor_descriptors());
+        numbers
+    }
+}

@@ -1,0 +1,311 @@
+//! The supervisor: starts the others, answers to master(8) or a service manager, and otherwise stays out of the way.
+//!
+//! May: spawn, wait, signal its children, pass channels, read /proc/PID/status, and at a reload the configuration.
+//! Never: read a byte that came from a worker or a client; all that it hears are the fixed-size messages of the
+//! brokers.
+
+mod bury;
+mod generation;
+mod hear;
+mod reload;
+
+use crate::children::{BackOff, Child, Nursery};
+use crate::gather::Source;
+use crate::master::Status;
+use crate::notify::Notify;
+use crate::options::Mode;
+pub(crate) use generation::Generation;
+use mapkeep_proto::{SupervisorToBroker, TrustClass, WorkerId};
+use mapkeep_sandbox::{Confined, Role};
+use mapkeep_sys::channel::Channel;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
+use nix::sys::signalfd::SignalFd;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// The exit status of a child whose lock could not be installed: sysexits' EX_CONFIG.
+pub const LOCK_FAILED: u8 = 78;
+
+/// How long a child may take from its start to being locked down.
+const LOCK_TIME: Duration = Duration::from_secs(10);
+/// How often an unlocked child is looked at.
+const LOOK: Duration = Duration::from_millis(10);
+/// How long children may take to finish what they are at when the service ends.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+/// Why the supervisor gives up. It says so in the log and exits with a status that master(8) reports.
+#[derive(Debug)]
+pub(crate) enum Fatal {
+    /// A process is not, or could not be, locked down as its role demands.
+    Lock(Role, String),
+    /// The kernel refused something that the service cannot do without.
+    Io(&'static str, io::Error),
+}
+
+impl fmt::Display for Fatal {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fatal::Lock(role, what) => write!(out, "the {} is not locked down: {what}", role.name()),
+            Fatal::Io(what, error) => write!(out, "{what}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Fatal {}
+
+/// All that the supervisor holds.
+pub(crate) struct Supervisor {
+    pub(crate) source: Source,
+    pub(crate) nursery: Nursery,
+    pub(crate) listeners: Vec<OwnedFd>,
+    /// The paths of these sockets, as far as they have any.
+    pub(crate) places: Vec<PathBuf>,
+    pub(crate) status: Option<Status>,
+    pub(crate) notify: Notify,
+    pub(crate) signals: SignalFd,
+    /// The configuration in force.
+    pub(crate) serving: Generation,
+    /// The one that a reload has read, until it is ready.
+    pub(crate) coming: Option<Generation>,
+    /// Those of before, the oldest first, until their clients have gone.
+    pub(crate) leaving: VecDeque<Generation>,
+    pub(crate) state: State,
+}
+
+/// What changes while it runs.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    logger: Option<(Child, Channel)>,
+    /// Each worker with the number of its generation.
+    workers: BTreeMap<WorkerId, (Child, u32)>,
+    last_worker: u32,
+    last_generation: u32,
+    /// Starts that are due: which role, of which generation, and when.
+    starts: Vec<(Role, u32, Instant)>,
+    back_off: BTreeMap<&'static str, BackOff>,
+    no_worker_before: Option<Instant>,
+    idle_since: Option<Instant>,
+    reported: bool,
+    /// A reload is in progress, and whether another has been asked for.
+    reloading: bool,
+    again: bool,
+    /// What the last reload failed of; else empty.
+    outcome: String,
+}
+
+/// Why the loop ended without an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// master(8) has closed the status channel: a reload, a stop, or its own end.
+    MasterGone,
+    /// No client for `max_idle`.
+    Idle,
+    /// SIGTERM or SIGINT; under master(8) SIGHUP, too.
+    Signal,
+}
+
+impl Supervisor {
+    /// Runs the service. Demands the proof of lock-down.
+    pub(crate) fn run(mut self, _confined: &Confined) -> Result<Ending, Fatal> {
+        let now = Instant::now();
+        let first = self.serving.number;
+        self.start(Role::Logger, first, now)?;
+        self.start(Role::Broker, first, now)?;
+        let ending = loop {
+            let now = Instant::now();
+            self.start_due(now)?;
+            self.check_children(now)?;
+            self.settle(now);
+            self.notify.beat(now);
+            if self.is_idle(now) {
+                break Ending::Idle;
+            }
+            if let Some(ending) = self.wait(now)? {
+                break ending;
+            }
+        };
+        self.notify.stopping();
+        self.finish();
+        Ok(ending)
+    }
+
+    fn generations(&self) -> impl Iterator<Item = &Generation> {
+        std::iter::once(&self.serving).chain(&self.coming).chain(&self.leaving)
+    }
+
+    fn generations_mut(&mut self) -> impl Iterator<Item = &mut Generation> {
+        std::iter::once(&mut self.serving).chain(&mut self.coming).chain(&mut self.leaving)
+    }
+
+    fn generation(&self, number: u32) -> Option<&Generation> {
+        self.generations().find(|generation| generation.number == number)
+    }
+
+    /// Starts a process for a generation, unless that has gone or is about to.
+    fn start(&mut self, role: Role, number: u32, now: Instant) -> Result<(), Fatal> {
+        let started = match role {
+            Role::Logger => self.start_logger(now),
+            Role::Broker => self.start_broker(number, now),
+            Role::Lookup => self.start_lookup(number, now),
+            Role::Supervisor => Ok(()),
+        };
+        match started.map_err(|error| Fatal::Io("cannot start a process", error)) {
+            Err(fatal) if role == Role::Logger => Err(fatal),
+            Err(fatal) => self.fail(number, fatal),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    fn start_logger(&mut self, now: Instant) -> io::Result<()> {
+        let (child, channel) = self.nursery.logger(now)?;
+        let brokers = self.generations().filter_map(|one| one.broker.as_ref()).map(|(broker, _)| broker);
+        for other in brokers.chain(self.state.workers.values().map(|(worker, _)| worker)) {
+            other.introduce(&channel);
+        }
+        self.state.logger = Some((child, channel));
+        Ok(())
+    }
+
+    fn start_broker(&mut self, number: u32, now: Instant) -> io::Result<()> {
+        if number == self.serving.number {
+            let child = self.serving.start(&self.nursery, &self.listeners, now)?;
+            if let Some((_, logger)) = &self.state.logger {
+                child.introduce(logger);
+            }
+        }
+        Ok(())
+    }
+
+    fn start_lookup(&mut self, number: u32, now: Instant) -> io::Result<()> {
+        let takes = std::iter::once(&self.serving).chain(&self.coming).find(|one| one.number == number);
+        let Some(generation) = takes else { return Ok(()) };
+        let (child, channel) = self.nursery.lookup(&generation.plan, now)?;
+        if let Some((_, logger)) = &self.state.logger {
+            child.introduce(logger);
+        }
+        self.state.last_worker = self.state.last_worker.wrapping_add(1);
+        let id = WorkerId(self.state.last_worker);
+        self.state.workers.insert(id, (child, number));
+        generation.tell(&SupervisorToBroker::Worker { id, class: TrustClass::EVERYONE }, Some(channel));
+        Ok(())
+    }
+
+    fn start_due(&mut self, now: Instant) -> Result<(), Fatal> {
+        let (due, later) =
+            std::mem::take(&mut self.state.starts).into_iter().partition(|(.., at)| *at <= now);
+        self.state.starts = later;
+        let due: Vec<(Role, u32, Instant)> = due;
+        for (role, number, _) in due {
+            self.start(role, number, now)?;
+        }
+        Ok(())
+    }
+
+    /// Checks from outside the children that are not yet known to be locked down.
+    fn check_children(&mut self, now: Instant) -> Result<(), Fatal> {
+        let Supervisor { nursery, state, serving, coming, .. } = self;
+        let brokers = std::iter::once(serving).chain(coming);
+        let brokers = brokers.filter_map(|one| one.broker.as_mut().map(|(child, _)| (one.number, child)));
+        let logger = state.logger.iter_mut().map(|(child, _)| (0, child));
+        let mut failed = Vec::new();
+        for (number, child) in logger.chain(brokers).filter(|(_, child)| !child.checked) {
+            match nursery.check(child) {
+                Ok(found) => {
+                    child.checked = true;
+                    tracing::info!("{} is locked down: {found}", child.role.name());
+                }
+                Err(difference) if now.saturating_duration_since(child.started) > LOCK_TIME => {
+                    failed.push((number, Fatal::Lock(child.role, difference)));
+                }
+                Err(_) => {}
+            }
+        }
+        for (number, fatal) in failed {
+            match fatal {
+                Fatal::Lock(Role::Logger, _) => return Err(fatal),
+                fatal => self.fail(number, fatal)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn unchecked(&self) -> bool {
+        let brokers = std::iter::once(&self.serving).chain(&self.coming);
+        let brokers = brokers.filter_map(|one| one.broker.as_ref());
+        brokers.chain(&self.state.logger).any(|(child, _)| !child.checked)
+    }
+
+    fn is_idle(&self, now: Instant) -> bool {
+        let limit = self.serving.plan.max_idle;
+        let since = self.state.idle_since;
+        !limit.is_zero() && since.is_some_and(|since| now.saturating_duration_since(since) >= limit)
+    }
+
+    fn sleep(&self, now: Instant) -> PollTimeout {
+        let max_idle = self.serving.plan.max_idle;
+        let idle = self.state.idle_since.filter(|_| !max_idle.is_zero());
+        let moments = self.state.starts.iter().map(|(.., at)| *at);
+        let moments = moments.chain(idle.and_then(|since| since.checked_add(max_idle)));
+        let moments = moments.chain(self.notify.next_beat()).chain(self.next_limit());
+        let look = self.unchecked().then(|| now.checked_add(LOOK)).flatten();
+        let Some(next) = moments.chain(look).min() else { return PollTimeout::NONE };
+        let wait = next.saturating_duration_since(now).as_micros().div_ceil(1000);
+        PollTimeout::from(u16::try_from(wait).unwrap_or(u16::MAX))
+    }
+
+    fn wait(&mut self, now: Instant) -> Result<Option<Ending>, Fatal> {
+        let timeout = self.sleep(now);
+        let (signalled, heard, gone) = {
+            let readable = PollFlags::POLLIN;
+            let mut watched = vec![PollFd::new(self.signals.as_fd(), readable)];
+            let mut numbers = Vec::new();
+            for generation in self.generations().filter(|one| !one.hung_up) {
+                if let Some((_, broker)) = &generation.broker {
+                    watched.push(PollFd::new(broker.as_fd(), readable));
+                    numbers.push(generation.number);
+                }
+            }
+            if let Some(status) = &self.status {
+                watched.push(PollFd::new(status.as_fd(), readable));
+            }
+            match poll(&mut watched, timeout) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(error) => return Err(Fatal::Io("poll", error.into())),
+            }
+            let mut ready = watched.iter().map(|one| one.any().unwrap_or_default());
+            let signalled = ready.next().unwrap_or_default();
+            numbers.retain(|_| ready.next().unwrap_or_default());
+            (signalled, numbers, ready.next().unwrap_or_default())
+        };
+        if gone {
+            return Ok(Some(Ending::MasterGone));
+        }
+        for number in heard {
+            self.hear_broker(number)?;
+        }
+        if signalled {
+            return self.hear_signals();
+        }
+        Ok(None)
+    }
+
+    fn hear_signals(&mut self) -> Result<Option<Ending>, Fatal> {
+        while let Ok(Some(signal)) = self.signals.read_signal() {
+            match Signal::try_from(signal.ssi_signo.cast_signed()) {
+                Ok(Signal::SIGCHLD) => self.reap()?,
+                Ok(Signal::SIGHUP) if self.serving.plan.mode == Mode::Standalone => {
+                    self.reload(Instant::now())
+                }
+                Ok(_) => return Ok(Some(Ending::Signal)),
+                Err(_) => {}
+            }
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,162 @@
+//! The ends of children: what is logged, who is replaced, and the end of all of them.
+
+use super::{FAREWELL, Fatal, LOCK_FAILED, Supervisor};
+use crate::children::Child;
+use mapkeep_proto::SupervisorToBroker;
+use mapkeep_sandbox::Role;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use std::os::fd::AsFd;
+use std::time::Instant;
+
+impl Supervisor {
+    pub(super) fn reap(&mut self) -> Result<(), Fatal> {
+        loop {
+            match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+                Ok(status @ (WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..))) => {
+                    self.bury(pid, status)?;
+                }
+                Ok(WaitStatus::StillAlive) | Err(_) => return Ok(()),
+                Ok(_) => {}
+            }
+        }
+    }
+
+    /// Logs the end of a child and starts another, at once or later.
+    fn bury(&mut self, pid: Pid, status: WaitStatus) -> Result<(), Fatal> {
+        let end = match status {
+            WaitStatus::Exited(_, code) => format!("exit status {code}"),
+            WaitStatus::Signaled(_, signal, _) => format!("killed by {}", signal.as_str()),
+            _ => String::new(),
+        };
+        let refused = matches!(status, WaitStatus::Exited(_, code) if code == i32::from(LOCK_FAILED));
+        let lock = |role| Fatal::Lock(role, "it refused to start; its own line above has the reason".into());
+        let well = matches!(status, WaitStatus::Exited(_, 0));
+        let of_broker =
+            self.generations().find(|one| one.broker.as_ref().is_some_and(|(child, _)| child.pid == pid));
+        if let Some(number) = of_broker.map(|one| one.number) {
+            let leaving = self.leaving.iter().any(|old| old.number == number);
+            if refused && !leaving {
+                self.forget_broker(number);
+                return self.fail(number, lock(Role::Broker));
+            }
+            return self.bury_broker(number, pid, &end, well);
+        }
+        if self.state.logger.as_ref().is_some_and(|(child, _)| child.pid == pid) {
+            self.state.logger = None;
+            if refused {
+                return Err(lock(Role::Logger));
+            }
+            tracing::warn!("{} process {pid} ended: {end}", Role::Logger.name());
+            self.replace(Role::Logger);
+            return Ok(());
+        }
+        let found = self.state.workers.iter().find(|(_, (child, _))| child.pid == pid);
+        let Some(id) = found.map(|(id, _)| *id) else { return Ok(()) };
+        let Some((child, number)) = self.state.workers.remove(&id) else { return Ok(()) };
+        if let Some(generation) = self.generation(number) {
+            generation.tell(&SupervisorToBroker::Gone(id), None);
+        }
+        if refused {
+            return self.fail(number, lock(Role::Lookup));
+        }
+        if child.checked && well {
+            // It was replaced after max_use clients, or its broker has gone.
+            return Ok(());
+        }
+        tracing::warn!("{} process {pid} ended: {end}", Role::Lookup.name());
+        if number == self.serving.number || self.is_coming(number) {
+            self.replace(Role::Lookup);
+        }
+        Ok(())
+    }
+
+    /// Its workers have lost their channel and leave by themselves.
+    fn bury_broker(&mut self, number: u32, pid: Pid, end: &str, well: bool) -> Result<(), Fatal> {
+        if let Some(position) = self.leaving.iter().position(|old| old.number == number) {
+            let old = self.leaving.remove(position);
+            if old.is_none_or(|old| old.ended) || well {
+                tracing::info!("broker process {pid} of a configuration of before has ended: {end}");
+            } else {
+                tracing::warn!("broker process {pid} of a configuration of before ended: {end}");
+            }
+            return Ok(());
+        }
+        tracing::warn!("{} process {pid} ended: {end}", Role::Broker.name());
+        if self.is_coming(number) {
+            self.forget_broker(number);
+            self.abandon(&format!("the new broker ended before it was ready: {end}"));
+            return Ok(());
+        }
+        self.forget_broker(number);
+        self.state.idle_since = None;
+        if !self.serving.was_ready {
+            return Err(Fatal::Lock(Role::Broker, format!("it ended before it was ready: {end}")));
+        }
+        self.replace(Role::Broker);
+        Ok(())
+    }
+
+    /// Its process number may soon be somebody else's.
+    fn forget_broker(&mut self, number: u32) {
+        for generation in self.generations_mut().filter(|one| one.number == number) {
+            generation.broker = None;
+        }
+    }
+
+    fn is_coming(&self, number: u32) -> bool {
+        self.coming.as_ref().is_some_and(|next| next.number == number)
+    }
+
+    /// Starts another process in place of one that died, at once or later.
+    fn replace(&mut self, role: Role) {
+        let now = Instant::now();
+        let pause = self.state.back_off.entry(role.name()).or_default().death(now);
+        let at = now.checked_add(pause).unwrap_or(now);
+        match role {
+            // It is the broker that asks for the next one, possibly before we have heard of this end.
+            Role::Lookup => self.state.no_worker_before = Some(at),
+            role => self.state.starts.push((role, self.serving.number, at)),
+        }
+    }
+
+    /// Lets the children finish what they are at, then ends them.
+    pub(super) fn finish(&mut self) {
+        // The end of its channel tells the broker to leave, and the end of theirs the workers.
+        let mut brokers = Vec::new();
+        for generation in self.generations_mut() {
+            brokers.extend(generation.broker.take().map(|(child, _)| child));
+        }
+        let workers = std::mem::take(&mut self.state.workers).into_values().map(|(child, _)| child);
+        self.await_ends(brokers.into_iter().chain(workers));
+        // The logger is last, so that it writes what the others had to say.
+        let logger = self.state.logger.take().map(|(child, _)| child);
+        self.await_ends(logger.into_iter());
+    }
+
+    /// Waits for the ends of these children, whose channels are closed; kills those that take too long.
+    fn await_ends(&self, children: impl Iterator<Item = Child>) {
+        let mut left: Vec<Pid> = children.map(|child| child.pid).collect();
+        let until = Instant::now().checked_add(FAREWELL);
+        while !left.is_empty() {
+            left.retain(|pid| {
+                matches!(waitpid(*pid, Some(WaitPidFlag::WNOHANG)), Ok(WaitStatus::StillAlive))
+            });
+            let now = Instant::now();
+            let Some(time) = until.map(|until| until.saturating_duration_since(now)) else { break };
+            if left.is_empty() || time.is_zero() {
+                break;
+            }
+            let millis = u16::try_from(time.as_millis()).unwrap_or(u16::MAX).max(1);
+            let mut watched = [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+            let _ = poll(&mut watched, PollTimeout::from(millis));
+            while let Ok(Some(_)) = self.signals.read_signal() {}
+        }
+        for pid in left {
+            let _ = kill(pid, Signal::SIGKILL);
+            let _ = waitpid(pid, None);
+        }
+    }
+}

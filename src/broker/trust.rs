@@ -1,0 +1,272 @@
+//! Opens table files and proves who could have written them.
+//!
+//! A table's content decides where mail goes, so its file must be one that only root, or an owner that the
+//! configuration declares, could have written: the file itself, and every directory and link on the way to it.
+//! The rules are [`Rule`]; a refusal names the component, the rule and the remedy.
+//!
+//! May: look at and open the broker's own copy of a configured path. Never: take a path from a worker, follow a
+//! link in the kernel, block on a FIFO, read from the file. Uses openat2, readlinkat, fstat and close only, so
+//! that it runs after lock-down. Called by the broker at start and at each refresh.
+//!
+//! | file | purpose |
+//! |---|---|
+//! | `refusal.rs` | the rules by number, and messages |
+//! | `rules.rs` | what a status says: pure functions |
+//! | `walk.rs` | the walk by descriptor |
+
+mod refusal;
+mod rules;
+mod walk;
+
+#[cfg(test)]
+mod races;
+#[cfg(test)]
+pub(crate) mod testbed;
+#[cfg(test)]
+mod tests;
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use mapkeep_sys::status::Status;
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
+
+pub use refusal::{Refusal, Rule};
+
+/// Attempts made while files change under our hands, before [`Refusal::Retry`].
+const ATTEMPTS: u32 = 3;
+
+/// Files that hold account secrets, below the host's root; those that exist are recognised under any name.
+const SECRETS: [&[u8]; 5] =
+    [b"etc/shadow", b"etc/shadow-", b"etc/gshadow", b"etc/gshadow-", b"etc/security/opasswd"];
+
+/// Whose files are trusted: root's always, and those of the declared owners.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Owners {
+    declared: Vec<u32>,
+}
+
+impl Owners {
+    /// Root only.
+    #[must_use]
+    pub fn root() -> Owners {
+        Owners::default()
+    }
+
+    /// Root and these user ids. A worker's own id must never be among them.
+    #[must_use]
+    pub fn declared(uids: &[u32]) -> Owners {
+        Owners { declared: uids.to_vec() }
+    }
+
+    /// Whether a file of this user is trusted.
+    #[must_use]
+    pub fn trusts(&self, uid: u32) -> bool {
+        uid == 0 || self.declared.contains(&uid)
+    }
+}
+
+/// Where every walk starts: the directory that `/` in a configured path stands for.
+#[derive(Debug)]
+pub struct Anchor {
+    root: OwnedFd,
+    /// The host's `/`, for finding its account databases.
+    host: OwnedFd,
+    /// Devices whose files the kernel makes up: reading them may block, act or never end.
+    kernel_devices: Vec<u64>,
+}
+
+impl Anchor {
+    /// The host's own root directory. Made at start; makes no call that the lock-down forbids.
+    ///
+    /// # Errors
+    /// [`Refusal::Io`] if `/`, `/proc` or `/sys` cannot be looked at.
+    pub fn host() -> Result<Anchor, Refusal> {
+        Anchor::inside(open_directory(AT_FDCWD, c"/".to_bytes())?)
+    }
+
+    /// The directory behind `root` (an `O_PATH` descriptor is enough), for paths seen from inside a chroot.
+    ///
+    /// # Errors
+    /// As for [`Anchor::host`].
+    pub fn inside(root: OwnedFd) -> Result<Anchor, Refusal> {
+        let host = open_directory(AT_FDCWD, c"/".to_bytes())?;
+        let mut kernel_devices = Vec::new();
+        for base in [host.as_fd(), root.as_fd()] {
+            let base_device = walk::status_of(base, b"/")?.dev;
+            for name in [b"proc".as_slice(), b"sys"] {
+                match open_directory(base, name) {
+                    Ok(directory) => {
+                        let device = walk::status_of(directory.as_fd(), name)?.dev;
+                        // An empty directory that nothing is mounted on is not the kernel's.
+                        if device != base_device && !kernel_devices.contains(&device) {
+                            kernel_devices.push(device);
+                        }
+                    }
+                    Err(Refusal::Missing { .. }) => {}
+                    Err(refusal) => return Err(refusal),
+                }
+            }
+        }
+        Ok(Anchor { root, host, kernel_devices })
+    }
+
+    /// The numbers of the descriptors that it holds, for the check of open descriptors at lock-down.
+    #[must_use]
+    pub fn descriptors(&self) -> [RawFd; 2] {
+        [self.root.as_raw_fd(), self.host.as_raw_fd()]
+    }
+
+    fn root(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
+    }
+
+    fn is_kernel_device(&self, device: u64) -> bool {
+        self.kernel_devices.contains(&device)
+    }
+
+    /// Rule T6 by identity: whatever the name, refuse the file if it is one of the host's account secrets now.
+    fn refuse_secret(&self, component: &[u8], status: &Status) -> Result<(), Refusal> {
+        for path in SECRETS {
+            // Links are followed: what matters is the file that the account tools use. It is only compared.
+            let how = OpenHow::new()
+                .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
+                .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+            match openat2(&self.host, path, how) {
+                Ok(secret) => {
+                    let secret = walk::status_of(secret.as_fd(), component)?;
+                    if (secret.dev, secret.ino) == (status.dev, status.ino) {
+                        return Err(rules::secret_refusal(component));
+                    }
+                }
+                Err(Errno::ENOENT | Errno::ENOTDIR) => {}
+                // A rename elsewhere disturbed the lookup. Not knowing is not a yes.
+                Err(Errno::EAGAIN) => return Err(Refusal::Retry { component: component.to_vec() }),
+                Err(errno) => {
+                    let component = [b"/", path].concat();
+                    return Err(Refusal::Io { component, errno });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A directory on the way to a table, for watching it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Directory {
+    /// Absolute path, free of links, seen from the anchor.
+    pub path: Vec<u8>,
+    /// Its device.
+    pub dev: u64,
+    /// Its inode number.
+    pub ino: u64,
+}
+
+/// A table file, open for reading, that only root or a declared owner could have written.
+#[derive(Debug)]
+pub struct Trusted {
+    /// Opened `O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY`. An open file description of its own,
+    /// so locks on it are not shared. Never leaves the broker.
+    pub file: OwnedFd,
+    /// The status of `file` when it was opened.
+    pub status: Status,
+    /// Absolute path, free of links, seen from the anchor.
+    pub resolved: Vec<u8>,
+    /// Every directory passed through, those before a link included: a change in any may change the table.
+    pub parents: Vec<Directory>,
+    /// Whether a symbolic link was followed.
+    pub through_link: bool,
+}
+
+/// What tells one version of a table file from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// Device of the file system.
+    pub dev: u64,
+    /// Inode number.
+    pub ino: u64,
+    /// Last change of the content, nanoseconds since 1970.
+    pub mtime_ns: i128,
+    /// Last change of content or status, nanoseconds since 1970.
+    pub ctime_ns: i128,
+    /// Length in bytes.
+    pub size: u64,
+}
+
+impl From<&Status> for Identity {
+    fn from(status: &Status) -> Identity {
+        let Status { dev, ino, mtime_ns, ctime_ns, size, .. } = *status;
+        Identity { dev, ino, mtime_ns, ctime_ns, size }
+    }
+}
+
+/// Opens the table file at `path` (absolute, from the broker's own configuration) if it meets every [`Rule`].
+/// `limit` bounds its size in bytes. Nothing is read from it.
+///
+/// # Errors
+/// [`Refusal`]; [`Refusal::Missing`] and [`Refusal::Retry`] may pass by themselves.
+pub fn open_table(anchor: &Anchor, path: &[u8], owners: &Owners, limit: u64) -> Result<Trusted, Refusal> {
+    settled(|| {
+        let found = walk::find(anchor, path, owners, limit)?;
+        open_found(anchor, found, owners, limit)
+    })
+}
+
+/// The identity of the table file that `path` names now, after the same checks as [`open_table`], without
+/// opening it: what a periodic look for changes compares.
+///
+/// # Errors
+/// As for [`open_table`].
+pub fn identity_by_name(
+    anchor: &Anchor,
+    path: &[u8],
+    owners: &Owners,
+    limit: u64,
+) -> Result<Identity, Refusal> {
+    settled(|| walk::find(anchor, path, owners, limit).map(|found| Identity::from(&found.status)))
+}
+
+/// Repeats an attempt that met a change in progress. A name may be missing for a moment, too: when a link is
+/// swapped and its old target removed, the walk may stand between the two.
+fn settled<T>(mut attempt: impl FnMut() -> Result<T, Refusal>) -> Result<T, Refusal> {
+    let mut result = attempt();
+    for _ in 1..ATTEMPTS {
+        match result {
+            Err(Refusal::Retry { .. } | Refusal::Missing { .. }) => result = attempt(),
+            settled => return settled,
+        }
+    }
+    result
+}
+
+/// Opens for reading what the walk found, and makes sure that it is the same file.
+fn open_found(anchor: &Anchor, found: walk::Found, owners: &Owners, limit: u64) -> Result<Trusted, Refusal> {
+    let walk::Found { parent, name, status: expected, resolved, parents, through_link } = found;
+    let changed = || Refusal::Retry { component: resolved.clone() };
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let how = OpenHow::new().flags(flags).resolve(walk::single_component() | ResolveFlag::RESOLVE_NO_XDEV);
+    let file = openat2(&parent, name.as_slice(), how).map_err(|errno| match errno {
+        // The name held a regular file a moment ago: gone, or a link or socket took its place.
+        Errno::ENOENT | Errno::ELOOP | Errno::ENXIO => changed(),
+        _ => walk::failure(&resolved, errno),
+    })?;
+    let status = walk::status_of(file.as_fd(), &resolved)?;
+    let same = |status: &Status| (status.dev, status.ino, status.mode, status.uid, status.gid);
+    if same(&status) != same(&expected) {
+        return Err(changed());
+    }
+    // The same file, but its links and size may have changed since, and a secret may have got its inode.
+    anchor.refuse_secret(&resolved, &status)?;
+    rules::file(&resolved, &status, owners, limit)?;
+    Ok(Trusted { file, status, resolved, parents, through_link })
+}
+
+/// A reference to a directory, for comparison and as a starting point.
+fn open_directory(base: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Refusal> {
+    let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC);
+    openat2(base, name, how).map_err(|errno| match errno {
+        Errno::ENOTDIR => Refusal::Missing { component: name.to_vec() },
+        errno => walk::failure(name, errno),
+    })
+}

@@ -1,0 +1,172 @@
+//! Why a table file is not opened: the rules by number, and messages that say what to do.
+//!
+//! Pure: text in, text out. Built by `walk` and `rules`, read by the administrator in the log.
+
+use std::fmt;
+
+use nix::errno::Errno;
+
+/// The rules that a table file must meet, in the order in which they are checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Rule {
+    /// The form of the path: absolute, no `..`, no NUL byte, no trailing slash, at most 4096 bytes, at most 64
+    /// directories deep and 16 symbolic links long.
+    T1,
+    /// Every directory of the path is a real directory of root or of a declared owner, and nobody else can
+    /// write in it. The sticky bit does not help: it stops others from renaming, not from adding.
+    T2,
+    /// A symbolic link belongs to root, and so does every directory on the way to it.
+    T3,
+    /// The table is a regular file of root or of a declared owner that nobody else can write, without set-id
+    /// bits, with one name only, within the size limit.
+    T4,
+    /// The table is an ordinary stored file: not a mount point of its own, not one of the kernel's pseudo files.
+    T5,
+    /// The table is not an account database that holds secrets (shadow, gshadow, opasswd, their backups).
+    T6,
+}
+
+impl Rule {
+    /// Every rule, for tests and for documents made from the program.
+    pub const ALL: [Rule; 6] = [Rule::T1, Rule::T2, Rule::T3, Rule::T4, Rule::T5, Rule::T6];
+
+    /// The short name that messages and documents use.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Rule::T1 => "T1",
+            Rule::T2 => "T2",
+            Rule::T3 => "T3",
+            Rule::T4 => "T4",
+            Rule::T5 => "T5",
+            Rule::T6 => "T6",
+        }
+    }
+
+    /// The rule in a few words.
+    #[must_use]
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Rule::T1 => "a table's path is absolute and plain",
+            Rule::T2 => "only root or a declared owner can write in the directories of a table",
+            Rule::T3 => "links to a table are root's, in root's directories",
+            Rule::T4 => "a table is a regular file that only root or a declared owner can write",
+            Rule::T5 => "a table is a stored file, neither a mount point nor a kernel file",
+            Rule::T6 => "account secrets are never a table",
+        }
+    }
+}
+
+/// Why a table was not opened. All paths are absolute, as seen from the anchor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Somebody else could have written the table, or it is no table at all.
+    Untrusted {
+        /// The component of the path that breaks the rule.
+        component: Vec<u8>,
+        /// The rule that it breaks.
+        rule: Rule,
+        /// What is wrong with the component.
+        problem: String,
+        /// What the administrator can do about it: a command where one is enough.
+        remedy: String,
+    },
+    /// The component does not exist (yet).
+    Missing {
+        /// The first component that is not there.
+        component: Vec<u8>,
+    },
+    /// The file kept changing under our hands for as many attempts as we make. Trying again later is right.
+    Retry {
+        /// The component that changed.
+        component: Vec<u8>,
+    },
+    /// The kernel gave an error that says nothing about trust.
+    Io {
+        /// The component that was looked at.
+        component: Vec<u8>,
+        /// The kernel's error.
+        errno: Errno,
+    },
+}
+
+impl Refusal {
+    /// The rule that was broken, where one was.
+    #[must_use]
+    pub fn rule(&self) -> Option<Rule> {
+        match self {
+            Refusal::Untrusted { rule, .. } => Some(*rule),
+            _ => None,
+        }
+    }
+
+    /// The component of the path that the refusal is about.
+    #[must_use]
+    pub fn component(&self) -> &[u8] {
+        match self {
+            Refusal::Untrusted { component, .. }
+            | Refusal::Missing { component }
+            | Refusal::Retry { component }
+            | Refusal::Io { component, .. } => component,
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = quoted(self.component());
+        match self {
+            Refusal::Untrusted { rule, problem, remedy, .. } => {
+                write!(formatter, "{path} {problem} (rule {}: {}); {remedy}", rule.name(), rule.sentence())
+            }
+            Refusal::Missing { .. } => write!(formatter, "{path} does not exist"),
+            Refusal::Retry { .. } => write!(formatter, "{path} kept changing while it was being opened"),
+            Refusal::Io { errno, .. } => write!(formatter, "{path} cannot be looked at: {}", errno.desc()),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// A path for a message or a command: as it is when it is plain, else in the shell's `$'...'` form, so that no
+/// byte of it can break a log line or mean something to the shell it is pasted into.
+pub(super) fn quoted(path: &[u8]) -> String {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+@:,=%".contains(byte);
+    if !path.is_empty() && path.iter().all(plain) {
+        String::from_utf8_lossy(path).into_owned()
+    } else {
+        format!("$'{}'", path.escape_ascii())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quoted_plain_path_is_unchanged() {
+        assert_eq!(quoted(b"/etc/postfix/virtual.db"), "/etc/postfix/virtual.db");
+    }
+
+    #[test]
+    fn quoted_hostile_path_cannot_break_line_or_shell() {
+        assert_eq!(quoted(b"/a b\n'\x1b;rm"), "$'/a b\\n\\'\\x1b;rm'");
+        assert_eq!(quoted(b""), "$''");
+        assert_eq!(quoted("/ü".as_bytes()), "$'/\\xc3\\xbc'");
+    }
+
+    #[test]
+    fn display_untrusted_names_component_rule_and_remedy() {
+        let refusal = Refusal::Untrusted {
+            component: b"/etc/x".to_vec(),
+            rule: Rule::T4,
+            problem: "is a FIFO".to_owned(),
+            remedy: "put a regular file there".to_owned(),
+        };
+        let rule = Rule::T4.sentence();
+        assert_eq!(
+            refusal.to_string(),
+            format!("/etc/x is a FIFO (rule T4: {rule}); put a regular file there")
+        );
+    }
+}

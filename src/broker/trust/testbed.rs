@@ -1,0 +1,108 @@
+//! A private directory for tests that need root: every directory on the way to it is root's alone.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown, lchown, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::{Anchor, Owners, Refusal, Trusted, open_table};
+
+/// A user id that owns nothing on the machine and is never trusted.
+pub(crate) const STRANGER: u32 = 64_321;
+/// A user id that tests declare as an owner.
+pub(crate) const OWNER: u32 = 64_322;
+/// The size limit that tests use, in bytes.
+pub(crate) const LIMIT: u64 = 1 << 20;
+
+/// The directory, removed when dropped, also by a failing test.
+pub(crate) struct Bed {
+    base: PathBuf,
+}
+
+impl Bed {
+    /// A new empty directory; `None`, and a loud line, without root (a failure where CI is set).
+    pub(crate) fn new() -> Option<Bed> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        if !nix::unistd::geteuid().is_root() {
+            assert!(std::env::var_os("CI").is_none(), "CI runs these tests as root");
+            eprintln!("SKIPPED: this test needs root");
+            return None;
+        }
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        // Not below /tmp: a sticky directory is refused.
+        let base = PathBuf::from(format!("/run/mapkeep-test-{}-{number}", std::process::id()));
+        let _ = fs::remove_dir_all(&base);
+        fs::create_dir(&base).expect("a directory in /run");
+        let bed = Bed { base };
+        bed.mode("", 0o755);
+        Some(bed)
+    }
+
+    /// The absolute path of `name`.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        if name.is_empty() { self.base.clone() } else { self.base.join(name) }
+    }
+
+    pub(crate) fn bytes(&self, name: &str) -> Vec<u8> {
+        self.path(name).into_os_string().into_encoded_bytes()
+    }
+
+    /// A directory and its missing parents, all root's with mode 0755.
+    pub(crate) fn directory(&self, name: &str) {
+        let mut path = self.base.clone();
+        for part in Path::new(name).components() {
+            path.push(part);
+            if !path.exists() {
+                fs::create_dir(&path).expect("create directory");
+                fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("chmod");
+            }
+        }
+    }
+
+    /// A root-owned file with mode 0644.
+    pub(crate) fn file(&self, name: &str, content: &[u8]) {
+        fs::write(self.path(name), content).expect("write");
+        self.mode(name, 0o644);
+    }
+
+    pub(crate) fn mode(&self, name: &str, mode: u32) {
+        fs::set_permissions(self.path(name), fs::Permissions::from_mode(mode)).expect("chmod");
+    }
+
+    pub(crate) fn owner(&self, name: &str, uid: u32) {
+        chown(self.path(name), Some(uid), None).expect("chown");
+    }
+
+    pub(crate) fn link(&self, target: &str, name: &str) {
+        symlink(target, self.path(name)).expect("symlink");
+    }
+
+    pub(crate) fn link_owner(&self, name: &str, uid: u32) {
+        lchown(self.path(name), Some(uid), None).expect("lchown");
+    }
+
+    pub(crate) fn remove(&self, name: &str) {
+        let path = self.path(name);
+        if path.is_dir() && !path.is_symlink() {
+            fs::remove_dir_all(path).expect("remove");
+        } else {
+            fs::remove_file(path).expect("remove");
+        }
+    }
+
+    /// Opens the table at `name` with root as the only owner.
+    pub(crate) fn open(&self, name: &str) -> Result<Trusted, Refusal> {
+        self.open_for(name, &Owners::root())
+    }
+
+    pub(crate) fn open_for(&self, name: &str, owners: &Owners) -> Result<Trusted, Refusal> {
+        let anchor = Anchor::host().expect("anchor");
+        open_table(&anchor, &self.bytes(name), owners, LIMIT)
+    }
+}
+
+impl Drop for Bed {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.base);
+    }
+}
