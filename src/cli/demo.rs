@@ -1,0 +1,157 @@
+//! `mapkeep demo`: the whole service on sample tables, asked and looked at.
+
+mod confinement;
+mod programs;
+mod service;
+mod site;
+
+use crate::client::{Client, ClientError, Status};
+use service::Service;
+use site::Site;
+use std::fmt;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// How long one answer may take, and a change to be served.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Why the demo could not go on. The text is for the person at the terminal.
+#[derive(Debug)]
+pub(crate) struct DemoError(String);
+
+impl fmt::Display for DemoError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+impl From<io::Error> for DemoError {
+    fn from(error: io::Error) -> DemoError {
+        DemoError(error.to_string())
+    }
+}
+
+impl From<ClientError> for DemoError {
+    fn from(error: ClientError) -> DemoError {
+        DemoError(format!("asking the service: {error}"))
+    }
+}
+
+/// Runs the demo; cleans up whatever happens.
+pub(crate) fn run() -> ExitCode {
+    let mut out = io::stdout().lock();
+    match show(&mut out) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "mapkeep demo: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn show(out: &mut dyn Write) -> Result<(), DemoError> {
+    let programs = programs::find(out)?;
+    let site = Site::make()?;
+    let root = nix::unistd::geteuid().is_root();
+    writeln!(out, "mapkeep demo, in {}", site.folder().display())?;
+    if !root {
+        writeln!(out, "{}", confinement::WITHOUT_ROOT)?;
+    }
+    let mut service = Service::start(&programs, &site)?;
+    ask_all(out, &site)?;
+    freshness(out, &site)?;
+    confinement::show(out, service.pid())?;
+    if root {
+        crash(out, &site, service.pid())?;
+    }
+    let log = service.stop()?;
+    writeln!(out, "\n== What the service logged")?;
+    for line in log.lines() {
+        writeln!(out, "  {line}")?;
+    }
+    drop(site);
+    writeln!(out, "\nAll processes have ended and the directory is gone.")?;
+    Ok(())
+}
+
+fn ask_all(out: &mut dyn Write, site: &Site) -> Result<(), DemoError> {
+    writeln!(out, "\n== Answers, as a Postfix client gets them")?;
+    for (table, key) in site.questions() {
+        one(out, site, &table, key)?;
+    }
+    writeln!(out, "\n== Refusals")?;
+    for (table, key) in site.refused() {
+        one(out, site, &table, key)?;
+    }
+    Ok(())
+}
+
+fn one(out: &mut dyn Write, site: &Site, table: &str, key: &str) -> Result<(), DemoError> {
+    let verdict = match lookup(site, table, key)? {
+        (Status::Ok, value) => format!("\"{}\"", String::from_utf8_lossy(&value)),
+        (Status::NoKey, _) => "not found".to_owned(),
+        (Status::Retry, _) => "temporary error (the log says why)".to_owned(),
+        (Status::Deny, _) => "denied: not in proxy_read_maps".to_owned(),
+        (Status::Bad, _) => "bad request".to_owned(),
+        (Status::Config, _) => "configuration error".to_owned(),
+    };
+    let table = table.replace(&format!("{}/", site.folder().display()), "");
+    writeln!(out, "  {table:<40} {key:<22} {verdict}")?;
+    Ok(())
+}
+
+/// One question on a connection of its own, like a short-lived Postfix program.
+fn lookup(site: &Site, table: &str, key: &str) -> Result<(Status, Vec<u8>), DemoError> {
+    let mut client = Client::connect(&site.socket(), PATIENCE)?;
+    match client.open(table.as_bytes(), None)? {
+        (_, Some(mut table)) => Ok(client.lookup(&mut table, key.as_bytes())?),
+        (status, None) => Ok((status, Vec::new())),
+    }
+}
+
+/// Edits a table and counts how long the old answer is still given, on one connection.
+fn freshness(out: &mut dyn Write, site: &Site) -> Result<(), DemoError> {
+    let table = site.text_table();
+    let mut client = Client::connect(&site.socket(), PATIENCE)?;
+    let (_, Some(mut open)) = client.open(table.as_bytes(), None)? else {
+        return Err(DemoError("the text table cannot be opened".to_owned()));
+    };
+    let before = client.lookup(&mut open, b"fresh@example.org")?.0;
+    site.edit_text_table()?;
+    let start = Instant::now();
+    while client.lookup(&mut open, b"fresh@example.org")?.0 != Status::Ok {
+        if start.elapsed() > PATIENCE {
+            return Err(DemoError("the edited table is not served".to_owned()));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    writeln!(out, "\n== Fresh without a restart")?;
+    writeln!(
+        out,
+        "  a line added to the text table: {before:?} before, served {} ms after the edit, on the same connection",
+        start.elapsed().as_millis()
+    )?;
+    Ok(())
+}
+
+/// Kills the lookup worker and counts how long the service is away.
+fn crash(out: &mut dyn Write, site: &Site, service: u32) -> Result<(), DemoError> {
+    let Some(worker) = confinement::lookup_worker(service) else { return Ok(()) };
+    let pid = nix::unistd::Pid::from_raw(worker);
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).map_err(io::Error::from)?;
+    let start = Instant::now();
+    let (table, key) = (site.text_table(), "postmaster@example.org");
+    loop {
+        match lookup(site, &table, key) {
+            Ok((Status::Ok, _)) => break,
+            _ if start.elapsed() > PATIENCE => {
+                return Err(DemoError("no worker took the place of the one that was killed".to_owned()));
+            }
+            _ => std::thread::sleep(Duration::from_millis(1)),
+        }
+    }
+    writeln!(out, "\n== A worker killed")?;
+    writeln!(out, "  worker {worker} killed; the next one answers after {} ms", start.elapsed().as_millis())?;
+    Ok(())
+}

@@ -1,0 +1,276 @@
+//! `mapkeep query`: asks the running service, as a Postfix program would.
+//!
+//! Purpose: show what Postfix gets to see for a key, and by the exit status whether it gets anything.
+//! May: run postconf(1) to find the socket, connect, read keys from standard input, print. Never: read a
+//! table itself; `postmap -q` without `proxy:` does that.
+//! Called by: the `mapkeep` program.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::io::{self, BufRead, Write};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use crate::client::{Client, ClientError, Status};
+
+/// How long one answer may take. Tables behind a network may need their own time limits first.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+const USAGE: &str = "usage: mapkeep query [-c CONFIG_DIR | --socket PATH] TYPE:NAME KEY...
+Asks the running proxymap service for KEY in the table TYPE:NAME, as a Postfix program does.
+With `-` as the only KEY, reads keys from standard input, one a line.
+Prints the value; for several keys, each key that was found, a tab, and its value.
+exit status: 0 found, 1 not found, 75 temporary error, 77 table not approved,
+78 configuration error, 64 wrong usage, 69 no service";
+
+/// The exit status of the command. The values from 64 on are those of sysexits.h.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Exit {
+    Found = 0,
+    NotFound = 1,
+    Usage = 64,
+    Unavailable = 69,
+    Temporary = 75,
+    Denied = 77,
+    Config = 78,
+}
+
+impl Exit {
+    /// What a status means for one key.
+    fn of(status: Status) -> Exit {
+        match status {
+            Status::Ok => Exit::Found,
+            Status::NoKey => Exit::NotFound,
+            Status::Retry => Exit::Temporary,
+            Status::Deny => Exit::Denied,
+            Status::Config => Exit::Config,
+            Status::Bad => Exit::Unavailable,
+        }
+    }
+
+    /// How bad it is. Of several keys, the worst one decides.
+    fn rank(self) -> u8 {
+        match self {
+            Exit::Found => 0,
+            Exit::NotFound => 1,
+            Exit::Temporary => 2,
+            Exit::Config => 3,
+            Exit::Denied => 4,
+            Exit::Unavailable | Exit::Usage => 5,
+        }
+    }
+
+    fn worse(self, other: Exit) -> Exit {
+        if other.rank() > self.rank() { other } else { self }
+    }
+}
+
+/// What ends the command early: the exit status and what to tell.
+#[derive(Debug)]
+struct Stop {
+    exit: Exit,
+    message: String,
+}
+
+impl Stop {
+    fn new(exit: Exit, message: impl fmt::Display) -> Stop {
+        Stop { exit, message: message.to_string() }
+    }
+}
+
+/// Where the service listens.
+#[derive(Debug, PartialEq, Eq)]
+enum Place {
+    /// At this path.
+    Socket(PathBuf),
+    /// Where this configuration directory says; without one, MAIL_CONFIG or the built-in default.
+    Config(Option<OsString>),
+}
+
+/// The command line, understood.
+#[derive(Debug, PartialEq, Eq)]
+struct Question {
+    place: Place,
+    table: Vec<u8>,
+    /// Nothing: from standard input.
+    keys: Option<Vec<Vec<u8>>>,
+}
+
+/// Runs `mapkeep query` with the arguments after the word `query`.
+pub fn run(args: &[OsString]) -> ExitCode {
+    let (mut stdin, mut stdout, mut stderr) = (io::stdin().lock(), io::stdout().lock(), io::stderr().lock());
+    if args.iter().any(|argument| argument == "--help" || argument == "-h") {
+        let printed = writeln!(stdout, "{USAGE}");
+        return ExitCode::from(if printed.is_ok() { Exit::Found } else { Exit::Temporary } as u8);
+    }
+    let exit = ask(args, &mut stdin, &mut stdout, &mut stderr).unwrap_or_else(|stop| {
+        // If standard error is closed too, the exit status still tells.
+        let _ = writeln!(stderr, "mapkeep query: {}", stop.message);
+        stop.exit
+    });
+    ExitCode::from(exit as u8)
+}
+
+/// Does all of it, on the given streams.
+fn ask(
+    args: &[OsString],
+    stdin: &mut dyn BufRead,
+    stdout: &mut dyn Write,
+    stderr: &mut dyn Write,
+) -> Result<Exit, Stop> {
+    let question = understand(args)?;
+    let path = match &question.place {
+        Place::Socket(path) => path.clone(),
+        Place::Config(directory) => configured_socket(directory.as_deref())?,
+    };
+    let stop = |error: ClientError| no_service(&path, &error);
+    let mut client = Client::connect(&path, TIMEOUT).map_err(stop)?;
+    let (status, table) = client.open(&question.table, None).map_err(stop)?;
+    let Some(mut table) = table else {
+        return Err(Stop::new(Exit::of(status), explain(status, &question.table)));
+    };
+    let broken_pipe = |error: io::Error| Stop::new(Exit::Temporary, error);
+    let mut exit = Exit::Found;
+    let mut one = |key: &[u8], several: bool| -> Result<(), Stop> {
+        let (status, value) = client.lookup(&mut table, key).map_err(stop)?;
+        exit = exit.worse(Exit::of(status));
+        match status {
+            Status::Ok => {
+                if several {
+                    stdout.write_all(key).and_then(|()| stdout.write_all(b"\t")).map_err(broken_pipe)?;
+                }
+                stdout.write_all(&value).and_then(|()| stdout.write_all(b"\n")).map_err(broken_pipe)
+            }
+            Status::NoKey => Ok(()),
+            other => {
+                let (key, why) = (key.escape_ascii(), explain(other, &question.table));
+                writeln!(stderr, "mapkeep query: {key}: {why}").map_err(broken_pipe)
+            }
+        }
+    };
+    match &question.keys {
+        Some(keys) => {
+            for key in keys {
+                one(key, keys.len() > 1)?;
+            }
+        }
+        None => {
+            for line in stdin.split(b'\n') {
+                one(&line.map_err(broken_pipe)?, true)?;
+            }
+        }
+    }
+    stdout.flush().map_err(broken_pipe)?;
+    Ok(exit)
+}
+
+/// Reads the command line.
+fn understand(args: &[OsString]) -> Result<Question, Stop> {
+    let usage = |problem: &str| Stop::new(Exit::Usage, format_args!("{problem}\n{USAGE}"));
+    let mut place = None;
+    let mut rest = args;
+    while let Some((option, after)) = rest.split_first() {
+        let bytes = option.as_bytes();
+        if bytes == b"--" {
+            rest = after;
+            break;
+        }
+        if bytes == b"-" || !bytes.starts_with(b"-") {
+            break;
+        }
+        let (argument, after) = after.split_first().ok_or_else(|| usage("an option lacks its argument"))?;
+        let chosen = match bytes {
+            b"-c" => Place::Config(Some(argument.clone())),
+            b"--socket" => Place::Socket(PathBuf::from(argument)),
+            _ => return Err(usage("unknown option")),
+        };
+        if place.replace(chosen).is_some() {
+            return Err(usage("give -c or --socket once, not both"));
+        }
+        rest = after;
+    }
+    let (table, keys) = rest.split_first().ok_or_else(|| usage("which table?"))?;
+    if !table.as_bytes().contains(&b':') {
+        return Err(usage("a table is named TYPE:NAME"));
+    }
+    let keys = match keys {
+        [] => return Err(usage("which key?")),
+        [only] if only == "-" => None,
+        several => Some(several.iter().map(|key| key.as_bytes().to_vec()).collect()),
+    };
+    let place = place.unwrap_or(Place::Config(None));
+    Ok(Question { place, table: table.as_bytes().to_vec(), keys })
+}
+
+/// Asks postconf(1) where Postfix clients look for the service.
+fn configured_socket(directory: Option<&OsStr>) -> Result<PathBuf, Stop> {
+    let advice = "name the socket with --socket PATH, or the configuration directory with -c DIR";
+    let mut command = Command::new("postconf");
+    if let Some(directory) = directory {
+        command.arg("-c").arg(directory);
+    }
+    // -x: the value may refer to other parameters.
+    command.args(["-x", "-h", "queue_directory", "proxymap_service_name"]);
+    let output = command
+        .output()
+        .map_err(|error| Stop::new(Exit::Config, format_args!("cannot run postconf: {error}; {advice}")))?;
+    socket_path(&output.stdout).filter(|_| output.status.success()).ok_or_else(|| {
+        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        Stop::new(Exit::Config, format_args!("postconf does not say where the service is: {said}; {advice}"))
+    })
+}
+
+/// The socket for what postconf printed: the queue directory and the service name, a line each.
+fn socket_path(printed: &[u8]) -> Option<PathBuf> {
+    let mut lines = printed.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let (queue, service) = (lines.next()?, lines.next()?);
+    let mut path = PathBuf::from(OsString::from_vec(queue.to_vec()));
+    path.push("private");
+    path.push(OsStr::from_bytes(service));
+    Some(path)
+}
+
+/// What to say when the service gives no verdict, and what to do about it.
+fn no_service(path: &std::path::Path, error: &ClientError) -> Stop {
+    let exit = if matches!(error, ClientError::Nul) { Exit::Usage } else { Exit::Unavailable };
+    let advice = match error {
+        ClientError::Unreachable(cause) => match cause.kind() {
+            io::ErrorKind::NotFound => {
+                "\nIs Postfix running (`postfix status`), and is the service in master.cf (`postconf -M`)?"
+            }
+            io::ErrorKind::PermissionDenied => {
+                "\nOnly root and the mail owner (`postconf -h mail_owner`) get there: try again as root."
+            }
+            io::ErrorKind::ConnectionRefused => "\nNothing listens there any more: start or reload Postfix.",
+            _ => "",
+        },
+        ClientError::Closed | ClientError::TimedOut | ClientError::Broken(_) => {
+            "\nThe mail log says why (`postconf -h maillog_file`, or journalctl)."
+        }
+        ClientError::Garbled(_) => "\nIs this the socket of a proxymap service?",
+        ClientError::Nul => "",
+    };
+    Stop::new(exit, format_args!("{}: {error}{advice}", path.display()))
+}
+
+/// What a status other than "found" and "not found" means for the person who asked.
+fn explain(status: Status, table: &[u8]) -> String {
+    let table = table.escape_ascii();
+    match status {
+        Status::Ok | Status::NoKey => format!("{table}: done"),
+        Status::Retry => format!("{table}: temporary error; the mail log says why"),
+        Status::Deny => {
+            format!(
+                "{table}: not approved; list proxy:{table} in proxy_read_maps (`postconf proxy_read_maps`)"
+            )
+        }
+        Status::Config => format!("{table}: configuration error; the mail log says which"),
+        Status::Bad => format!("{table}: the service did not understand the request"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

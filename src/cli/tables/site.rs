@@ -1,0 +1,202 @@
+//! The configuration of one service, read as the service itself reads it.
+//!
+//! May: read main.cf, master.cf, mapkeep.cf, lists of tables and the account file; run `postconf -d`.
+//! Never: follow what a name service says, since the service does not either. Called by `tables`.
+
+use std::ffi::OsStr;
+use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use mapkeep_config::{
+    ApprovedTable, Complaint, FileName, KeepSettings, Owner, Parameters, PostfixVersion, Service,
+    ServiceEntry, Settings, Severity, approved, parse_main, parse_master,
+};
+
+/// What there is to say about a configuration file.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Remark {
+    /// The file's name within the configuration directory; `None` when no file is to blame.
+    pub(super) file: Option<FileName>,
+    /// Its line, 0 when none is known.
+    pub(super) line: u32,
+    pub(super) severity: Severity,
+    pub(super) text: String,
+}
+
+impl From<&Complaint> for Remark {
+    fn from(complaint: &Complaint) -> Remark {
+        Remark {
+            file: Some(complaint.file),
+            line: complaint.line,
+            severity: complaint.severity(),
+            text: complaint.kind.to_string(),
+        }
+    }
+}
+
+/// One service's configuration, as far as tables depend on it.
+#[derive(Debug)]
+pub(super) struct Site {
+    pub(super) directory: PathBuf,
+    pub(super) service: Service,
+    /// The installed Postfix, when postconf could be asked.
+    pub(super) version: Option<PostfixVersion>,
+    pub(super) tables: Vec<ApprovedTable>,
+    pub(super) remarks: Vec<Remark>,
+    /// False when an error leaves open which tables are approved.
+    pub(super) certain: bool,
+    /// Users besides root whose files are trusted.
+    pub(super) owners: Vec<u32>,
+    /// The largest table file, in bytes.
+    pub(super) limit: u64,
+    /// The queue directory, when master.cf makes the service see the file system from there.
+    pub(super) inside: Option<PathBuf>,
+    pub(super) users: Users,
+}
+
+impl Site {
+    /// Reads everything. The error says which file cannot be read and why.
+    pub(super) fn read(directory: PathBuf, service: Service) -> Result<Site, String> {
+        // The service would be given an absolute name, and `$config_directory` is one.
+        let directory =
+            std::path::absolute(&directory).map_err(|error| format!("{}: {error}", directory.display()))?;
+        let main = required(&directory.join("main.cf"))?;
+        let master = optional(&directory.join("master.cf"))?;
+        let keep = optional(&directory.join("mapkeep.cf"))?;
+
+        let mut remarks = Vec::new();
+        let mut note = |complaints: &[Complaint]| {
+            remarks.extend(complaints.iter().map(Remark::from));
+            !complaints.iter().any(|complaint| complaint.severity() == Severity::Error)
+        };
+        let (main, complaints) = parse_main(&main);
+        let mut certain = note(&complaints);
+        let (master, complaints) = parse_master(&master);
+        note(&complaints);
+        let mut params = Parameters::new(main);
+        let defaults = mapkeep_broker::installed_defaults(&params, &directory);
+        if let Some(text) = &defaults {
+            params = params.with_defaults(text);
+        }
+        let name = service_name(service);
+        let entry = master.unix_service(name.as_bytes());
+        if let Some(entry) = entry {
+            note(&params.apply(entry));
+        }
+        params.set_fixed("config_directory", directory.as_os_str().as_bytes());
+        params.set_fixed("process_name", b"proxymap");
+        params.set_fixed("service_name", name.as_bytes());
+
+        let (settings, complaints) = Settings::from(&params);
+        note(&complaints);
+        let mut read = |path: &[u8]| std::fs::read(OsStr::from_bytes(path)).ok();
+        let (tables, complaints) = approved(&params, service, settings.mail_version, &mut read);
+        certain &= note(&complaints);
+        let (keep, complaints) = KeepSettings::read(&keep, &params);
+        note(&complaints);
+
+        let users = Users::read();
+        let mut owners = Vec::new();
+        for owner in &keep.table_owners {
+            match users.id_of(owner) {
+                Some(id) => owners.push(id),
+                None => remarks.push(Remark {
+                    file: None,
+                    line: 0,
+                    severity: Severity::Error,
+                    text: format!(
+                        "no user \"{owner}\" in /etc/passwd (table_owners in mapkeep.cf, or mail_owner)"
+                    ),
+                }),
+            }
+        }
+        let inside =
+            entry.filter(|entry| is_chrooted(entry, &params)).map(|_| settings.queue_directory.into());
+        Ok(Site {
+            directory,
+            service,
+            version: defaults.map(|_| settings.mail_version),
+            tables,
+            remarks,
+            certain,
+            owners,
+            limit: keep.snapshot_limit,
+            inside,
+            users,
+        })
+    }
+
+    /// The service's name in master.cf.
+    pub(super) fn service_name(&self) -> &'static str {
+        service_name(self.service)
+    }
+}
+
+fn service_name(service: Service) -> &'static str {
+    match service {
+        Service::Read => "proxymap",
+        Service::Write => "proxywrite",
+    }
+}
+
+/// The chroot field of a service; what `-` means changed with compatibility level 1 (master(5)).
+fn is_chrooted(entry: &ServiceEntry, params: &Parameters) -> bool {
+    entry.chroot.unwrap_or_else(|| {
+        let level = params.expand_text(b"${{$compatibility_level} <level {1} ? {yes} : {no}}");
+        level.is_ok_and(|answer| answer == b"yes")
+    })
+}
+
+fn required(path: &Path) -> Result<Vec<u8>, String> {
+    std::fs::read(path).map_err(|error| {
+        let remedy = match error.kind() {
+            ErrorKind::NotFound => "; name the configuration directory with -c DIR",
+            ErrorKind::PermissionDenied => "; try again as root",
+            _ => "",
+        };
+        format!("{}: {error}{remedy}", path.display())
+    })
+}
+
+/// A file that need not be there; but what is there has to be readable, or the answer would be wrong.
+fn optional(path: &Path) -> Result<Vec<u8>, String> {
+    match std::fs::read(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(format!("{}: {error}", path.display())),
+        Ok(text) => Ok(text),
+    }
+}
+
+/// The accounts of /etc/passwd: a name service is not asked.
+#[derive(Debug, Default)]
+pub(super) struct Users {
+    passwd: String,
+}
+
+impl Users {
+    fn read() -> Users {
+        let passwd = std::fs::read("/etc/passwd").unwrap_or_default();
+        Users { passwd: String::from_utf8_lossy(&passwd).into_owned() }
+    }
+
+    fn all(&self) -> impl Iterator<Item = (&str, u32)> {
+        self.passwd.lines().filter_map(|line| {
+            let mut fields = line.split(':');
+            let name = fields.next()?;
+            Some((name, fields.nth(1)?.parse().ok()?))
+        })
+    }
+
+    fn id_of(&self, owner: &Owner) -> Option<u32> {
+        match owner {
+            Owner::Id(id) => Some(*id),
+            Owner::Name(name) => self.all().find(|(user, _)| user == name).map(|(_, id)| id),
+        }
+    }
+
+    /// The name of this user, if the account file has one.
+    pub(super) fn name_of(&self, id: u32) -> Option<&str> {
+        self.all().find(|(_, user)| *user == id).map(|(name, _)| name)
+    }
+}

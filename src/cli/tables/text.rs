@@ -1,0 +1,164 @@
+//! The list for people: one paragraph for each table, at most [`WIDTH`] columns wide.
+//!
+//! A single word that is longer (a path, or a command to paste) stays whole. May: print. Called by `tables`.
+
+use std::io::{self, Write};
+
+use mapkeep_config::{FileName, Origin, Provenance, Service, Severity};
+
+use super::Report;
+use super::site::Remark;
+use super::verdict::{State, Verdict};
+
+/// Columns.
+const WIDTH: usize = 100;
+/// Columns for the table's name, so that the states stand below each other.
+const NAME_WIDTH: usize = 84;
+/// Columns before the text of a paragraph.
+const INDENT: usize = 13;
+
+/// Prints the whole report.
+pub(super) fn print(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    let site = &report.site;
+    let count = report.verdicts.len();
+    let tables = if count == 1 { "table" } else { "tables" };
+    let mut head = format!(
+        "{count} {tables} approved for {} by {} in {}",
+        site.service_name(),
+        site.service.list_parameter(),
+        site.directory.display()
+    );
+    match site.version {
+        Some(version) => head.push_str(&format!(", Postfix {version}.")),
+        None => head.push_str(", defaults built in because postconf -d gave none."),
+    }
+    if let Some(queue) = &site.inside {
+        head.push_str(&format!(" The service is chrooted: files are below {}.", queue.display()));
+    }
+    paragraph(out, "", 0, &head)?;
+    for verdict in &report.verdicts {
+        writeln!(out)?;
+        table(verdict, out)?;
+    }
+    if !site.remarks.is_empty() {
+        writeln!(out, "\nComplaints about the configuration:")?;
+        for remark in &site.remarks {
+            paragraph(out, "  ", 4, &remark_line(remark))?;
+        }
+    }
+    writeln!(out)?;
+    if !site.certain {
+        let text = "Because of these errors a table that is not listed above gives a temporary error instead of \
+                    being denied.";
+        paragraph(out, "", 0, text)?;
+    }
+    if site.service == Service::Write {
+        paragraph(out, "", 0, "This version answers updates with a configuration error.")?;
+    }
+    let not = report.verdicts.iter().filter(|verdict| verdict.trouble.is_some()).count();
+    writeln!(out, "{} can be served, {not} cannot.", count.saturating_sub(not))
+}
+
+fn table(verdict: &Verdict, out: &mut dyn Write) -> io::Result<()> {
+    let name = printable(&verdict.table.name);
+    writeln!(out, "{:<NAME_WIDTH$} {}", shortened(&name, NAME_WIDTH), verdict.state().word())?;
+    for place in &verdict.table.provenance {
+        item(out, "named by", &named_by(place))?;
+    }
+    if let Some(path) = &verdict.path {
+        item(out, "file", &file(verdict, path))?;
+    }
+    let Some(trouble) = &verdict.trouble else { return Ok(()) };
+    match &trouble.component {
+        Some(component) => item(out, "why", &format!("{} {}", printable(component), trouble.problem))?,
+        None => item(out, "why", &trouble.problem)?,
+    }
+    if let Some(rule) = trouble.rule {
+        item(out, "rule", &format!("{}: {}", rule.name(), rule.sentence()))?;
+    }
+    match &trouble.remedy {
+        Some(remedy) => item(out, "remedy", remedy),
+        None => Ok(()),
+    }
+}
+
+fn file(verdict: &Verdict, path: &[u8]) -> String {
+    let path = printable(path);
+    match &verdict.facts {
+        Some(facts) => {
+            let owner = facts.owner.clone().unwrap_or_else(|| format!("uid {}", facts.uid));
+            format!("{path} (owner {owner}, mode {:04o}, {} bytes)", facts.mode, facts.size)
+        }
+        None if verdict.state() == State::Missing => path,
+        None => format!("{path} (owner and mode cannot be seen)"),
+    }
+}
+
+fn named_by(place: &Provenance) -> String {
+    let mut text = printable(&place.consumer);
+    if place.parameter != place.consumer {
+        text.push_str(&format!(" through {}", printable(&place.parameter)));
+    }
+    match place.origin {
+        Origin::Default | Origin::BuiltIn => text.push_str(", by default"),
+        origin => text.push_str(&format!(", {origin}")),
+    }
+    if let Some(list) = &place.list_file {
+        text.push_str(&format!(", in the file {}", printable(list)));
+    }
+    text
+}
+
+fn remark_line(remark: &Remark) -> String {
+    let severity = match remark.severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+    };
+    let text = &remark.text;
+    match remark.file {
+        None => format!("{severity}: {text}"),
+        Some(file @ FileName::Defaults) => format!("{file}: {severity}: {text}"),
+        Some(file) => format!("{file}:{}: {severity}: {text}", remark.line),
+    }
+}
+
+fn item(out: &mut dyn Write, label: &str, text: &str) -> io::Result<()> {
+    paragraph(out, &format!("    {label:<8} "), INDENT, text)
+}
+
+/// Prints `text` after `lead`, folded at blanks, further lines `indent` columns in.
+fn paragraph(out: &mut dyn Write, lead: &str, indent: usize, text: &str) -> io::Result<()> {
+    let mut line = lead.to_owned();
+    let mut empty = true;
+    for word in text.split(' ').filter(|word| !word.is_empty()) {
+        let length = line.chars().count().saturating_add(word.chars().count());
+        if !empty && length.saturating_add(1) > WIDTH {
+            writeln!(out, "{line}")?;
+            line = " ".repeat(indent);
+        } else if !empty {
+            line.push(' ');
+        }
+        line.push_str(word);
+        empty = false;
+    }
+    writeln!(out, "{line}")
+}
+
+/// Bytes for a terminal: control characters and what is not UTF-8 cannot act on it.
+fn printable(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for letter in String::from_utf8_lossy(bytes).chars() {
+        if letter.is_control() { text.extend(letter.escape_default()) } else { text.push(letter) }
+    }
+    text
+}
+
+/// `text`, cut with `...` if it has more than `most` characters.
+fn shortened(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    let mut cut: String = text.chars().take(most.saturating_sub(3)).collect();
+    cut.push_str("...");
+    cut
+}

@@ -1,0 +1,228 @@
+//! One approved table: its file as it is now, and whether the service can serve it.
+//!
+//! The rules are the broker's own (`mapkeep_broker::trust`). May: look at the file and open it. Never: read it, or
+//! judge its content: that is the confined worker's task. Called by `tables`.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use mapkeep_broker::trust::{Anchor, Owners, Refusal, Rule, identity_by_name, open_table};
+use mapkeep_config::ApprovedTable;
+use mapkeep_proto::{Kind, file_of, split, why_unknown};
+use mapkeep_table::{Table, TableError, members};
+use nix::errno::Errno;
+
+use super::site::{Site, Users};
+
+/// Why a table cannot be served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Trouble {
+    pub(super) state: State,
+    /// The path component that is at fault, where one is.
+    pub(super) component: Option<Vec<u8>>,
+    /// The rule that it breaks, where it breaks one.
+    pub(super) rule: Option<Rule>,
+    /// What is wrong with the component, or with the table.
+    pub(super) problem: String,
+    /// What to do about it.
+    pub(super) remedy: Option<String>,
+}
+
+/// Whether a table can be served, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Served,
+    /// The file breaks a trust rule.
+    Refused,
+    Missing,
+    TooLarge,
+    UnknownType,
+    /// The content is in the name, and has a syntax error.
+    BadName,
+    /// The file keeps changing, or cannot be looked at (by the user who asks).
+    Unreadable,
+}
+
+impl State {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            State::Served => "served",
+            State::Refused => "refused",
+            State::Missing => "missing",
+            State::TooLarge => "too-large",
+            State::UnknownType => "unknown-type",
+            State::BadName => "bad-name",
+            State::Unreadable => "unreadable",
+        }
+    }
+}
+
+/// What is known of a table's file. For showing only: the verdict comes from the rules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct FileFacts {
+    pub(super) uid: u32,
+    /// The account's name, if it has one.
+    pub(super) owner: Option<String>,
+    /// Permission bits.
+    pub(super) mode: u32,
+    /// Length in bytes.
+    pub(super) size: u64,
+}
+
+/// A table and what is to be said about it.
+#[derive(Debug)]
+pub(super) struct Verdict {
+    pub(super) table: ApprovedTable,
+    /// The file as the service sees it; `None` for tables that have none.
+    pub(super) path: Option<Vec<u8>>,
+    pub(super) facts: Option<FileFacts>,
+    /// `None`: it can be served.
+    pub(super) trouble: Option<Trouble>,
+}
+
+impl Verdict {
+    pub(super) fn state(&self) -> State {
+        self.trouble.as_ref().map_or(State::Served, |trouble| trouble.state)
+    }
+}
+
+/// Looks at tables with the eyes of the broker.
+pub(super) struct Judge {
+    anchor: Anchor,
+    owners: Owners,
+    /// Where `/` of a table's path is.
+    root: PathBuf,
+    limit: u64,
+}
+
+impl Judge {
+    /// The error says what of the file system cannot be looked at.
+    pub(super) fn new(site: &Site) -> Result<Judge, String> {
+        let (anchor, root) = match &site.inside {
+            None => (Anchor::host(), PathBuf::from("/")),
+            Some(queue) => {
+                let root = File::open(queue).map_err(|error| format!("{}: {error}", queue.display()))?;
+                (Anchor::inside(OwnedFd::from(root)), queue.clone())
+            }
+        };
+        let anchor = anchor.map_err(|refusal| refusal.to_string())?;
+        Ok(Judge { anchor, owners: Owners::declared(&site.owners), root, limit: site.limit })
+    }
+
+    /// The verdict on one table.
+    pub(super) fn look(&self, table: ApprovedTable, users: &Users) -> Verdict {
+        let kind = Kind::of(&table.name);
+        let path = file_of(&table.name);
+        let facts = path.as_deref().and_then(|path| self.facts(path, users));
+        let trouble = match &path {
+            Some(path) => self.file_trouble(&table, path, facts.as_ref()),
+            None if kind.is_composite() => self.composite_trouble(&table, users),
+            None => name_trouble(kind, &table.name),
+        };
+        Verdict { table, path, facts, trouble }
+    }
+
+    /// The trouble of the first member that has one: a table made of others answers no better than they do.
+    fn composite_trouble(&self, table: &ApprovedTable, users: &Users) -> Option<Trouble> {
+        let members = match members(&table.name) {
+            Ok(members) => members,
+            Err(error) => return bad_name(&error),
+        };
+        members.into_iter().find_map(|name| {
+            let shown = String::from_utf8_lossy(&name).into_owned();
+            // Members are tables with content of their own, so this goes no deeper.
+            let member = ApprovedTable { name, provenance: table.provenance.clone() };
+            let mut trouble = self.look(member, users).trouble?;
+            trouble.problem = format!("{} (a member, {shown})", trouble.problem);
+            Some(trouble)
+        })
+    }
+
+    fn facts(&self, path: &[u8], users: &Users) -> Option<FileFacts> {
+        let relative = path.strip_prefix(b"/")?;
+        let status = std::fs::metadata(self.root.join(Path::new(OsStr::from_bytes(relative)))).ok()?;
+        let owner = users.name_of(status.uid()).map(str::to_owned);
+        Some(FileFacts { uid: status.uid(), owner, mode: status.mode() & 0o7777, size: status.len() })
+    }
+
+    fn file_trouble(&self, table: &ApprovedTable, path: &[u8], facts: Option<&FileFacts>) -> Option<Trouble> {
+        let refusal = open_table(&self.anchor, path, &self.owners, self.limit).err()?;
+        let component = Some(refusal.component().to_vec());
+        let trouble = |state, problem: String, remedy: Option<String>| {
+            Some(Trouble { state, component: component.clone(), rule: refusal.rule(), problem, remedy })
+        };
+        match &refusal {
+            Refusal::Untrusted { problem, remedy, .. } => {
+                // The size is looked at last: if it alone is wrong, the file passes without a limit.
+                let only_size = facts.is_some_and(|facts| facts.size > self.limit)
+                    && identity_by_name(&self.anchor, path, &self.owners, u64::MAX).is_ok();
+                let state = if only_size { State::TooLarge } else { State::Refused };
+                trouble(state, problem.clone(), Some(remedy.clone()))
+            }
+            Refusal::Missing { component } => {
+                let remedy = if component.as_slice() == path { make(table) } else { None };
+                let remedy = remedy.unwrap_or_else(|| "create it, or correct the name in main.cf".to_owned());
+                trouble(State::Missing, "does not exist".to_owned(), Some(remedy))
+            }
+            Refusal::Retry { .. } => {
+                let remedy = "ask again once nobody writes it".to_owned();
+                trouble(State::Unreadable, "kept changing while it was being opened".to_owned(), Some(remedy))
+            }
+            Refusal::Io { errno, .. } => {
+                let me = nix::unistd::geteuid();
+                let (problem, remedy) = match errno {
+                    Errno::EACCES | Errno::EPERM if !me.is_root() => (
+                        format!("cannot be looked at by uid {me}, who asks: {}", errno.desc()),
+                        Some("run the command as root".to_owned()),
+                    ),
+                    _ => (format!("cannot be looked at: {}", errno.desc()), None),
+                };
+                trouble(State::Unreadable, problem, remedy)
+            }
+        }
+    }
+}
+
+/// What is wrong with a table that has no file.
+fn name_trouble(kind: Kind, name: &[u8]) -> Option<Trouble> {
+    let (word, rest) = split(name);
+    let never = |why: String| {
+        let problem = format!("each lookup is a temporary error: {why}");
+        let remedy = "correct the type, or leave the proxy: prefix out; mapkeepd(8) names the types";
+        Some(fault(State::UnknownType, problem, remedy))
+    };
+    match kind {
+        Kind::Unknown => never(format!("type \"{}\": {}", word.escape_ascii(), why_unknown(name))),
+        Kind::Environ => never("the service has no environment to look into".to_owned()),
+        _ => match Table::<Vec<u8>>::from_name(kind, rest) {
+            Ok(_) => None,
+            Err(error) => bad_name(&error),
+        },
+    }
+}
+
+fn bad_name(error: &TableError) -> Option<Trouble> {
+    Some(fault(State::BadName, error.to_string(), "correct the name where it is written"))
+}
+
+/// A trouble with the name.
+fn fault(state: State, problem: String, remedy: &str) -> Trouble {
+    Trouble { state, component: None, rule: None, problem, remedy: Some(remedy.to_owned()) }
+}
+
+/// The command that makes the file of a table, where there is one.
+fn make(table: &ApprovedTable) -> Option<String> {
+    let (kind, source) = split(&table.name);
+    let aliases = table.provenance.iter().any(|place| place.consumer == b"alias_maps");
+    let program = if aliases { "postalias" } else { "postmap" };
+    // A name that the shell might read differently is not offered for pasting.
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+@,=%".contains(byte);
+    let indexed = matches!(Kind::of(&table.name), Kind::Hash | Kind::Btree | Kind::Lmdb | Kind::Cdb);
+    (indexed && source.iter().all(plain)).then(|| {
+        format!("run: {program} {}:{}", String::from_utf8_lossy(kind), String::from_utf8_lossy(source))
+    })
+}
