@@ -1,0 +1,54 @@
+//! What the end-to-end tests share: a private Postfix, an SMTP client, a raw proxymap client, a look at /proc.
+//!
+//! May: start and stop programs of its own instance. Never: touch the machine's Postfix, its queue or its
+//! configuration. Called by the test programs in `tests/`.
+#![allow(dead_code)] // every test program compiles this module and uses its own part of it
+
+mod config;
+pub mod master;
+pub mod postfix;
+pub mod process;
+pub mod smtp;
+pub mod wire;
+
+use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, Instant};
+
+/// How long a test waits for something that should come at once, before it says that it did not come.
+/// Long, because a busy machine with two cores must not fail a test that is right.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How soon after a table file has settled its new content must be served (the promise of the project).
+pub const FRESH: Duration = Duration::from_secs(1);
+
+/// Pause between two looks at something a foreign program does and does not announce.
+pub const BEAT: Duration = Duration::from_millis(20);
+
+/// Looks again and again until `look` finds something; `None` when even a look begun after `within` has not found it. So
+/// a slow machine makes a test slower, not wrong.
+pub fn poll<T>(within: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    let start = Instant::now();
+    loop {
+        let last = start.elapsed() > within;
+        let found = look();
+        if found.is_some() || last {
+            return found;
+        }
+        std::thread::sleep(BEAT);
+    }
+}
+
+/// Whether these tests can run here. They start a master(8), so they need root and an installed Postfix;
+/// without either they say so loudly, and under CI that is a failure rather than a silent gap.
+pub fn can_run(test: &str) -> bool {
+    let uid = std::fs::metadata("/proc/self").map(|m| m.uid()).ok();
+    let installed = std::path::Path::new(postfix::STOCK_DAEMONS).join("master").exists();
+    let reason = match (uid, installed) {
+        (Some(0), true) => return true,
+        (Some(0), false) => "Postfix is not installed",
+        _ => "not running as root",
+    };
+    assert!(std::env::var_os("CI").is_none(), "{test} cannot run in CI: {reason}");
+    eprintln!("\n*** SKIPPED: {test}: {reason}. Nothing was tested. ***\n");
+    false
+}

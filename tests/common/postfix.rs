@@ -1,0 +1,367 @@
+//! A private Postfix under the real master(8), with chrooted smtpd, cleanup and trivial-rewrite.
+//!
+//! May: make one fresh directory tree under /var/lib, start a master there, signal processes of that master.
+//! Never: read or write the machine's own Postfix. The tree lives under /var/lib because its parents belong to root and
+//! are not sticky: tables in /tmp would rightly be refused.
+
+use super::config::{BASE_MAIN_CF, MASTER_CF};
+use super::process::{self, Process};
+use super::smtp::Smtp;
+use super::wire::Wire;
+use super::{PATIENCE, poll};
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+/// Where Debian keeps the Postfix daemons.
+pub const STOCK_DAEMONS: &str = "/usr/lib/postfix/sbin";
+
+/// Which program serves lookups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Server {
+    /// proxymap(8) as installed.
+    Stock,
+    /// mapkeepd of this build.
+    Ours,
+}
+
+/// How master.cf names that program; master(8) cannot run an absolute path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// A path that climbs out of daemon_directory.
+    Relative,
+    /// A link called `proxymap` in a daemon_directory of the instance.
+    Link,
+}
+
+/// One private Postfix. Dropping it stops its master and removes its tree.
+pub struct Instance {
+    pub server: Server,
+    way: Way,
+    dir: PathBuf,
+    port: u16,
+    settings: Vec<(String, String)>,
+}
+
+impl Instance {
+    /// Makes the tree and a configuration without tables; nothing runs yet.
+    pub fn new(server: Server) -> Self {
+        Self::reached_by(server, Way::Relative)
+    }
+
+    /// As `new`, with the choice of how master.cf names the server.
+    pub fn reached_by(server: Server, way: Way) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let pid = std::process::id();
+        let dir = PathBuf::from(format!("/var/lib/mapkeep-test-{pid}-{count}"));
+        fs::create_dir(&dir).unwrap_or_else(|e| panic!("{} must be fresh: {e}", dir.display()));
+        let instance = Self { server, way, dir, port: free_port(pid, count), settings: Vec::new() };
+        for part in ["", "etc", "tables", "log", "lib", "spool", "data"] {
+            let path = instance.path(part);
+            fs::create_dir_all(&path).expect("a directory of the instance");
+            set_mode(&path, 0o755);
+        }
+        let (uid, gid) = account("postfix");
+        chown(instance.path("data"), Some(uid), Some(gid)).expect("data_directory goes to mail_owner");
+        set_mode(&instance.path("data"), 0o700);
+        instance.fill_chroot();
+        instance.install_server();
+        instance.write_config();
+        instance
+    }
+
+    /// Sets one main.cf parameter; takes effect at `start`, or at `reload` when it already runs.
+    pub fn set(&mut self, name: &str, value: &str) -> &mut Self {
+        self.settings.retain(|(known, _)| known != name);
+        self.settings.push((name.to_string(), value.to_string()));
+        self.write_config();
+        self
+    }
+
+    /// A path inside the tree.
+    pub fn path(&self, part: &str) -> PathBuf {
+        if part.is_empty() { self.dir.clone() } else { self.dir.join(part) }
+    }
+
+    /// The path of a table's source text.
+    pub fn table_path(&self, name: &str) -> PathBuf {
+        self.path("tables").join(name)
+    }
+
+    /// Writes a table's source, builds what its type needs with postmap(1), and gives its `type:name`.
+    pub fn table(&self, kind: &str, name: &str, source: &str) -> String {
+        let path = self.table_path(name);
+        fs::write(&path, source).expect("a table's source can be written");
+        set_mode(&path, 0o644);
+        let full = format!("{kind}:{}", path.display());
+        if matches!(kind, "hash" | "btree" | "lmdb" | "cdb") {
+            self.run("postmap", &full);
+        }
+        full
+    }
+
+    /// The name that a table of this type and file has, without making it.
+    pub fn table_name(&self, kind: &str, name: &str) -> String {
+        format!("{kind}:{}", self.table_path(name).display())
+    }
+
+    /// Starts master(8) and waits until the SMTP port greets.
+    pub fn start(&self) {
+        self.run("postfix", "start");
+        let ready = poll(PATIENCE, || Smtp::greets(self.smtp_address()).then_some(()));
+        assert!(ready.is_some(), "no SMTP greeting on port {}\n{}", self.port, self.log_text());
+    }
+
+    /// `postfix reload`, as an administrator would.
+    pub fn reload(&self) {
+        self.run("postfix", "reload");
+    }
+
+    /// `postfix stop`, as an administrator would; master must be gone afterwards.
+    pub fn stop(&self) {
+        let master = self.master();
+        self.run("postfix", "stop");
+        assert!(process::wait_gone(&[master], PATIENCE).is_empty(), "master {master} outlived postfix stop");
+    }
+
+    /// Where the instance speaks SMTP.
+    pub fn smtp_address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
+    /// A new SMTP session, past EHLO.
+    pub fn smtp(&self) -> Smtp {
+        Smtp::open(self.smtp_address())
+    }
+
+    /// Where the read service listens.
+    pub fn socket(&self) -> PathBuf {
+        self.path("spool/private/proxymap")
+    }
+
+    /// A raw connection to the read service, past the announcement.
+    pub fn wire(&self) -> Wire {
+        Wire::open(&self.socket())
+    }
+
+    /// The process id of this instance's master.
+    pub fn master(&self) -> u32 {
+        self.running_master().expect("the instance has a master")
+    }
+
+    /// The processes of master's own, without master.
+    pub fn processes(&self) -> Vec<Process> {
+        process::descendants(self.master())
+    }
+
+    /// The children of master that run a program of this name.
+    pub fn daemons(&self, program: &str) -> Vec<Process> {
+        let master = self.master();
+        let wanted = |p: &Process| p.parent == master && p.program.file_name().is_some_and(|n| n == program);
+        self.processes().into_iter().filter(wanted).collect()
+    }
+
+    /// Every process on the machine that uses something inside the tree, zombies left out.
+    pub fn users_of_tree(&self) -> Vec<Process> {
+        process::all()
+            .into_iter()
+            .filter(|p| !p.zombie && p.pid != std::process::id() && p.touches(&self.dir))
+            .collect()
+    }
+
+    /// Processes under master's lookup server whose title says that they look tables up (mapkeep only).
+    pub fn lookup_workers(&self) -> Vec<Process> {
+        let servers = self.daemons("mapkeepd");
+        let below = servers.iter().flat_map(|s| process::descendants(s.pid));
+        below.filter(|p| p.name.contains("lookup") || p.command.contains("lookup")).collect()
+    }
+
+    /// All that the instance has logged so far.
+    pub fn log_text(&self) -> String {
+        fs::read(self.log_file()).map(|raw| String::from_utf8_lossy(&raw).into_owned()).unwrap_or_default()
+    }
+
+    /// The log, line by line.
+    pub fn log_lines(&self) -> Vec<String> {
+        self.log_text().lines().map(str::to_string).collect()
+    }
+
+    /// Whether a line with this text has been logged.
+    pub fn log_contains(&self, text: &str) -> bool {
+        self.log_text().contains(text)
+    }
+
+    /// Waits for a log line that contains every one of these texts, and gives it.
+    pub fn wait_for_log(&self, texts: &[&str], within: Duration) -> String {
+        self.wait_for_later_log(0, texts, within)
+    }
+
+    /// As `wait_for_log`, for a line after the first `seen` ones.
+    pub fn wait_for_later_log(&self, seen: usize, texts: &[&str], within: Duration) -> String {
+        let look =
+            || self.log_lines().into_iter().skip(seen).find(|line| texts.iter().all(|t| line.contains(t)));
+        poll(within, look)
+            .unwrap_or_else(|| panic!("no log line with {texts:?}; the log:\n{}", self.log_text()))
+    }
+
+    /// Runs one of Postfix's commands on this instance to its end; it must succeed. Its words go to a file, not a pipe:
+    /// the master that `postfix start` leaves behind could hold a pipe open.
+    fn run(&self, program: &str, word: &str) {
+        let words = self.path("log/commands");
+        let open = || {
+            fs::File::options().create(true).append(true).open(&words).expect("a file for what commands say")
+        };
+        let mut command = Command::new(program);
+        command.arg("-c").arg(self.path("etc")).arg(word).stdin(Stdio::null()).stdout(open()).stderr(open());
+        let status = command.status().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+        let said = || fs::read_to_string(&words).unwrap_or_default();
+        assert!(status.success(), "{command:?}: {status}\n{}\n{}", said(), self.log_text());
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.path("log/maillog")
+    }
+
+    /// The id in master's pid file, when that process really is a master of this tree: the file outlives its process,
+    /// and an id may have a new owner.
+    fn running_master(&self) -> Option<u32> {
+        let text = fs::read_to_string(self.path("spool/pid/master.pid")).ok()?;
+        let process = Process::read(text.trim().parse().ok()?)?;
+        let cwd = fs::read_link(format!("/proc/{}/cwd", process.pid)).ok()?;
+        (!process.zombie && cwd == self.path("spool")).then_some(process.pid)
+    }
+
+    /// The files that Debian's start script copies into the queue directory for chrooted daemons.
+    fn fill_chroot(&self) {
+        let etc = self.path("spool/etc");
+        fs::create_dir(&etc).expect("etc in the chroot");
+        set_mode(&etc, 0o755);
+        for name in ["localtime", "services", "resolv.conf", "hosts", "host.conf", "nsswitch.conf"] {
+            let from = Path::new("/etc").join(name);
+            if from.is_file() {
+                fs::copy(&from, etc.join(name)).unwrap_or_else(|e| panic!("copy {}: {e}", from.display()));
+                set_mode(&etc.join(name), 0o644);
+            }
+        }
+    }
+
+    /// Copies our programs into the tree, where every parent belongs to root wherever Cargo built them, and so that
+    /// their processes can be told from those of other instances. For `Way::Link`, also makes the daemon directory.
+    fn install_server(&self) {
+        if self.server == Server::Ours {
+            let programs = [env!("CARGO_BIN_EXE_mapkeepd"), env!("CARGO_BIN_EXE_mapkeep-worker")];
+            for from in programs.map(Path::new) {
+                let to = self.path("lib").join(from.file_name().expect("a program has a name"));
+                fs::copy(from, &to).unwrap_or_else(|e| panic!("copy {}: {e}", from.display()));
+                set_mode(&to, 0o755);
+            }
+        }
+        if self.way == Way::Link {
+            let daemons = self.path("daemons");
+            fs::create_dir(&daemons).expect("a daemon directory");
+            set_mode(&daemons, 0o755);
+            for entry in fs::read_dir(STOCK_DAEMONS).expect("Postfix is installed").flatten() {
+                let stock = if entry.file_name() == "proxymap" { self.server_path() } else { entry.path() };
+                symlink(stock, daemons.join(entry.file_name())).expect("a link in the daemon directory");
+            }
+        }
+    }
+
+    fn server_path(&self) -> PathBuf {
+        match self.server {
+            Server::Stock => Path::new(STOCK_DAEMONS).join("proxymap"),
+            Server::Ours => self.path("lib/mapkeepd"),
+        }
+    }
+
+    fn write_config(&self) {
+        let overridden =
+            |line: &&str| self.settings.iter().any(|(name, _)| line.split(' ').next() == Some(name));
+        let base = BASE_MAIN_CF.lines().filter(|line| !overridden(line));
+        let mut main: String = base.flat_map(|line| [line, "\n"]).collect();
+        let dir = self.dir.display();
+        main += &format!("queue_directory = {dir}/spool\ndata_directory = {dir}/data\n");
+        main += &format!("maillog_file = {dir}/log/maillog\n");
+        let daemons = if self.way == Way::Link { self.path("daemons") } else { STOCK_DAEMONS.into() };
+        main += &format!("daemon_directory = {}\n", daemons.display());
+        for (name, value) in &self.settings {
+            main += &format!("{name} = {value}\n");
+        }
+        let command = match self.way {
+            Way::Link => "proxymap".to_string(),
+            // The way back up from daemon_directory, then down along the absolute path.
+            Way::Relative => format!("../../../..{}", self.server_path().display()),
+        };
+        let master = MASTER_CF.replace("@PORT@", &self.port.to_string()).replace("@PROXYMAP@", &command);
+        for (name, text) in [("main.cf", main), ("master.cf", master)] {
+            let file = self.path("etc").join(name);
+            // Renamed into place, so that no daemon reads half a file; dated back, because Postfix reads a main.cf
+            // that changed within the last second again and again until it is older.
+            let fresh = self.path("etc").join(format!("{name}.new"));
+            fs::write(&fresh, text).expect("configuration can be written");
+            set_mode(&fresh, 0o644);
+            let old = std::time::SystemTime::now() - Duration::from_secs(60);
+            fs::File::options()
+                .write(true)
+                .open(&fresh)
+                .and_then(|f| f.set_modified(old))
+                .expect("a file date");
+            fs::rename(&fresh, &file).expect("configuration can be put in place");
+        }
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        if let Some(master) = self.running_master() {
+            // SIGTERM to master is what `postfix stop` sends, without that script's one-second steps.
+            let mut family: Vec<u32> = process::descendants(master).iter().map(|p| p.pid).collect();
+            family.push(master);
+            process::signal("TERM", master);
+            for pid in process::wait_gone(&family, Duration::from_secs(5)) {
+                process::signal("KILL", pid);
+            }
+        }
+        if std::thread::panicking() {
+            let lines = self.log_lines();
+            let last = lines.len().saturating_sub(60);
+            eprintln!(
+                "--- end of the log of {} ({:?})\n{}",
+                self.dir.display(),
+                self.server,
+                lines[last..].join("\n")
+            );
+        }
+        if std::env::var_os("MAPKEEP_TEST_KEEP").is_none() {
+            let _ = fs::remove_dir_all(&self.dir);
+        }
+    }
+}
+
+/// A loopback port below the range that the kernel hands to outgoing connections, so that it stays free until master
+/// binds it. Process id and count keep concurrent tests apart.
+fn free_port(pid: u32, count: u32) -> u16 {
+    let first = pid.wrapping_mul(37).wrapping_add(count.wrapping_mul(251)) % 20_000;
+    let candidates =
+        (0..20_000).map(|step| 10_000 + (first + step) % 20_000).filter_map(|p| u16::try_from(p).ok());
+    let mut free = candidates.filter(|&p| TcpListener::bind((Ipv4Addr::LOCALHOST, p)).is_ok());
+    free.next().expect("a free loopback port")
+}
+
+/// User and group id of an account, from /etc/passwd.
+fn account(name: &str) -> (u32, u32) {
+    let passwd = fs::read_to_string("/etc/passwd").expect("/etc/passwd");
+    let line = passwd.lines().find(|l| l.split(':').next() == Some(name)).expect("the account exists");
+    let mut ids = line.split(':').skip(2).map(|f| f.parse().expect("a numeric id"));
+    (ids.next().expect("a user id"), ids.next().expect("a group id"))
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+        .unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+}

@@ -1,0 +1,171 @@
+//! One question to both servers, and what their replies have in common.
+//!
+//! Called by `questions`.
+
+use crate::common::PATIENCE;
+use crate::common::master::Site;
+use crate::common::wire::{Heard, Wire};
+use crate::differences::{self, Case};
+use crate::questions::{Mode, Question};
+use crate::stock::Stock;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How often each thread asks what stock is known to die of, for each reason.
+const DEATHS: usize = 2;
+/// After so many deaths of stock that nothing explains, a thread asks no more; each costs a second.
+const SURPRISES: usize = 20;
+
+/// Stock, mapkeepd, and the state that stock is in.
+pub struct Pair<'s> {
+    stock: Stock<'s>,
+    socket: PathBuf,
+    ours: Wire,
+    mode: Mode,
+    /// The tables that the running stock process has opened as a client does, each with its instance bits.
+    opened: BTreeSet<(String, u32)>,
+    deaths: BTreeMap<&'static str, usize>,
+    surprises: usize,
+    pub tally: Tally,
+}
+
+/// What came of all questions.
+#[derive(Default)]
+pub struct Tally {
+    pub requests: usize,
+    /// How often each allowed difference occurred, by its words in docs/COMPATIBILITY.md.
+    pub allowed: BTreeMap<&'static str, usize>,
+    /// Differences that nothing allows.
+    pub wrong: Vec<String>,
+}
+
+impl<'s> Pair<'s> {
+    pub fn new(site: &'s Site, socket: &Path) -> Self {
+        Pair {
+            stock: Stock::new(site),
+            socket: socket.to_path_buf(),
+            ours: Wire::open(socket),
+            mode: Mode::SameFlags,
+            opened: BTreeSet::new(),
+            deaths: BTreeMap::new(),
+            surprises: 0,
+            tally: Tally::default(),
+        }
+    }
+
+    /// From here on a stock process that has been asked nothing.
+    pub fn fresh(&mut self, mode: Mode) {
+        self.mode = mode;
+        self.stock.stop();
+        self.ours = Wire::open(&self.socket);
+    }
+
+    /// Asks both. Gives stock's reply; `None` when the question was left out, because stock has died of its like often
+    /// enough.
+    pub fn ask(&mut self, question: &Question<'_>) -> Option<Heard> {
+        if self.surprises > SURPRISES {
+            return None;
+        }
+        let expected = differences::expected_death(question);
+        if let Some(reason) = expected {
+            let count = self.deaths.entry(reason).or_default();
+            *count += 1;
+            if *count > DEATHS {
+                return None;
+            }
+        }
+        self.prepare(question);
+        let request = question.bytes();
+        let stock = self.stock.ask(&request);
+        self.surprises += usize::from(expected.is_none() && stock == Heard::Closed);
+        let ours = match self.ours.send(&request) {
+            Ok(()) => self.ours.hear(PATIENCE),
+            Err(_) => Heard::Closed,
+        };
+        if ours == Heard::Closed {
+            self.ours = Wire::open(&self.socket);
+        }
+        self.tally.judge(&Case { question, mode: self.mode, stock: &stock, ours: &ours });
+        Some(stock)
+    }
+
+    /// Both servers' replies to a request to which stock's is no reply at all; compared by the caller.
+    pub fn ask_apart(&mut self, request: &[u8], patience: Duration) -> [Heard; 2] {
+        let wires = [self.stock.second_wire(), Wire::open(&self.socket)];
+        self.tally.requests += 1;
+        wires.map(|mut wire| {
+            wire.send(request).expect("the connection is open");
+            wire.hear(patience)
+        })
+    }
+
+    /// The keys that two clients get who walk a table in turn: first, first, next, next. From both servers.
+    pub fn walk_in_turn(&mut self, first: &[u8], next: &[u8]) -> [Vec<Heard>; 2] {
+        let ours = [Wire::open(&self.socket), Wire::open(&self.socket)];
+        let stock = [self.stock.second_wire(), self.stock.second_wire()];
+        self.tally.requests += 4;
+        [stock, ours].map(|mut wires| {
+            let mut replies = Vec::new();
+            for request in [first, next] {
+                for wire in &mut wires {
+                    wire.send(request).expect("the connection is open");
+                    replies.push(wire.hear(PATIENCE));
+                }
+            }
+            replies
+        })
+    }
+
+    /// Puts stock into the state that the mode asks for.
+    fn prepare(&mut self, question: &Question<'_>) {
+        if !self.stock.runs() {
+            self.opened.clear();
+            // A new stock process is in the middle of no sequence, and neither shall we be.
+            self.ours = Wire::open(&self.socket);
+        }
+        let (Mode::AsClients, Some(open)) = (self.mode, question.open_of_a_client()) else { return };
+        let table = (question.table_name().to_string(), question.flags);
+        if self.opened.insert(table) {
+            let heard = self.stock.ask(&open);
+            assert!(matches!(heard, Heard::Reply(_)), "{}: {heard:?}", open.escape_ascii());
+        }
+    }
+}
+
+impl Tally {
+    /// Counts a question, and a difference if there is one.
+    fn judge(&mut self, case: &Case<'_>) {
+        self.requests += 1;
+        if case.stock == case.ours && matches!(case.stock, Heard::Reply(_)) {
+            return;
+        }
+        match differences::allowing(case) {
+            Some(line) => self.allow(line),
+            None => self.wrong.push(case.to_string()),
+        }
+    }
+
+    /// Counts an allowed difference.
+    pub fn allow(&mut self, line: &'static str) {
+        *self.allowed.entry(line).or_default() += 1;
+    }
+
+    /// Both tallies together.
+    pub fn and(mut self, other: Tally) -> Tally {
+        self.requests += other.requests;
+        self.wrong.extend(other.wrong);
+        for (line, count) in other.allowed {
+            *self.allowed.entry(line).or_default() += count;
+        }
+        self
+    }
+
+    pub fn print(&self, tables: usize, time: Duration) {
+        eprintln!("{} requests over {tables} tables in {:.1} s", self.requests, time.as_secs_f32());
+        for (line, count) in &self.allowed {
+            eprintln!("{count:>7}  {line}");
+        }
+        eprintln!("{:>7}  not allowed", self.wrong.len());
+    }
+}

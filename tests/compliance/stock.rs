@@ -1,0 +1,81 @@
+//! A stock proxymap(8) under the test's own hands, replaced when it dies.
+//!
+//! May: start /usr/lib/postfix/sbin/proxymap as master(8) would. Called by `compare`.
+
+use crate::common::master::{Master, Site};
+use crate::common::wire::{Heard, Wire};
+use crate::common::{PATIENCE, postfix};
+use std::path::Path;
+use std::thread::JoinHandle;
+
+/// A running stock server and a connection to it.
+pub struct Stock<'s> {
+    site: &'s Site,
+    running: Option<Running<'s>>,
+}
+
+struct Running<'s> {
+    wire: Wire,
+    master: Master<'s>,
+    status: JoinHandle<()>,
+}
+
+impl<'s> Stock<'s> {
+    pub fn new(site: &'s Site) -> Self {
+        Stock { site, running: None }
+    }
+
+    /// Ends the server. The next request meets a fresh one.
+    pub fn stop(&mut self) {
+        if let Some(Running { wire, master, status }) = self.running.take() {
+            drop(wire);
+            drop(master);
+            let _ = status.join();
+        }
+    }
+
+    /// Whether a server runs, with whatever state earlier requests have left in it.
+    pub fn runs(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// The reply to a request; `Closed` when the server died of it.
+    pub fn ask(&mut self, request: &[u8]) -> Heard {
+        let heard = match self.running().wire.send(request) {
+            Ok(()) => self.running().wire.hear(PATIENCE),
+            Err(_) => Heard::Closed,
+        };
+        match heard {
+            Heard::Reply(_) => {}
+            // It dies only after it has closed.
+            Heard::Closed => self.stop(),
+            Heard::Silence => panic!("stock neither answers nor ends: {}", request.escape_ascii()),
+        }
+        heard
+    }
+
+    /// A second connection to the running server.
+    pub fn second_wire(&mut self) -> Wire {
+        self.running().master.wire()
+    }
+
+    fn running(&mut self) -> &mut Running<'s> {
+        let site = self.site;
+        self.running.get_or_insert_with(|| {
+            let program = Path::new(postfix::STOCK_DAEMONS).join("proxymap");
+            let master = site.start_program(&program, &["-n", "proxymap", "-t", "unix", "-u"]);
+            // It reports before and after each request; unread reports would stop it.
+            let mut reports = master.status.as_ref().unwrap().try_clone().unwrap();
+            let status = std::thread::spawn(move || {
+                let _ = std::io::copy(&mut reports, &mut std::io::sink());
+            });
+            Running { wire: master.wire(), master, status }
+        })
+    }
+}
+
+impl Drop for Stock<'_> {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

@@ -1,0 +1,123 @@
+//! Hostile clients and hostile files against a running service: the escape attempts that need no code inside it.
+//!
+//! Every scenario starts a service of its own under a stand-in for master(8) (`common/master.rs`). In each, the service
+//! stays the same processes, opens nothing that it should not, and goes on answering a client that did nothing wrong.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr
+)]
+
+mod common;
+#[path = "hostile/files.rs"]
+mod files;
+#[path = "hostile/limits.rs"]
+mod limits;
+#[path = "hostile/requests.rs"]
+mod requests;
+
+use common::master::Master;
+use common::wire::Wire;
+use std::time::{Duration, Instant};
+
+/// An innocent client waits no longer than this for any answer, also on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(1);
+
+/// The table of the innocent client.
+const FINE: &str = "static:fine";
+
+/// A lookup in the old dialect.
+fn lookup(table: &str, key: &str) -> String {
+    format!("request|lookup|table|{table}|flags|64|key|{key}||")
+}
+
+/// A client that did nothing wrong, and how long it had to wait at most.
+struct Innocent {
+    wire: Wire,
+    slowest: Duration,
+}
+
+impl Innocent {
+    fn new(master: &Master<'_>) -> Innocent {
+        Innocent { wire: master.wire(), slowest: Duration::ZERO }
+    }
+
+    /// Asks, on the connection that it has and on a new one.
+    fn is_served(&mut self, master: &Master<'_>) {
+        for fresh in [false, true] {
+            let before = Instant::now();
+            let mut new = fresh.then(|| master.wire());
+            let wire = new.as_mut().unwrap_or(&mut self.wire);
+            assert_eq!(wire.ask(&lookup(FINE, "x")), "status|0|value|fine||");
+            let took = before.elapsed();
+            assert!(took < DEADLINE, "an innocent client waits {took:?}");
+            self.slowest = self.slowest.max(took);
+        }
+    }
+}
+
+/// The processes of the service and their open descriptors once nothing is on its way any more: connections that were
+/// closed have been noticed.
+fn settled(master: &Master<'_>) -> Vec<(u32, usize)> {
+    let (mut last, mut same) = (Vec::new(), 0);
+    let rest = common::poll(common::PATIENCE, || {
+        let now = inventory(master);
+        same = if now == last { same + 1 } else { 0 };
+        last = now;
+        (same >= 5).then(|| last.clone())
+    });
+    rest.unwrap_or_else(|| panic!("never at rest: {:?}", inventory(master)))
+}
+
+/// The processes of the service, and how many descriptors each has open.
+fn inventory(master: &Master<'_>) -> Vec<(u32, usize)> {
+    let family = master.family().into_iter().map(|process| process.pid).chain([master.pid()]);
+    let mut list: Vec<_> = family.map(|pid| (pid, descriptors(pid))).collect();
+    list.sort_unstable();
+    list
+}
+
+fn descriptors(pid: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
+}
+
+/// Waits until the service has the processes and descriptors that it had.
+fn is_as_before(master: &Master<'_>, before: &[(u32, usize)]) {
+    let same = common::poll(common::PATIENCE, || (inventory(master) == before).then_some(()));
+    assert!(same.is_some(), "{:?} instead of {before:?} (process, open descriptors)", inventory(master));
+}
+
+/// One test for each scenario.
+macro_rules! scenarios {
+    ($($module:ident: $($name:ident),+;)+) => {
+        mod scenario {
+            $(
+                $(
+                    #[test]
+                    fn $name() {
+                        if crate::common::can_run(stringify!($name)) {
+                            crate::$module::$name();
+                        }
+                    }
+                )+
+            )+
+        }
+    };
+}
+
+scenarios! {
+    requests:
+        odd_table_names_open_nothing,
+        flags_are_hints_and_nothing_else,
+        text_of_clients_stays_in_its_log_line;
+    files:
+        odd_files_in_place_of_tables_change_nothing,
+        odd_files_at_the_start_are_refused,
+        lengths_of_four_gigabytes_are_not_believed;
+    limits:
+        no_more_descriptors_leaves_clients_waiting,
+        ten_thousand_idle_clients_cost_little,
+        unfinished_requests_are_bounded;
+}

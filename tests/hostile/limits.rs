@@ -1,0 +1,161 @@
+//! More clients, and more of what they send, than there is room for.
+
+use crate::common::master::{Master, Site};
+use crate::common::wire::{Heard, Wire};
+use crate::common::{PATIENCE, poll};
+use crate::{FINE, Innocent, lookup};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// A field of a process's status, in KiB.
+fn memory(pid: u32, field: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+    line.trim_start_matches(':').trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// Ticks (of 10 ms) of processor time that the service has used.
+fn ticks(master: &Master<'_>) -> u64 {
+    let pids = master.family().into_iter().map(|process| process.pid).chain([master.pid()]);
+    let used = |pid: u32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    };
+    pids.map(used).sum()
+}
+
+pub fn no_more_descriptors_leaves_clients_waiting() {
+    const LIMIT: usize = 300;
+    let site = Site::new();
+    site.approve(&[FINE], "max_use = 100000\n");
+    let words = ["-n", "proxymap", "-t", "unix", "-u"];
+    let program = Path::new(env!("CARGO_BIN_EXE_mapkeepd"));
+    let mut master = site.start_through(&format!("ulimit -n {LIMIT}; "), program, &words);
+    let mut first = master.wire();
+    let worker = master.only("lookup worker");
+    // More than one worker can hold; those behind wait in the listening socket's queue.
+    let mut clients: Vec<Wire> = (0..LIMIT + 60).map(|_| Wire::connect(&master.socket())).collect();
+    let mut served = 0;
+    for client in &mut clients {
+        let announced = matches!(
+            client.hear(if served == 0 { PATIENCE } else { Duration::from_millis(500) }),
+            Heard::Reply(_)
+        );
+        if !announced {
+            break;
+        }
+        served += 1;
+    }
+    eprintln!("limit of {LIMIT} descriptors: {served} of {} clients served", clients.len());
+    assert!((LIMIT / 2..LIMIT).contains(&served), "{served}");
+    // Nobody spins over those who wait, and those who came before are served.
+    let (before, start) = (ticks(&master), Instant::now());
+    poll(PATIENCE, || {
+        assert_eq!(first.ask(&lookup(FINE, "x")), "status|0|value|fine||");
+        (start.elapsed() > Duration::from_secs(1)).then_some(())
+    });
+    let used = ticks(&master) - before;
+    assert!(used < 30, "{used} ticks in {:?}", start.elapsed());
+    // When some leave, as many of the others get their turn.
+    let mut waiting = clients.split_off(served);
+    drop(clients);
+    for client in &mut waiting {
+        assert!(matches!(client.hear(PATIENCE), Heard::Reply(_)));
+        assert_eq!(client.ask(&lookup(FINE, "x")), "status|0|value|fine||");
+    }
+    assert!(master.runs() && master.only("lookup worker") == worker, "the same worker all along");
+}
+
+/// Raises this process's own limit of descriptors; gives how many clients that leaves.
+fn raise_limit(wanted: usize) -> usize {
+    let limits = fs::read_to_string("/proc/self/limits").unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let hard: usize = line.split_whitespace().nth(4).unwrap().parse().unwrap();
+    let number = hard.min(wanted + 500);
+    let own = std::process::id().to_string();
+    let set = Command::new("prlimit").args(["--pid", &own, &format!("--nofile={number}:{hard}")]).status();
+    assert!(set.unwrap().success());
+    number - 500
+}
+
+pub fn ten_thousand_idle_clients_cost_little() {
+    let crowd = raise_limit(10_000);
+    let site = Site::new();
+    site.approve(&[FINE], "max_use = 100000\n");
+    let master = site.start();
+    let mut innocent = Innocent::new(&master);
+    innocent.is_served(&master);
+    let start = Instant::now();
+    let mut clients: Vec<Wire> = Vec::new();
+    for _ in 0..crowd {
+        clients.push(Wire::connect(&master.socket()));
+    }
+    for client in &mut clients {
+        assert!(matches!(client.hear(PATIENCE), Heard::Reply(_)));
+    }
+    let came = start.elapsed();
+    innocent.is_served(&master);
+    let family = master.family();
+    let own: u64 = family.iter().map(|process| memory(process.pid, "RssAnon")).sum::<u64>()
+        + memory(master.pid(), "RssAnon");
+    let used = ticks(&master);
+    let idle = Instant::now();
+    poll(PATIENCE, || {
+        innocent.is_served(&master);
+        (idle.elapsed() > Duration::from_secs(1)).then_some(())
+    });
+    let used = ticks(&master) - used;
+    eprintln!(
+        "{crowd} idle clients after {came:.1?}: {own} KiB, {used} ticks in a second, slowest {:.1?}",
+        innocent.slowest
+    );
+    assert!(own < 64 * 1024, "{own} KiB");
+    assert!(used < 50, "{used} ticks");
+    drop(clients);
+    innocent.is_served(&master);
+}
+
+pub fn unfinished_requests_are_bounded() {
+    const CLIENTS: usize = 300;
+    let site = Site::new();
+    site.approve(&[FINE], "max_use = 100000\n");
+    let master = site.start();
+    let mut innocent = Innocent::new(&master);
+    innocent.is_served(&master);
+    let worker = master.only("lookup worker");
+    let before = memory(worker, "VmHWM");
+    // Each sends almost as much as a request may have, and never its end: 300 MB in all.
+    let body = [
+        b"request\0update\0table\0static:fine\0flags\x000\0key\0k\0value\0".as_slice(),
+        &vec![b'v'; 1 << 20],
+    ]
+    .concat();
+    let mut clients: Vec<Wire> = Vec::new();
+    for number in 0..CLIENTS {
+        let mut wire = Wire::connect(&master.socket());
+        // The service may close it at any moment: for its slowness, or for want of room.
+        let _ = wire.send(&body);
+        clients.push(wire);
+        if number % 20 == 0 {
+            innocent.is_served(&master);
+        }
+    }
+    for client in &mut clients {
+        let first = client.hear(PATIENCE);
+        assert!(first == Heard::Closed || matches!(first, Heard::Reply(_)));
+        if first != Heard::Closed {
+            assert_eq!(client.hear(PATIENCE), Heard::Closed, "a request that never ends");
+        }
+    }
+    innocent.is_served(&master);
+    assert_eq!(master.only("lookup worker"), worker, "the worker survived");
+    let grown = memory(worker, "VmHWM") - before;
+    eprintln!(
+        "{CLIENTS} unfinished requests of 1 MiB: {grown} KiB more at the most, slowest answer {:.1?}",
+        innocent.slowest
+    );
+    assert!(grown < 128 * 1024, "{grown} KiB");
+}

@@ -1,0 +1,93 @@
+//! The life of mapkeepd under master(8), without a Postfix around it: start and refusal to start, what each process is
+//! locked into, what is approved, how soon a changed table is served, and what a crowd of clients does.
+//!
+//! Every scenario starts a service of its own under a stand-in for master(8) (`common/master.rs`).
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr
+)]
+
+#[path = "life/ask.rs"]
+mod ask;
+mod common;
+#[path = "life/configuration.rs"]
+mod configuration;
+#[path = "life/confinement.rs"]
+mod confinement;
+#[path = "life/crowds.rs"]
+mod crowds;
+#[path = "life/freshness.rs"]
+mod freshness;
+#[path = "life/refusals.rs"]
+mod refusals;
+#[path = "life/running.rs"]
+mod running;
+#[path = "life/starting.rs"]
+mod starting;
+
+/// One test for each scenario.
+macro_rules! scenarios {
+    ($($module:ident: $($name:ident),+;)+) => {
+        $(mod $module {
+            $(
+                #[test]
+                fn $name() {
+                    if crate::common::can_run(stringify!($name)) {
+                        crate::$module::$name();
+                    }
+                }
+            )+
+        })+
+    };
+}
+
+mod scenario {
+    scenarios! {
+        starting:
+            status_records_come_with_the_first_client_and_once,
+            closed_status_channel_ends_the_whole_family,
+            signals_end_the_whole_family,
+            idle_service_leaves_and_a_busy_one_stays,
+            overrides_of_master_cf_count,
+            service_name_decides_the_role,
+            odd_command_lines_are_refused,
+            link_in_another_directory_finds_the_worker;
+        running:
+            worker_is_replaced_after_max_use,
+            killed_worker_is_replaced,
+            killed_broker_is_replaced,
+            killed_logger_is_replaced,
+            stopped_worker_is_replaced;
+        confinement:
+            each_process_reports_its_lock_and_the_report_is_true;
+        refusals:
+            chroot_directory_that_is_not_empty,
+            chroot_directory_of_somebody_else,
+            ids_that_belong_to_an_account,
+            ids_that_cannot_be_used_leave_the_default,
+            missing_worker_program;
+        configuration:
+            missing_main_cf_denies_nothing,
+            bad_line_in_main_cf_leaves_the_good_ones_in_force,
+            file_that_only_root_can_read_is_served,
+            account_secrets_are_refused,
+            each_of_many_refused_tables_is_logged,
+            untrusted_files_are_refused_until_put_right;
+        freshness:
+            rebuilt_tables_are_served_at_once,
+            edited_texts_are_served_at_once,
+            switched_links_are_served_at_once,
+            broken_files_keep_the_old_answers,
+            broken_file_keeps_the_old_answers_in_a_new_worker,
+            removed_and_missing_tables_come_back,
+            replaced_directories_are_followed_or_reported,
+            rebuilds_never_show_half_a_table;
+        crowds:
+            two_thousand_connections_are_all_served,
+            stalled_client_is_closed_alone,
+            flood_of_unapproved_requests_leaves_the_log_readable;
+    }
+}

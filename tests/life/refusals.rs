@@ -1,0 +1,103 @@
+//! Starts that must not happen: the service ends with a reason instead of serving with less isolation.
+
+use crate::ask::{found, lookup};
+use crate::common::master::{Line, Master, Site, set_mode};
+use std::fs;
+use std::os::unix::fs::chown;
+use std::path::Path;
+use std::time::Duration;
+
+const TABLE: &str = "inline:{a=b}";
+
+fn site(keep: &str) -> Site {
+    let site = Site::new();
+    site.approve(&[TABLE], "");
+    site.keep(keep);
+    site
+}
+
+/// The service must end with an error and without a client, and log a fatal line with these texts.
+fn assert_refused(mut master: Master<'_>, texts: &[&str]) -> Line {
+    let status = master.wait();
+    assert!(status.code().is_some_and(|code| code != 0), "{status}");
+    let site = master.site;
+    site.wait_for_log(0, &["fatal: "]);
+    let fits = |line: &Line| line.text.starts_with("fatal: ") && texts.iter().all(|t| line.text.contains(t));
+    let line = site.log().into_iter().find(fits);
+    let line = line.unwrap_or_else(|| panic!("no fatal line with {texts:?}: {:#?}", site.log()));
+    assert_eq!(master.records(1, Duration::from_millis(10)), [], "it never said that it serves");
+    line
+}
+
+pub fn chroot_directory_that_is_not_empty() {
+    let site = Site::new();
+    site.approve(&[TABLE], "");
+    let jail = site.path("jail");
+    fs::create_dir(&jail).unwrap();
+    set_mode(&jail, 0o755);
+    site.keep(&format!("chroot_directory = {}\n", jail.display()));
+    fs::write(jail.join("file"), "").unwrap();
+    assert_refused(site.start(), &[jail.to_str().unwrap(), "not empty"]);
+    fs::remove_file(jail.join("file")).unwrap();
+    let master = site.start();
+    assert_eq!(master.wire().ask(&lookup(TABLE, "a")), found("b"), "put right, it starts");
+}
+
+pub fn chroot_directory_of_somebody_else() {
+    let site = Site::new();
+    site.approve(&[TABLE], "");
+    let jail = site.path("jail");
+    fs::create_dir(&jail).unwrap();
+    set_mode(&jail, 0o755);
+    site.keep(&format!("chroot_directory = {}\n", jail.display()));
+    chown(&jail, Some(1), None).unwrap();
+    assert_refused(site.start(), &[jail.to_str().unwrap(), "chown root:root"]);
+    chown(&jail, Some(0), None).unwrap();
+    set_mode(&jail, 0o775);
+    assert_refused(site.start(), &[jail.to_str().unwrap(), "chmod go-w"]);
+}
+
+pub fn ids_that_belong_to_an_account() {
+    // By number, an account that every system has.
+    let passwd = fs::read_to_string("/etc/passwd").unwrap();
+    let line = passwd.lines().find(|line| line.split(':').nth(2) == Some("1")).expect("uid 1 has a name");
+    let name = line.split(':').next().unwrap();
+    let site = site("broker_account = 1\n");
+    assert_refused(site.start(), &["id 1 belongs to", name]);
+    // A user whose files are tables would be able to answer as a worker.
+    site.keep("table_owners = 70000\nuid_base = 70000\n");
+    assert_refused(site.start(), &["mapkeep-broker", "shares"]);
+    // In the middle of the range, with an account file of the test's own in a mount namespace of its own.
+    site.keep("uid_base = 70000\n");
+    let mine = site.path("passwd");
+    fs::write(&mine, format!("{passwd}squatter:x:70001:70001::/:/bin/false\n")).unwrap();
+    let words = ["-m", "/bin/sh", "-c", "mount --bind \"$0\" /etc/passwd && exec \"$@\""];
+    let mine = mine.to_str().unwrap();
+    let daemon = [env!("CARGO_BIN_EXE_mapkeepd"), "-n", "proxymap", "-t", "unix", "-u"];
+    let words: Vec<&str> = words.into_iter().chain([mine]).chain(daemon).collect();
+    let master = site.start_program(Path::new("/usr/bin/unshare"), &words);
+    assert_refused(master, &["id 70001 belongs to \"squatter\"", "uid_base in mapkeep.cf"]);
+}
+
+pub fn ids_that_cannot_be_used_leave_the_default() {
+    for base in ["0", "1", "65534", "4294967295"] {
+        let site = site(&format!("uid_base = {base}\n"));
+        let master = site.start();
+        assert_eq!(master.wire().ask(&lookup(TABLE, "a")), found("b"));
+        site.wait_for_log(0, &["error: ", "mapkeep.cf:1", "uid_base"]);
+        let worker = master.only("lookup worker");
+        let status = fs::read_to_string(format!("/proc/{worker}/status")).unwrap();
+        assert!(status.contains("\nUid:\t61102\t61102\t61102\t61102\n"), "{base}: {status}");
+    }
+}
+
+pub fn missing_worker_program() {
+    let site = site("");
+    let lib = site.path("lib");
+    fs::create_dir(&lib).unwrap();
+    let daemon = lib.join("mapkeepd");
+    fs::copy(env!("CARGO_BIN_EXE_mapkeepd"), &daemon).unwrap();
+    let worker = lib.join("mapkeep-worker");
+    let words = ["-n", "proxymap", "-t", "unix", "-u"];
+    assert_refused(site.start_program(&daemon, &words), &[worker.to_str().unwrap(), "No such file"]);
+}

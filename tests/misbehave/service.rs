@@ -1,0 +1,195 @@
+//! The service under attack: the real mapkeepd, with the hostile program in the worker's place.
+//!
+//! May: make one directory under /var/lib, start and end programs of its own. Never: touch the machine's Postfix.
+
+use crate::common::process::{self, Process};
+use crate::common::wire::{ANNOUNCEMENT, Heard, Wire, bytes};
+use crate::common::{PATIENCE, poll};
+use mapkeep_attacker::command;
+use std::fs;
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// What an old client gets for the key that each check asks for.
+const ANSWER: &str = "status|0|value|there||";
+
+/// A directory in which only root can write, parents included: the trust rules hold here, too.
+pub struct Ground(PathBuf);
+
+impl Ground {
+    /// Makes it, with the programs: this test program takes the name under which mapkeepd looks for its worker.
+    pub fn make() -> Ground {
+        let ground = Ground(PathBuf::from(format!("/var/lib/mapkeep-misbehave-{}", std::process::id())));
+        make_directory(&ground.0, 0o755);
+        make_directory(&ground.empty(), 0o755);
+        let own = std::env::current_exe().expect("the path of this program");
+        for (from, name) in
+            [(Path::new(env!("CARGO_BIN_EXE_mapkeepd")), "mapkeepd"), (&own, "mapkeep-worker")]
+        {
+            let to = ground.0.join(name);
+            fs::copy(from, &to).expect("a copy of the program");
+            fs::set_permissions(&to, fs::Permissions::from_mode(0o755)).expect("its mode");
+        }
+        ground
+    }
+
+    /// An empty directory.
+    pub fn empty(&self) -> PathBuf {
+        self.0.join("empty")
+    }
+}
+
+impl Drop for Ground {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A running mapkeepd. Dropping it ends all its processes.
+pub struct Service {
+    daemon: Child,
+    folder: PathBuf,
+    broker: u32,
+}
+
+/// What a client saw of an attack.
+#[derive(Debug)]
+pub struct Seen {
+    /// The worker in which it ran.
+    pub worker: u32,
+    /// What the attacker said after the attempt; nothing if it did not live to say it.
+    pub report: Option<String>,
+    /// When the connection ended.
+    pub end: Instant,
+}
+
+impl Service {
+    /// Starts it and waits until it answers.
+    pub fn start(ground: &Ground, number: usize) -> Service {
+        let folder = ground.0.join(number.to_string());
+        make_directory(&folder, 0o755);
+        make_directory(&folder.join("private"), 0o700);
+        let here = folder.display();
+        let write = |name: &str, text: &str| {
+            fs::write(folder.join(name), text).expect("a file of the site");
+            fs::set_permissions(folder.join(name), fs::Permissions::from_mode(0o644)).expect("its mode");
+        };
+        write("text", "key there\n");
+        write(
+            "main.cf",
+            &format!(
+                "compatibility_level = 3.6\nqueue_directory = {here}\nmail_owner = {}\n\
+                 virtual_alias_maps = proxy:texthash:{here}/text\n",
+                mail_owner()
+            ),
+        );
+        let log = fs::File::create(folder.join("log")).expect("a log");
+        let mut daemon = Command::new(ground.0.join("mapkeepd"));
+        daemon
+            .args(["serve", "--stderr", "-c"])
+            .arg(&folder)
+            .arg("--socket")
+            .arg(folder.join("private/proxymap"));
+        daemon.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        let daemon = daemon.spawn().expect("mapkeepd");
+        let mut service = Service { daemon, folder, broker: 0 };
+        let listens = poll(PATIENCE, || UnixStream::connect(service.socket()).ok());
+        assert!(listens.is_some() && service.ask(PATIENCE), "the service did not start:\n{}", service.log());
+        service.broker = service.child("broker").expect("a broker").pid;
+        service
+    }
+
+    /// The process with this word in its title.
+    pub fn child(&self, word: &str) -> Option<Process> {
+        process::descendants(self.daemon.id()).into_iter().find(|process| process.command.contains(word))
+    }
+
+    /// All that it has logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+    }
+
+    /// Waits for a log line with this text after the first `from` bytes.
+    pub fn logged(&self, from: usize, text: &str) -> bool {
+        poll(PATIENCE, || self.log().get(from..)?.contains(text).then_some(())).is_some()
+    }
+
+    /// Whether a lookup is answered within this time; a client that is turned away comes back, as Postfix does.
+    pub fn ask(&self, within: Duration) -> bool {
+        let start = Instant::now();
+        let request =
+            format!("request|lookup|table|texthash:{}/text|flags|0|key|key||", self.folder.display());
+        while let Some(left) = within.checked_sub(start.elapsed()) {
+            if let Some(mut wire) =
+                UnixStream::connect(self.socket()).ok().map(|_| Wire::connect(&self.socket()))
+                && matches!(wire.hear(left), Heard::Reply(_))
+                && wire.send(&bytes(&request)).is_ok()
+                && let Some(left) = within.checked_sub(start.elapsed())
+                && wire.hear(left) == Heard::Reply(ANSWER.to_owned())
+            {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Has an attempt made by the worker, and listens until the connection ends.
+    pub fn attack(&self, attack: usize, attempt: usize) -> Seen {
+        let mut stream = UnixStream::connect(self.socket()).expect("a connection");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a read timeout");
+        let mut announcement = [0; ANNOUNCEMENT.len()];
+        stream.read_exact(&mut announcement).expect("an announcement");
+        stream.write_all(command(attack, attempt, self.broker).as_bytes()).expect("a worker that reads");
+        let mut text = Vec::new();
+        match stream.read_to_end(&mut text) {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+            Err(error) => panic!("the attack did not end: {error}"),
+        }
+        let end = Instant::now();
+        let text = String::from_utf8_lossy(&text);
+        let mut lines = text.lines();
+        let first = lines.next().unwrap_or_default();
+        let worker = first.strip_prefix("begin ").and_then(|pid| pid.parse().ok());
+        let worker = worker.unwrap_or_else(|| panic!("the attack did not begin; heard {text:?}"));
+        Seen { worker, report: lines.next().map(str::to_owned), end }
+    }
+
+    /// What an attack must not have done to the processes above the worker; nothing if all is well.
+    pub fn damage(&mut self) -> Option<String> {
+        if let Ok(Some(status)) = self.daemon.try_wait() {
+            return Some(format!("mapkeepd has ended: {status}"));
+        }
+        match self.child("broker") {
+            Some(broker) if broker.pid == self.broker => None,
+            _ => Some("the broker has ended".to_owned()),
+        }
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.join("private/proxymap")
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        // Each process of its dies with its parent.
+        let _ = self.daemon.kill();
+        let _ = self.daemon.wait();
+    }
+}
+
+fn make_directory(path: &Path, mode: u32) {
+    fs::create_dir(path).unwrap_or_else(|error| panic!("{} must be fresh: {error}", path.display()));
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("its mode");
+}
+
+/// A user that exists: Postfix's own where there is one.
+fn mail_owner() -> &'static str {
+    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    if passwd.lines().any(|line| line.starts_with("postfix:")) { "postfix" } else { "nobody" }
+}

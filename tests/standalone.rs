@@ -1,0 +1,71 @@
+//! `mapkeep serve` as a service of its own: where it listens, what a service manager hears and gives, and how it reads
+//! its configuration again without losing a client.
+//!
+//! Every scenario has a directory tree and a service of its own; the service manager is played by the test.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr
+)]
+
+#[allow(dead_code)] // what life.rs needs and this does not
+#[path = "life/ask.rs"]
+mod ask;
+mod common;
+#[path = "standalone/manager.rs"]
+mod manager;
+#[path = "standalone/place.rs"]
+mod place;
+#[path = "standalone/reload.rs"]
+mod reload;
+#[path = "standalone/serve.rs"]
+mod serve;
+
+/// One test for each scenario.
+macro_rules! scenarios {
+    ($($module:ident: $($name:ident),+;)+) => {
+        $(mod $module {
+            $(
+                #[test]
+                fn $name() {
+                    if crate::common::can_run(stringify!($name)) {
+                        crate::$module::$name();
+                    }
+                }
+            )+
+        })+
+    };
+}
+
+mod scenario {
+    scenarios! {
+        place:
+            usual_socket_has_owner_and_mode_of_master,
+            socket_in_a_directory_of_root_gets_the_owner_too,
+            name_of_master_cf_is_refused,
+            missing_directory_is_refused_with_remedy,
+            stale_socket_is_replaced_and_a_live_one_is_not,
+            link_in_the_mail_owners_directory_gains_nothing;
+        manager:
+            sockets_of_the_manager_are_served,
+            sockets_for_another_process_are_left_alone,
+            wrong_descriptors_are_refused,
+            ready_reload_and_stop_are_told,
+            abstract_address_works,
+            watchdog_is_fed;
+        reload:
+            new_tables_are_approved_and_old_ones_denied,
+            connected_client_keeps_its_answers_through_twenty_reloads,
+            unreadable_main_cf_keeps_the_old_configuration,
+            bad_line_costs_only_itself,
+            changes_that_need_a_restart_are_named,
+            signals_during_a_reload_are_not_lost,
+            silent_clients_of_before_are_let_go,
+            killed_broker_of_before_leaves_the_service_alone,
+            killed_broker_to_come_leaves_the_service_alone,
+            stopped_broker_of_before_is_ended,
+            too_many_configurations_end_the_oldest;
+    }
+}

@@ -1,0 +1,80 @@
+//! The proxymap protocol, byte for byte, against the service under a real master(8).
+//!
+//! The scenarios in `wire/both.rs` are asked of stock proxymap(8) and of mapkeepd alike, those in `wire/beyond_stock.rs`
+//! of mapkeepd only. In requests and replies `|` stands for one NUL byte. Old dialect: Postfix up to 3.10; new dialect:
+//! 3.11 and later.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr
+)]
+
+#[path = "wire/beyond_stock.rs"]
+mod beyond_stock;
+#[path = "wire/both.rs"]
+mod both;
+mod common;
+#[path = "wire/fixture.rs"]
+mod fixture;
+
+use beyond_stock::*;
+use both::*;
+use common::can_run;
+use common::postfix::Server;
+
+/// One test for each scenario and server: `cargo test --test wire stock::` or `ours::`.
+macro_rules! scenarios {
+    ($module:ident, $server:expr, $($name:ident),+ $(,)?) => {
+        mod $module {
+            $(
+                #[test]
+                fn $name() {
+                    if crate::can_run(stringify!($name)) {
+                        crate::$name($server);
+                    }
+                }
+            )+
+        }
+    };
+}
+
+scenarios!(
+    stock,
+    crate::Server::Stock,
+    old_dialect_has_the_known_bytes,
+    same_bytes_as_stock,
+    sequence_gives_every_entry_once,
+    accounts_are_told_as_promised,
+    capitals_in_text_tables,
+    malformed_requests_are_refused,
+    fragments_of_one_byte,
+    abandoned_requests_hurt_nobody,
+    many_clients_at_once,
+    idle_service_leaves_and_comes_back,
+);
+
+scenarios!(
+    ours,
+    crate::Server::Ours,
+    old_dialect_has_the_known_bytes,
+    same_bytes_as_stock,
+    sequence_gives_every_entry_once,
+    accounts_are_told_as_promised,
+    capitals_in_text_tables,
+    malformed_requests_are_refused,
+    fragments_of_one_byte,
+    abandoned_requests_hurt_nobody,
+    many_clients_at_once,
+    idle_service_leaves_and_comes_back,
+    workers_are_replaced_after_max_use,
+    new_dialect_has_the_known_bytes,
+    dialects_may_alternate,
+    pipelined_requests_are_answered_in_order,
+    stalled_request_is_closed,
+    hostile_flags_end_no_process,
+    sequence_where_there_is_none_is_answered,
+    requests_over_the_limits_are_closed,
+    what_is_no_request_is_closed,
+);
