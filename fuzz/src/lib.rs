@@ -1,0 +1,40 @@
+//! What each fuzz target does with its bytes, without libFuzzer.
+//!
+//! Purpose: one function for each target, which panics when a promise of the code under test is broken. `targets/` gives
+//! them to libFuzzer; `tests/soak.rs` of the project runs the seeds through them without it. May: panic, on purpose.
+//! Never: read a file, the clock or a random number; the same bytes always do the same.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod config;
+mod messages;
+mod service;
+mod tables;
+
+pub use config::{main_cf, master_cf};
+pub use messages::{messages, names};
+pub use service::{session, wire_request};
+pub use tables::{accounts, bdb_btree, bdb_hash, cdb, cidr, composite, inline, lmdb, pcre, regexp, texthash};
+
+/// What a target does with its bytes.
+pub type Target = fn(&[u8]);
+
+/// Every target by name, for those who replay seeds.
+pub const TARGETS: [(&str, Target); 17] = [
+    ("bdb_hash", bdb_hash),
+    ("bdb_btree", bdb_btree),
+    ("lmdb", lmdb),
+    ("cdb", cdb),
+    ("texthash", texthash),
+    ("inline", inline),
+    ("cidr", cidr),
+    ("regexp", regexp),
+    ("pcre", pcre),
+    ("composite", composite),
+    ("accounts", accounts),
+    ("wire_request", wire_request),
+    ("session", session),
+    ("main_cf", main_cf),
+    ("master_cf", master_cf),
+    ("messages", messages),
+    ("names", names),
+];
