@@ -252,7 +252,12 @@ fn assert_chrooted(mail: &Instance, program: &str) {
         (!daemons.is_empty() && daemons.iter().all(|d| d.root == jail)).then_some(())
     };
     let settled = poll(Duration::from_secs(10), jailed);
-    assert!(settled.is_some(), "every {program} has the root {}: {:#?}", jail.display(), mail.daemons(program));
+    assert!(
+        settled.is_some(),
+        "every {program} has the root {}: {:#?}",
+        jail.display(),
+        mail.daemons(program)
+    );
 }
 
 /// One test for each scenario and server: `cargo test --test postfix stock::` or `ours::`.

@@ -7,7 +7,7 @@ use crate::plan::{Ids, RoleIds};
 use std::fmt;
 
 /// Accounts that a package may have made. Without them, ids from the configured range are used.
-const ACCOUNTS: [&str; 3] = ["mapkeep-broker", "mapkeep-logger", "mapkeep-lookup"];
+const ACCOUNTS: [&str; 4] = ["mapkeep-broker", "mapkeep-logger", "mapkeep-lookup", "mapkeep-writer"];
 /// How many ids from the start of the range are reserved; the roles of later versions included.
 pub(crate) const RANGE: u32 = 16;
 
@@ -102,7 +102,7 @@ impl Accounts {
         if base == 0 || base > u32::MAX.saturating_sub(RANGE).saturating_sub(1) {
             return Err(AccountError::Range(base));
         }
-        let mut found: [Option<Ids>; 3] = [None; 3];
+        let mut found: [Option<Ids>; 4] = [None; 4];
         for (slot, (account, offset)) in found.iter_mut().zip(ACCOUNTS.into_iter().zip(0u32..)) {
             let named = broker.filter(|_| offset == 0);
             let account = named.unwrap_or(account);
@@ -114,10 +114,10 @@ impl Accounts {
                 (None, None) => self.unassigned(base.saturating_add(offset))?,
             });
         }
-        let [Some(broker), Some(logger), Some(lookup)] = found else {
+        let [Some(broker), Some(logger), Some(lookup), Some(writer)] = found else {
             return Err(AccountError::Range(base));
         };
-        let ids = [broker, logger, lookup];
+        let ids = [broker, logger, lookup, writer];
         for (index, one) in ids.iter().enumerate() {
             let other_role = ids.iter().enumerate().any(|(other, ids)| other != index && ids.uid == one.uid);
             if other_role || owners.contains(&one.uid) {
@@ -125,7 +125,7 @@ impl Accounts {
                 return Err(AccountError::Shared(name.to_owned()));
             }
         }
-        Ok(RoleIds { broker, logger, lookup })
+        Ok(RoleIds { broker, logger, lookup, writer, write_broker: None })
     }
 
     /// An account made for a role: nobody else may have its ids.

@@ -1,6 +1,6 @@
 //! The supervisor's children: starting them, checking them from outside, and how soon to start the next.
 
-use crate::plan::{LogPlan, Plan, RoleIds};
+use crate::plan::{Ids, LogPlan, Plan, RoleIds};
 use mapkeep_log::Destination;
 use mapkeep_proto::{Decode, SupervisorToLogger};
 use mapkeep_sandbox::{Capability, Privilege, Role, expected, inspect};
@@ -44,6 +44,8 @@ pub(crate) struct Nursery {
     /// Our own program, for the broker, and the worker's, opened once at start.
     pub(crate) daemon: File,
     pub(crate) worker: File,
+    /// That of the writer; in the writing service only.
+    pub(crate) writer: Option<File>,
     pub(crate) null: File,
     /// The socket of the mail log, for the logger.
     pub(crate) log_socket: Option<OwnedFd>,
@@ -82,7 +84,7 @@ impl Nursery {
         Ok((Child { pid, role: Role::Logger, checked: false, started: now, log: None }, near))
     }
 
-    /// Starts the broker; `names` is the sealed list of names, `listeners` are the sockets to accept on.
+    /// Starts the broker, that of the writing service if this is it; `names` is the sealed list of names, `listeners` are the sockets to accept on.
     pub(crate) fn broker(
         &self,
         plan: &Plan,
@@ -92,7 +94,8 @@ impl Nursery {
     ) -> io::Result<(Child, Channel)> {
         let first_listener = 7;
         let numbers = (first_listener..).zip(listeners).map(|(number, _)| number.to_string());
-        let mut words = self.words(Role::Broker);
+        let role = plan.broker_role();
+        let mut words = self.words(role);
         words.extend([
             "names=6".to_owned(),
             format!("names_size={names_size}"),
@@ -108,7 +111,20 @@ impl Nursery {
         ]);
         let mut more = vec![names];
         more.extend(listeners.iter().map(AsFd::as_fd));
-        self.with_channels(Role::Broker, &self.daemon, "mapkeep: broker", &words, &more, now)
+        let title = if plan.writes() { "mapkeep: write broker" } else { "mapkeep: broker" };
+        self.with_channels(role, &self.daemon, title, &words, &more, now)
+    }
+
+    /// Starts the writer; returns it with the broker's end of its channel.
+    pub(crate) fn writer(&self, plan: &Plan, now: Instant) -> io::Result<(Child, Channel)> {
+        let program = self.writer.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        let mut words = self.words(Role::Writer);
+        words.extend([
+            format!("chroot={}", plan.chroot.display()),
+            format!("descriptors={}", worker_descriptors()),
+            format!("tables={}", plan.names.len()),
+        ]);
+        self.with_channels(Role::Writer, program, "mapkeep: writer", &words, &[], now)
     }
 
     /// Starts a lookup worker; returns it with the broker's end of its channel.
@@ -150,11 +166,7 @@ impl Nursery {
     }
 
     fn words(&self, role: Role) -> Vec<String> {
-        let ids = self.ids.map(|ids| match role {
-            Role::Broker => ids.broker,
-            Role::Logger => ids.logger,
-            _ => ids.lookup,
-        });
+        let ids = self.ids.map(|ids| ids_of(role, ids));
         let mut words = vec![
             format!("role={}", role.name()),
             format!("parent={}", std::process::id()),
@@ -194,12 +206,24 @@ impl Child {
 /// The privileges that a role must have, as far as they show from outside.
 pub(crate) fn privilege(role: Role, ids: Option<RoleIds>) -> Privilege {
     let Some(ids) = ids else { return Privilege::Rootless };
-    let (ids, keep): (_, &'static [Capability]) = match role {
-        Role::Broker => (ids.broker, &[Capability::CAP_DAC_READ_SEARCH]),
-        Role::Logger => (ids.logger, &[]),
-        _ => (ids.lookup, &[]),
+    let keep: &'static [Capability] = match role {
+        Role::Broker => &[Capability::CAP_DAC_READ_SEARCH],
+        _ => &[],
     };
+    let ids = ids_of(role, ids);
     Privilege::Root { uid: ids.uid, gid: ids.gid, chroot: None, keep }
+}
+
+/// Whose rights a child has.
+fn ids_of(role: Role, ids: RoleIds) -> Ids {
+    match role {
+        Role::Broker => ids.broker,
+        Role::Logger => ids.logger,
+        Role::Writer => ids.writer,
+        // Without a mail_owner the service does not start.
+        Role::WriteBroker => ids.write_broker.unwrap_or(ids.broker),
+        _ => ids.lookup,
+    }
 }
 
 fn start(program: &File, title: &str, words: &[String], descriptors: &[BorrowedFd<'_>]) -> io::Result<Pid> {

@@ -6,13 +6,13 @@
 
 use crate::accounts::{AccountError, Accounts};
 use crate::options::{Mode, Options};
-use crate::plan::{LogPlan, Plan};
+use crate::plan::{LogPlan, Plan, RoleIds};
 use crate::socket::Place;
 use mapkeep_config::{
     Complaint, KeepSettings, Parameters, Service, Settings, Severity, approved, parse_main, parse_master,
 };
 use mapkeep_log::{Destination, Facility};
-use mapkeep_proto::Listed;
+use mapkeep_proto::{Kind, Listed, file_of};
 use nix::fcntl::OFlag;
 use std::ffi::OsStr;
 use std::fs::OpenOptions;
@@ -122,22 +122,30 @@ impl Source {
         let own = nix::unistd::geteuid();
         let ids = if own.is_root() {
             let broker = keep.broker_account.as_ref().map(ToString::to_string);
-            Some(accounts.roles(keep.uid_base, broker.as_deref(), &owners)?)
+            let roles = accounts.roles(keep.uid_base, broker.as_deref(), &owners)?;
+            Some(RoleIds { write_broker: accounts.ids_of(&settings.mail_owner), ..roles })
         } else {
             // Files of whoever runs the service are as good as that person's word.
             owners.push(own.as_raw());
             None
         };
         let mail_owner = accounts.ids_of(&settings.mail_owner);
+        let names = with_members(tables.into_iter().map(|table| table.name), &mut remarks);
+        let inside = if options.chroot { settings.queue_directory.clone().into() } else { PathBuf::new() };
+        let write_directories = match service {
+            Service::Read => Vec::new(),
+            Service::Write => directories_of(&names, &inside),
+        };
         let plan = Plan {
             mode: options.mode,
             service: options.service.clone(),
             ids,
             chroot: keep.chroot_directory.into(),
-            names: with_members(tables.into_iter().map(|table| table.name), &mut remarks),
+            names,
             approval_known: sound,
             smtputf8: settings.smtputf8_enable,
-            inside: if options.chroot { settings.queue_directory.clone().into() } else { PathBuf::new() },
+            inside,
+            write_directories,
             owners,
             snapshot_limit: keep.snapshot_limit,
             max_use: options.max_use.unwrap_or(settings.max_use),
@@ -254,6 +262,21 @@ fn with_members(approved: impl Iterator<Item = Vec<u8>>, remarks: &mut Vec<Remar
         }
     }
     list
+}
+
+/// The directories of tables that can be changed, where they are there: nothing else can be written.
+fn directories_of(names: &[Listed], inside: &Path) -> Vec<PathBuf> {
+    let mut directories: Vec<PathBuf> = Vec::new();
+    let changeable = |kind| matches!(kind, Kind::Hash | Kind::Btree | Kind::Lmdb);
+    for table in names.iter().filter(|table| changeable(Kind::of(&table.name))) {
+        let Some(path) = file_of(&table.name) else { continue };
+        let relative = Path::new(OsStr::from_bytes(&path)).strip_prefix("/").unwrap_or(Path::new("")).to_owned();
+        let Some(parent) = Path::new("/").join(inside).join(relative).parent().map(Path::to_owned) else { continue };
+        if parent.is_dir() && !directories.contains(&parent) {
+            directories.push(parent);
+        }
+    }
+    directories
 }
 
 fn has_errors(complaints: &[Complaint]) -> bool {

@@ -11,7 +11,7 @@ use crate::supervise::{Ending, Generation, LOCK_FAILED, State, Supervisor};
 use mapkeep_config::Severity;
 use mapkeep_log::{Destination, Facility, MailLog};
 use mapkeep_proto::Arguments;
-use mapkeep_sandbox::{Capability, FileRules, Limits, Lock, LockError, Privilege, Role, enter, inspect};
+use mapkeep_sandbox::{Capability, FileRules, Limits, Lock, LockError, Privilege, enter, inspect};
 use mapkeep_sys::{exit, inherit, signals};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -47,8 +47,10 @@ const FATAL_PAUSE: Duration = Duration::from_secs(1);
 pub fn main() -> ExitCode {
     let words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
     let (program, words) = words.split_first().map_or(("mapkeepd", &[][..]), |(p, w)| (p.as_str(), w));
-    if words.first().is_some_and(|word| word == "role=broker") {
-        broker(words);
+    match words.first().map(String::as_str) {
+        Some("role=broker") => broker(words, crate::start::run),
+        Some("role=write_broker") => broker(words, crate::write::run),
+        _ => {}
     }
     let options = match Options::read(program, words) {
         Ok(options) => options,
@@ -67,8 +69,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn broker(words: &[String]) -> ! {
-    match crate::start::run(&Arguments::read(words.to_vec())) {
+fn broker(words: &[String], run: fn(&Arguments) -> Result<(), Box<dyn Error>>) -> ! {
+    match run(&Arguments::read(words.to_vec())) {
         Ok(()) => exit::now(0),
         Err(error) => {
             tracing::error!(fatal = true, "{error}");
@@ -129,6 +131,14 @@ fn supervisor(options: &Options) -> Result<Ending, Box<dyn Error>> {
     if plan.ids.is_none() && plan.mode == Mode::Master {
         return Err("started by master(8) without the rights of root: the roles cannot be kept apart".into());
     }
+    if plan.writes() {
+        if plan.ids.is_some_and(|ids| ids.write_broker.is_none()) {
+            return Err("mail_owner in main.cf is no user in /etc/passwd: nobody could own the tables".into());
+        }
+        // Signals that master(8) sends to all its children must not reach us in the middle of an update: the end
+        // of the status channel says that it is over. Fails only where we lead a session already.
+        let _ = nix::unistd::setsid();
+    }
     signals::ignore_pipe_and_size()?;
     if plan.ids.is_some() {
         prepare_chroot(&plan.chroot)?;
@@ -144,7 +154,7 @@ fn supervisor(options: &Options) -> Result<Ending, Box<dyn Error>> {
     let places = listeners.iter().filter_map(path_of).collect();
     let status = inherited.status.map(|channel| Status::new(channel, &generation, std::process::id()));
     let mask: SigSet =
-        [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].into_iter().collect();
+        [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1].into_iter().collect();
     mask.thread_block()?;
     let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
     let nursery = nursery(&plan)?;
@@ -189,8 +199,9 @@ fn lock_and_run(mut supervisor: Supervisor, log: Option<RawFd>) -> Result<Ending
         None => Privilege::Rootless,
     };
     let unlimited = Limits::UNLIMITED;
+    let plan = &supervisor.serving.plan;
     let lock = Lock {
-        role: Role::Supervisor,
+        role: plan.supervisor_role(),
         privilege,
         limits: Limits {
             core: 0,
@@ -201,7 +212,12 @@ fn lock_and_run(mut supervisor: Supervisor, log: Option<RawFd>) -> Result<Ending
             address_space: unlimited,
             data: unlimited,
         },
-        files: FileRules { read_beneath: vec!["/".into()], execute_beneath: vec!["/".into()] },
+        files: FileRules {
+            read_beneath: vec!["/".into()],
+            execute_beneath: vec!["/".into()],
+            // For the broker, which inherits this domain.
+            write_beneath: plan.write_directories.clone(),
+        },
         expected_descriptors: &expected,
         parent_pid: None,
     };
@@ -272,6 +288,7 @@ fn nursery(plan: &Plan) -> Result<Nursery, Box<dyn Error>> {
     Ok(Nursery {
         daemon: open(&own)?,
         worker: open(&beside)?,
+        writer: plan.writes().then(|| open(&own.with_file_name("mapkeep-writer"))).transpose()?,
         null: File::options().read(true).write(true).open("/dev/null")?,
         log_socket: log.into_socket(),
         ids: plan.ids,
@@ -289,6 +306,7 @@ impl Supervisor {
         numbers.extend(self.status.iter().map(|status| status.as_fd().as_raw_fd()));
         numbers.extend(self.listeners.iter().map(AsRawFd::as_raw_fd));
         numbers.extend([&nursery.daemon, &nursery.worker, &nursery.null].map(AsRawFd::as_raw_fd));
+        numbers.extend(nursery.writer.iter().map(AsRawFd::as_raw_fd));
         numbers.extend(nursery.log_socket.iter().map(AsRawFd::as_raw_fd));
         numbers.extend(self.notify.descriptor());
         numbers.extend([self.serving.descriptor(), self.signals.as_fd().as_raw_fd()]);

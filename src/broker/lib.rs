@@ -23,6 +23,7 @@ mod tables;
 pub mod trust;
 mod watch;
 mod workers;
+mod write;
 
 pub use gather::installed_defaults;
 pub use launch::main;

@@ -4,6 +4,7 @@ use crate::options::Mode;
 use crate::socket::Place;
 use mapkeep_log::{Destination, Facility};
 use mapkeep_proto::Listed;
+use mapkeep_sandbox::Role;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -20,12 +21,16 @@ pub(crate) struct RoleIds {
     pub(crate) broker: Ids,
     pub(crate) logger: Ids,
     pub(crate) lookup: Ids,
+    pub(crate) writer: Ids,
+    /// The broker of the writing service has the rights of `mail_owner`, who owns the files, and no others. `None`:
+    /// there is no such user.
+    pub(crate) write_broker: Option<Ids>,
 }
 
 impl RoleIds {
     /// Whether a role runs as this user.
     fn includes(&self, uid: u32) -> bool {
-        [self.broker, self.logger, self.lookup].iter().any(|ids| ids.uid == uid)
+        [self.broker, self.logger, self.lookup, self.writer].iter().any(|ids| ids.uid == uid)
     }
 }
 
@@ -46,6 +51,8 @@ pub(crate) struct Plan {
     pub(crate) smtputf8: bool,
     /// Where table paths start, for a service that master.cf says is chrooted; else empty.
     pub(crate) inside: PathBuf,
+    /// The directories of the tables that can be changed, as far as they are there; none for the reading service.
+    pub(crate) write_directories: Vec<PathBuf>,
     /// Users besides root whose files may be tables.
     pub(crate) owners: Vec<u32>,
     /// The largest table file, in bytes.
@@ -60,6 +67,26 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// Whether this is the service that changes tables.
+    pub(crate) fn writes(&self) -> bool {
+        self.service == "proxywrite"
+    }
+
+    /// The role of the supervisor.
+    pub(crate) fn supervisor_role(&self) -> Role {
+        if self.writes() { Role::WriteSupervisor } else { Role::Supervisor }
+    }
+
+    /// The role of the broker.
+    pub(crate) fn broker_role(&self) -> Role {
+        if self.writes() { Role::WriteBroker } else { Role::Broker }
+    }
+
+    /// The role of the processes that hear clients.
+    pub(crate) fn worker_role(&self) -> Role {
+        if self.writes() { Role::Writer } else { Role::Lookup }
+    }
+
     /// How many tables clients may ask.
     pub(crate) fn approved(&self) -> usize {
         self.names.iter().filter(|table| table.approved).count()
@@ -83,9 +110,17 @@ impl Plan {
             (self.chroot != before.chroot, "chroot_directory"),
             (self.log != before.log, "where the log goes and its names"),
             (self.place.usual != before.place.usual, "the place of the socket"),
+            (self.write_directories != before.write_directories, "the directories of tables that can be changed"),
         ];
         let waiting = waiting.into_iter().filter(|(changed, _)| *changed).map(|(_, what)| what).collect();
-        let plan = Plan { ids: before.ids, chroot: before.chroot.clone(), log: before.log.clone(), ..self };
+        let plan = Plan {
+            ids: before.ids,
+            chroot: before.chroot.clone(),
+            log: before.log.clone(),
+            // The supervisor's Landlock domain is what it was at start.
+            write_directories: before.write_directories.clone(),
+            ..self
+        };
         Ok((plan, waiting))
     }
 }

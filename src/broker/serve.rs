@@ -306,6 +306,8 @@ impl Broker {
                 }
                 (SupervisorToBroker::Gone(id), _) => self.forget(id)?,
                 (SupervisorToBroker::Finish, _) => self.finish()?,
+                // Nothing is written here; the supervisor says this to the broker of the writing service only.
+                (SupervisorToBroker::Checkpoint, _) => {}
                 (SupervisorToBroker::Worker { .. }, None) => {}
             }
         }

@@ -98,7 +98,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
             address_space: HEAP.saturating_add(PROGRAM),
             data: HEAP,
         },
-        files: FileRules { read_beneath: directories, execute_beneath: Vec::new() },
+        files: FileRules { read_beneath: directories, ..FileRules::default() },
         expected_descriptors: &expected,
         parent_pid: Some(arguments.value("parent")?),
     };

@@ -38,6 +38,9 @@ const LOCK_TIME: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(10);
 /// How long children may take to finish what they are at when the service ends.
 const FAREWELL: Duration = Duration::from_millis(500);
+/// How long the writer may take to answer what it has been asked and to write its checkpoints when the service ends: they
+/// may be large and the disk slow. Whatever it has acknowledged is safe without them.
+const CHECKPOINTS: Duration = Duration::from_secs(600);
 
 /// Why the supervisor gives up. It says so in the log and exits with a status that master(8) reports.
 #[derive(Debug)]
@@ -95,6 +98,8 @@ pub(crate) struct State {
     /// A reload is in progress, and whether another has been asked for.
     reloading: bool,
     again: bool,
+    /// The new broker starts when the one of before has gone (writing service only).
+    waits_for_old: bool,
     /// What the last reload failed of; else empty.
     outcome: String,
 }
@@ -116,12 +121,12 @@ impl Supervisor {
         let now = Instant::now();
         let first = self.serving.number;
         self.start(Role::Logger, first, now)?;
-        self.start(Role::Broker, first, now)?;
+        self.start(self.serving.plan.broker_role(), first, now)?;
         let ending = loop {
             let now = Instant::now();
+            self.settle(now);
             self.start_due(now)?;
             self.check_children(now)?;
-            self.settle(now);
             self.notify.beat(now);
             if self.is_idle(now) {
                 break Ending::Idle;
@@ -151,9 +156,9 @@ impl Supervisor {
     fn start(&mut self, role: Role, number: u32, now: Instant) -> Result<(), Fatal> {
         let started = match role {
             Role::Logger => self.start_logger(now),
-            Role::Broker => self.start_broker(number, now),
-            Role::Lookup => self.start_lookup(number, now),
-            Role::Supervisor => Ok(()),
+            Role::Broker | Role::WriteBroker => self.start_broker(number, now),
+            Role::Lookup | Role::Writer => self.start_worker(number, now),
+            Role::Supervisor | Role::WriteSupervisor => Ok(()),
         };
         match started.map_err(|error| Fatal::Io("cannot start a process", error)) {
             Err(fatal) if role == Role::Logger => Err(fatal),
@@ -182,10 +187,13 @@ impl Supervisor {
         Ok(())
     }
 
-    fn start_lookup(&mut self, number: u32, now: Instant) -> io::Result<()> {
+    fn start_worker(&mut self, number: u32, now: Instant) -> io::Result<()> {
         let takes = std::iter::once(&self.serving).chain(&self.coming).find(|one| one.number == number);
         let Some(generation) = takes else { return Ok(()) };
-        let (child, channel) = self.nursery.lookup(&generation.plan, now)?;
+        let (child, channel) = match generation.plan.worker_role() {
+            Role::Writer => self.nursery.writer(&generation.plan, now)?,
+            _ => self.nursery.lookup(&generation.plan, now)?,
+        };
         if let Some((_, logger)) = &self.state.logger {
             child.introduce(logger);
         }
@@ -295,6 +303,13 @@ impl Supervisor {
         Ok(None)
     }
 
+    /// Somebody wants to read the files of the tables that can be changed: have them written now.
+    fn checkpoint(&self) {
+        if self.serving.plan.writes() {
+            self.serving.tell(&SupervisorToBroker::Checkpoint, None);
+        }
+    }
+
     fn hear_signals(&mut self) -> Result<Option<Ending>, Fatal> {
         while let Ok(Some(signal)) = self.signals.read_signal() {
             match Signal::try_from(signal.ssi_signo.cast_signed()) {
@@ -302,6 +317,7 @@ impl Supervisor {
                 Ok(Signal::SIGHUP) if self.serving.plan.mode == Mode::Standalone => {
                     self.reload(Instant::now())
                 }
+                Ok(Signal::SIGUSR1) => self.checkpoint(),
                 Ok(_) => return Ok(Some(Ending::Signal)),
                 Err(_) => {}
             }

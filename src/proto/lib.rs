@@ -10,6 +10,7 @@ mod codec;
 mod kind;
 mod message;
 mod names;
+mod write;
 
 pub use arguments::{ArgumentError, Arguments};
 pub use codec::{DecodeError, MAX_MESSAGE};
@@ -22,6 +23,7 @@ pub use message::{
     Unavailable,
 };
 pub use names::{Listed, NamesError, decode_names, encode_names};
+pub use write::{BrokerToWriter, Part, WriterToBroker};
 
 /// The place of a table in the approved list; the only way in which a worker can name a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

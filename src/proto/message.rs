@@ -36,14 +36,22 @@ pub enum Unavailable {
     UnknownType = 5,
     /// The broker is still copying it.
     Loading = 6,
+    /// There is no room for what has to be written.
+    NoRoom = 7,
 }
 
 impl Unavailable {
-    fn from_tag(tag: u8) -> Result<Self, DecodeError> {
-        [Self::Missing, Self::Refused, Self::TooLarge, Self::Unreadable, Self::UnknownType, Self::Loading]
-            .into_iter()
-            .find(|reason| *reason as u8 == tag)
-            .ok_or(DecodeError::Field)
+    pub(crate) fn from_tag(tag: u8) -> Result<Self, DecodeError> {
+        let all = [
+            Self::Missing,
+            Self::Refused,
+            Self::TooLarge,
+            Self::Unreadable,
+            Self::UnknownType,
+            Self::Loading,
+            Self::NoRoom,
+        ];
+        all.into_iter().find(|reason| *reason as u8 == tag).ok_or(DecodeError::Field)
     }
 }
 
@@ -211,8 +219,11 @@ pub enum SupervisorToBroker {
     Admit(WorkerId),
     /// The worker's process has ended.
     Gone(WorkerId),
-    /// Another broker has taken over: accept nobody any more, let the workers finish, and leave after the last.
+    /// Another broker has taken over, or the service ends: accept nobody any more, let the workers finish, and leave
+    /// after the last.
     Finish,
+    /// Have the writer write its checkpoints (writing service only).
+    Checkpoint,
 }
 
 impl Decode for SupervisorToBroker {
@@ -223,6 +234,7 @@ impl Decode for SupervisorToBroker {
             2 => SupervisorToBroker::Admit(WorkerId(from.u32()?)),
             3 => SupervisorToBroker::Gone(WorkerId(from.u32()?)),
             4 => SupervisorToBroker::Finish,
+            5 => SupervisorToBroker::Checkpoint,
             tag => return Err(DecodeError::UnknownTag(tag)),
         };
         from.end()?;
@@ -237,6 +249,7 @@ impl Decode for SupervisorToBroker {
             SupervisorToBroker::Admit(id) => fields(2, &[&id.0.to_le_bytes()]),
             SupervisorToBroker::Gone(id) => fields(3, &[&id.0.to_le_bytes()]),
             SupervisorToBroker::Finish => fields(4, &[]),
+            SupervisorToBroker::Checkpoint => fields(5, &[]),
         }
     }
 
@@ -327,7 +340,7 @@ impl Decode for SupervisorToLogger {
 }
 
 /// A tag and its fields, one after the other.
-fn fields(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+pub(crate) fn fields(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     let mut packet = vec![tag];
     for part in parts {
         packet.extend_from_slice(part);
@@ -336,11 +349,11 @@ fn fields(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use std::fmt::Debug;
 
-    fn survives<M: Decode + Debug + PartialEq>(messages: &[M]) {
+    pub(crate) fn survives<M: Decode + Debug + PartialEq>(messages: &[M]) {
         for message in messages {
             let packet = message.encode();
             assert_eq!(M::decode(&packet).unwrap(), *message);
@@ -386,6 +399,7 @@ mod tests {
             SupervisorToBroker::Admit(WorkerId(1)),
             SupervisorToBroker::Gone(WorkerId(1)),
             SupervisorToBroker::Finish,
+            SupervisorToBroker::Checkpoint,
         ]);
         survives(&[
             BrokerToSupervisor::Ready,

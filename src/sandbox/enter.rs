@@ -158,7 +158,7 @@ fn check_request(lock: &Lock<'_>) -> Result<(), LockError> {
     lock.privilege.check(lock.role)?;
     lock.limits.check(lock.role)?;
     lock.files.check(lock.role)?;
-    if lock.parent_pid.is_none() && lock.role != Role::Supervisor {
+    if lock.parent_pid.is_none() && !lock.role.parents().is_empty() {
         return Err(LockError::new(Layer::Request, "every process but the supervisor dies with its parent"));
     }
     Ok(())

@@ -23,19 +23,27 @@ const REQUIRED: ABI = ABI::V6;
 const REMEDY: &str =
     "Linux 6.12 or later with CONFIG_SECURITY_LANDLOCK is needed, and landlock in the lsm= list";
 
-/// What a role may still reach in the file system. Nothing can be written anywhere.
+/// What a role may still reach in the file system. Only the writing service can write, and only beneath
+/// `write_beneath`.
 #[derive(Clone, Debug, Default)]
 pub struct FileRules {
     /// Files, and directories with all beneath them, that may be opened for reading and listed.
     pub read_beneath: Vec<PathBuf>,
-    /// The same for execution. Only the supervisor may have any.
+    /// The same for execution. Only a supervisor may have any.
     pub execute_beneath: Vec<PathBuf>,
+    /// Directories beneath which regular files may be read, made, written, truncated, renamed and removed, and the
+    /// directories be listed. Only the broker of the writing service and, since it inherits this domain, that service's
+    /// supervisor may have any.
+    pub write_beneath: Vec<PathBuf>,
 }
 
 impl FileRules {
     pub(crate) fn check(&self, role: Role) -> Result<(), LockError> {
         let refuse = |reason: &str| Err(LockError::new(Layer::Request, reason));
         match role {
+            Role::WriteSupervisor => Ok(()),
+            Role::WriteBroker if self.execute_beneath.is_empty() => Ok(()),
+            _ if !self.write_beneath.is_empty() => refuse("only the writing service writes files"),
             Role::Supervisor => Ok(()),
             _ if !self.execute_beneath.is_empty() => refuse("only the supervisor executes files"),
             Role::Broker => Ok(()),
@@ -59,6 +67,15 @@ pub(crate) fn prepare(rules: &FileRules) -> Result<RulesetCreated, LockError> {
         .map_err(|e| failed(format!("{e}; {REMEDY}")))?;
     for path in &rules.read_beneath {
         ruleset = allow(ruleset, path, AccessFs::ReadFile | AccessFs::ReadDir)?;
+    }
+    let write = AccessFs::ReadFile
+        | AccessFs::ReadDir
+        | AccessFs::WriteFile
+        | AccessFs::Truncate
+        | AccessFs::MakeReg
+        | AccessFs::RemoveFile;
+    for path in &rules.write_beneath {
+        ruleset = allow(ruleset, path, write)?;
     }
     for path in &rules.execute_beneath {
         ruleset = allow(ruleset, path, AccessFs::Execute.into())?;

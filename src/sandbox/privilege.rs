@@ -60,7 +60,7 @@ impl Privilege {
             Privilege::Root { .. } if !Uid::effective().is_root() => {
                 refuse("root was promised; start as root")
             }
-            Privilege::Root { uid, gid, .. } if role == Role::Supervisor => match (uid, gid) {
+            Privilege::Root { uid, gid, .. } if role.parents().is_empty() => match (uid, gid) {
                 (0, 0) => Ok(()),
                 _ => refuse("the supervisor stays uid 0 and gid 0 with few capabilities"),
             },
@@ -72,8 +72,11 @@ impl Privilege {
                 )
             }
             Privilege::Root { chroot, keep, .. } => match role {
-                Role::Lookup if chroot.is_none() => refuse("a lookup worker needs an empty root directory"),
-                Role::Lookup | Role::Logger if !keep.is_empty() => refuse("this role keeps no capability"),
+                Role::Lookup | Role::Writer if chroot.is_none() => {
+                    refuse("a role that hears clients needs an empty root directory")
+                }
+                Role::Supervisor | Role::WriteSupervisor | Role::Broker => Ok(()),
+                _ if !keep.is_empty() => refuse("this role keeps no capability"),
                 _ => Ok(()),
             },
         }

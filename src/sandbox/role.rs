@@ -14,11 +14,36 @@ pub enum Role {
     Logger,
     /// Reads client bytes and answers them from snapshots.
     Lookup,
+    /// The supervisor of the writing service, whose children write files.
+    WriteSupervisor,
+    /// Opens, makes and renames the files of tables that can be changed, accepts connections, hands both over.
+    WriteBroker,
+    /// Reads client bytes and changes tables through the descriptors that it was given.
+    Writer,
 }
 
 impl Role {
     /// Every role.
-    pub const ALL: [Role; 4] = [Role::Supervisor, Role::Broker, Role::Logger, Role::Lookup];
+    pub const ALL: [Role; 7] = [
+        Role::Supervisor,
+        Role::Broker,
+        Role::Logger,
+        Role::Lookup,
+        Role::WriteSupervisor,
+        Role::WriteBroker,
+        Role::Writer,
+    ];
+
+    /// The roles whose filters a process of this one may have inherited; empty where nobody of ours starts it.
+    #[must_use]
+    pub fn parents(self) -> &'static [Role] {
+        match self {
+            Role::Supervisor | Role::WriteSupervisor => &[],
+            Role::Broker | Role::Lookup => &[Role::Supervisor],
+            Role::WriteBroker | Role::Writer => &[Role::WriteSupervisor],
+            Role::Logger => &[Role::Supervisor, Role::WriteSupervisor],
+        }
+    }
 
     /// The role's name in the policy, in logs and in process titles.
     #[must_use]
@@ -28,6 +53,9 @@ impl Role {
             Role::Broker => "broker",
             Role::Logger => "logger",
             Role::Lookup => "lookup",
+            Role::WriteSupervisor => "write_supervisor",
+            Role::WriteBroker => "write_broker",
+            Role::Writer => "writer",
         }
     }
 
@@ -39,6 +67,9 @@ impl Role {
             Role::Broker => table::BROKER,
             Role::Logger => table::LOGGER,
             Role::Lookup => table::LOOKUP,
+            Role::WriteSupervisor => table::WRITE_SUPERVISOR,
+            Role::WriteBroker => table::WRITE_BROKER,
+            Role::Writer => table::WRITER,
         }
     }
 }
@@ -117,6 +148,13 @@ mod tests {
     }
 
     #[test]
+    fn lists_of_the_writing_service_within_bounds() {
+        assert!(Role::Writer.rules().len() <= 24, "{}", Role::Writer.rules().len());
+        assert!(filtered(Role::Writer) >= 7, "{}", filtered(Role::Writer));
+        assert!(Role::WriteBroker.rules().len() <= 20, "{}", Role::WriteBroker.rules().len());
+    }
+
+    #[test]
     fn confined_roles_name_no_path_process_or_socket() {
         let common = [
             "open",
@@ -151,10 +189,12 @@ mod tests {
             "flock",
             "memfd_create",
         ];
-        for role in [Role::Broker, Role::Logger, Role::Lookup] {
+        for role in Role::ALL.into_iter().filter(|role| !role.parents().is_empty()) {
             for rule in role.rules() {
                 assert!(!common.contains(&rule.syscall), "{} {}", role.name(), rule.syscall);
-                assert!(role != Role::Lookup || !more.contains(&rule.syscall), "lookup {}", rule.syscall);
+                let hears_clients = matches!(role, Role::Lookup | Role::Writer);
+                let own = role == Role::Writer && ["fcntl", "flock"].contains(&rule.syscall);
+                assert!(!hears_clients || own || !more.contains(&rule.syscall), "{role:?} {}", rule.syscall);
             }
         }
     }

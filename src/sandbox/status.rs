@@ -126,7 +126,7 @@ pub fn expected(role: Role, privilege: &Privilege, inherited_filters: u32) -> Ex
     let capabilities = privilege.kept_mask();
     let (ids, bounding) = match privilege {
         Privilege::Root { uid, gid, .. } => {
-            (Some((*uid, *gid)), Some(if role == Role::Supervisor { capabilities } else { 0 }))
+            (Some((*uid, *gid)), Some(if role.parents().is_empty() { capabilities } else { 0 }))
         }
         Privilege::Rootless => (None, None),
     };

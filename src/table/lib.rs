@@ -30,6 +30,7 @@ use std::fmt;
 use mapkeep_proto::Kind;
 
 pub use accounts::redact_accounts;
+pub use bdb::build;
 pub use composite::{Composite, members};
 pub use cursor::{Cursor, Step};
 pub use error::{Complaint, Fault, TableError};

@@ -145,6 +145,7 @@ fn sentence(reason: Unavailable) -> &'static str {
         Unavailable::Unreadable => "its file cannot be read",
         Unavailable::UnknownType => "unsupported dictionary type",
         Unavailable::Loading => "its file is being written",
+        Unavailable::NoRoom => "there is no room on its file system",
     }
 }
 

@@ -1,6 +1,6 @@
 //! The ends of children: what is logged, who is replaced, and the end of all of them.
 
-use super::{FAREWELL, Fatal, LOCK_FAILED, Supervisor};
+use super::{CHECKPOINTS, FAREWELL, Fatal, LOCK_FAILED, Supervisor};
 use crate::children::Child;
 use mapkeep_proto::SupervisorToBroker;
 use mapkeep_sandbox::Role;
@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::os::fd::AsFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 impl Supervisor {
     pub(super) fn reap(&mut self) -> Result<(), Fatal> {
@@ -40,7 +40,7 @@ impl Supervisor {
             let leaving = self.leaving.iter().any(|old| old.number == number);
             if refused && !leaving {
                 self.forget_broker(number);
-                return self.fail(number, lock(Role::Broker));
+                return self.fail(number, lock(self.serving.plan.broker_role()));
             }
             return self.bury_broker(number, pid, &end, well);
         }
@@ -60,15 +60,15 @@ impl Supervisor {
             generation.tell(&SupervisorToBroker::Gone(id), None);
         }
         if refused {
-            return self.fail(number, lock(Role::Lookup));
+            return self.fail(number, lock(child.role));
         }
         if child.checked && well {
             // It was replaced after max_use clients, or its broker has gone.
             return Ok(());
         }
-        tracing::warn!("{} process {pid} ended: {end}", Role::Lookup.name());
+        tracing::warn!("{} process {pid} ended: {end}", child.role.name());
         if number == self.serving.number || self.is_coming(number) {
-            self.replace(Role::Lookup);
+            self.replace(child.role);
         }
         Ok(())
     }
@@ -84,7 +84,8 @@ impl Supervisor {
             }
             return Ok(());
         }
-        tracing::warn!("{} process {pid} ended: {end}", Role::Broker.name());
+        let role = self.serving.plan.broker_role();
+        tracing::warn!("{} process {pid} ended: {end}", role.name());
         if self.is_coming(number) {
             self.forget_broker(number);
             self.abandon(&format!("the new broker ended before it was ready: {end}"));
@@ -93,9 +94,9 @@ impl Supervisor {
         self.forget_broker(number);
         self.state.idle_since = None;
         if !self.serving.was_ready {
-            return Err(Fatal::Lock(Role::Broker, format!("it ended before it was ready: {end}")));
+            return Err(Fatal::Lock(role, format!("it ended before it was ready: {end}")));
         }
-        self.replace(Role::Broker);
+        self.replace(role);
         Ok(())
     }
 
@@ -117,13 +118,16 @@ impl Supervisor {
         let at = now.checked_add(pause).unwrap_or(now);
         match role {
             // It is the broker that asks for the next one, possibly before we have heard of this end.
-            Role::Lookup => self.state.no_worker_before = Some(at),
+            Role::Lookup | Role::Writer => self.state.no_worker_before = Some(at),
             role => self.state.starts.push((role, self.serving.number, at)),
         }
     }
 
     /// Lets the children finish what they are at, then ends them.
     pub(super) fn finish(&mut self) {
+        if self.serving.plan.writes() {
+            self.finish_writing();
+        }
         // The end of its channel tells the broker to leave, and the end of theirs the workers.
         let mut brokers = Vec::new();
         for generation in self.generations_mut() {
@@ -136,10 +140,25 @@ impl Supervisor {
         self.await_ends(logger.into_iter());
     }
 
+    /// Has the writers answer what they have been asked, and write their checkpoints, while their brokers still serve
+    /// them.
+    fn finish_writing(&mut self) {
+        for generation in self.generations() {
+            generation.tell(&SupervisorToBroker::Finish, None);
+        }
+        let writers: Vec<Child> =
+            std::mem::take(&mut self.state.workers).into_values().map(|(child, _)| child).collect();
+        self.await_ends_for(writers.into_iter(), CHECKPOINTS);
+    }
+
     /// Waits for the ends of these children, whose channels are closed; kills those that take too long.
     fn await_ends(&self, children: impl Iterator<Item = Child>) {
+        self.await_ends_for(children, FAREWELL);
+    }
+
+    fn await_ends_for(&self, children: impl Iterator<Item = Child>, limit: Duration) {
         let mut left: Vec<Pid> = children.map(|child| child.pid).collect();
-        let until = Instant::now().checked_add(FAREWELL);
+        let until = Instant::now().checked_add(limit);
         while !left.is_empty() {
             left.retain(|pid| {
                 matches!(waitpid(*pid, Some(WaitPidFlag::WNOHANG)), Ok(WaitStatus::StillAlive))

@@ -61,9 +61,10 @@ impl Supervisor {
             BrokerToSupervisor::Ready => self.broker_ready(number, now)?,
             BrokerToSupervisor::Need(_) => {
                 let at = self.state.no_worker_before.filter(|moment| *moment > now);
+                let role = self.serving.plan.worker_role();
                 match at {
-                    None => self.start(Role::Lookup, number, now)?,
-                    Some(at) => self.state.starts.push((Role::Lookup, number, at)),
+                    None => self.start(role, number, now)?,
+                    Some(at) => self.state.starts.push((role, number, at)),
                 }
             }
             BrokerToSupervisor::WorkerReady(id) => self.worker_ready(number, id)?,
@@ -93,7 +94,8 @@ impl Supervisor {
         if let Some((broker, _)) = &generation.broker
             && let Err(difference) = self.nursery.check(broker)
         {
-            return self.fail(number, Fatal::Lock(Role::Broker, difference));
+            let role = broker.role;
+            return self.fail(number, Fatal::Lock(role, difference));
         }
         if self.coming.as_ref().is_some_and(|next| next.number == number) {
             self.promote(now);
@@ -117,10 +119,13 @@ impl Supervisor {
         match self.nursery.check(child) {
             Ok(found) => {
                 if !std::mem::replace(&mut child.checked, true) {
-                    tracing::info!("lookup worker {} is locked down: {found}", id.0);
+                    tracing::info!("{} {} is locked down: {found}", called(child.role), id.0);
                 }
             }
-            Err(difference) => return self.fail(number, Fatal::Lock(Role::Lookup, difference)),
+            Err(difference) => {
+                let role = child.role;
+                return self.fail(number, Fatal::Lock(role, difference));
+            }
         }
         if let Some(generation) = self.generation(number) {
             generation.tell(&SupervisorToBroker::Admit(id), None);
@@ -135,4 +140,9 @@ impl Supervisor {
             let _ = status.report(Availability::Taken) && status.report(Availability::Available);
         }
     }
+}
+
+/// What a role is called in the log.
+fn called(role: Role) -> &'static str {
+    if role == Role::Lookup { "lookup worker" } else { role.name() }
 }

@@ -32,6 +32,13 @@ impl Supervisor {
         self.state.reloading = true;
         self.state.outcome.clear();
         match self.prepare(now) {
+            Ok(next) if next.plan.writes() => {
+                // Two writers cannot have the same tables: the old one finishes first, and clients wait in the queue
+                // of the socket meanwhile.
+                self.coming = Some(next);
+                self.promote(now);
+                self.state.waits_for_old = true;
+            }
             Ok(next) => self.coming = Some(next),
             Err(problem) => self.keep_old(&problem.to_string()),
         }
@@ -62,9 +69,11 @@ impl Supervisor {
         }
         self.state.last_generation = self.state.last_generation.wrapping_add(1);
         let mut next = Generation::new(self.state.last_generation, plan)?;
-        let child = next.start(&self.nursery, &self.listeners, now)?;
-        if let Some((_, logger)) = &self.state.logger {
-            child.introduce(logger);
+        if !next.plan.writes() {
+            let child = next.start(&self.nursery, &self.listeners, now)?;
+            if let Some((_, logger)) = &self.state.logger {
+                child.introduce(logger);
+            }
         }
         Ok(next)
     }
@@ -118,13 +127,18 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Whether every broker of before has stopped accepting.
+    /// Whether every broker of before has stopped accepting, and the new one serves.
     fn is_settled(&self) -> bool {
-        self.coming.is_none() && self.leaving.iter().all(|old| old.stopped || old.ended)
+        self.coming.is_none()
+            && (self.serving.was_ready || !self.serving.plan.writes()) && self.leaving.iter().all(|old| old.stopped || old.ended)
     }
 
     /// Ends what takes too long, and a reload that is complete.
     pub(super) fn settle(&mut self, now: Instant) {
+        if self.state.waits_for_old && self.leaving.is_empty() {
+            self.state.waits_for_old = false;
+            self.state.starts.push((self.serving.plan.broker_role(), self.serving.number, now));
+        }
         if self.coming.as_ref().is_some_and(|next| next.age(now) >= COMING_TIME) {
             self.abandon("the new broker is not ready after 5 minutes");
         }

@@ -26,11 +26,22 @@ struct Roles {
     broker: Vec<Rule>,
     logger: Vec<Rule>,
     lookup: Vec<Rule>,
+    write_supervisor: Extended,
+    write_broker: Vec<Rule>,
+    writer: Vec<Rule>,
+}
+
+/// The list of another role with some rules more. A rule for a call that is in that list takes its place.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Extended {
+    all_of: String,
+    and: Vec<Rule>,
 }
 
 /// One system call. `args` lists alternatives, each of which is a list of conditions that must all hold; without
 /// `args` the call is allowed with any arguments.
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Rule {
     syscall: String,
@@ -39,7 +50,7 @@ struct Rule {
     args: Option<Vec<Vec<Condition>>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Condition {
     index: u8,
@@ -49,14 +60,14 @@ struct Condition {
     mask: Option<serde_json::Value>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Op {
     Eq,
     MaskedEq,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Len {
     Dword,
@@ -79,7 +90,11 @@ pub fn generate(policy: &str, arch: &str) -> Result<String, String> {
     }
     let mut code = String::from("// Written by build.rs from policy/seccomp.json.\n");
     let roles = policy.roles;
+    let write_supervisor = extend(&roles.supervisor, "supervisor", &roles.write_supervisor)?;
     for (role, rules) in [
+        ("write_supervisor", write_supervisor),
+        ("write_broker", roles.write_broker),
+        ("writer", roles.writer),
         ("supervisor", roles.supervisor),
         ("broker", roles.broker),
         ("logger", roles.logger),
@@ -88,6 +103,27 @@ pub fn generate(policy: &str, arch: &str) -> Result<String, String> {
         write_role(&mut code, role, &rules, arch, &policy.arch)?;
     }
     Ok(code)
+}
+
+/// Puts an extended list together.
+fn extend(base: &[Rule], name: &str, extended: &Extended) -> Result<Vec<Rule>, String> {
+    if extended.all_of != name {
+        return Err(format!("write_supervisor: \"all_of\" can only be {name:?}"));
+    }
+    sorted("write_supervisor", &extended.and)?;
+    let replaced = |rule: &Rule| extended.and.iter().any(|other| other.syscall == rule.syscall);
+    let mut rules: Vec<Rule> = base.iter().filter(|rule| !replaced(rule)).cloned().collect();
+    rules.extend(extended.and.iter().cloned());
+    rules.sort_by(|a, b| a.syscall.cmp(&b.syscall));
+    Ok(rules)
+}
+
+fn sorted(role: &str, rules: &[Rule]) -> Result<(), String> {
+    if let Some(pair) = rules.windows(2).find(|pair| matches!(pair, [a, b] if a.syscall >= b.syscall)) {
+        let names: Vec<_> = pair.iter().map(|rule| rule.syscall.as_str()).collect();
+        return Err(format!("{role}: {}: rules must be sorted by name and unique", names.join(", ")));
+    }
+    Ok(())
 }
 
 fn write_role(
@@ -100,10 +136,7 @@ fn write_role(
     if rules.is_empty() {
         return Err(format!("{role}: a role without rules cannot run; remove it or list its calls"));
     }
-    if let Some(pair) = rules.windows(2).find(|pair| matches!(pair, [a, b] if a.syscall >= b.syscall)) {
-        let names: Vec<_> = pair.iter().map(|rule| rule.syscall.as_str()).collect();
-        return Err(format!("{role}: {}: rules must be sorted by name and unique", names.join(", ")));
-    }
+    sorted(role, rules)?;
     emit(code, format_args!("pub(crate) const {}: &[Rule] = &[\n", role.to_uppercase()));
     for rule in rules {
         let place = |what: &str| format!("{role}: {}: {what}", rule.syscall);

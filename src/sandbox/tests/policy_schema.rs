@@ -12,6 +12,9 @@ const SOUND: &str = r#"{
     "supervisor": [{ "syscall": "fork", "why": "starts the others" }],
     "broker": [{ "syscall": "read", "why": "reads change notices" }],
     "logger": [{ "syscall": "write", "why": "writes log lines" }],
+    "write_supervisor": { "all_of": "supervisor", "and": [{ "syscall": "fsync", "why": "children sync directories" }] },
+    "write_broker": [{ "syscall": "unlinkat", "why": "removes what is left over" }],
+    "writer": [{ "syscall": "pwrite64", "why": "writes into tables" }],
     "lookup": [
       { "syscall": "brk", "why": "malloc grows the heap", "arch": ["x86_64"] },
       { "syscall": "mmap", "why": "malloc takes large blocks",
@@ -29,6 +32,7 @@ fn sound_policy_becomes_tables() {
         r#"Rule { syscall: "brk", nr: libc::SYS_brk, why: "malloc grows the heap", alternatives: &[] }"#,
         "Test::MaskedEqual { mask: libc::PROT_EXEC as u64 | libc::PROT_WRITE as u64 }, value: 0_u64 }, ], ",
         "index: 3, length: Length::Dword, test: Test::Equal, value: 7_u64 }, ], ",
+        "const WRITE_SUPERVISOR: &[Rule] = &[\n    Rule { syscall: \"fork\"",
     ] {
         assert!(code.contains(part), "{part} in\n{code}");
     }
@@ -64,6 +68,7 @@ fn each_flaw_is_refused_with_its_reason() {
             "",
             "missing field `broker`",
         ),
+        ("\"all_of\": \"supervisor\"", "\"all_of\": \"lookup\"", "\"all_of\" can only be"),
         ("[{ \"syscall\": \"write\", \"why\": \"writes log lines\" }]", "[]", "logger: a role without rules"),
         (", \"why\": \"reads change notices\"", "", "missing field `why`"),
         ("reads change notices", "", "read: \"why\" must be a sentence"),

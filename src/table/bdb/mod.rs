@@ -5,6 +5,7 @@
 //! Called by: `Table`.
 
 mod btree;
+pub mod build;
 mod hash;
 mod meta;
 mod page;

@@ -65,7 +65,11 @@ pub fn supervisor() -> Lock<'static> {
     Lock {
         privilege: Privilege::Root { uid: 0, gid: 0, chroot: None, keep: SUPERVISOR_CAPS },
         limits: Limits { nproc: Limits::UNLIMITED, nofile: Limits::UNLIMITED, ..limits() },
-        files: FileRules { read_beneath: vec!["/".into()], execute_beneath: vec!["/".into()] },
+        files: FileRules {
+            read_beneath: vec!["/".into()],
+            execute_beneath: vec!["/".into()],
+            write_beneath: Vec::new(),
+        },
         parent_pid: None,
         ..lock(Role::Supervisor, None, &[])
     }

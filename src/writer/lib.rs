@@ -1,0 +1,6 @@
+//! The writer: the one process that changes tables.
+
+/// Entry point of the `mapkeep-writer` program.
+pub fn main() -> ! {
+    std::process::exit(1)
+}
