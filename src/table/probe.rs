@@ -72,8 +72,15 @@ impl<'a> Probe<'a> {
     /// How a piece of a stored key compares with as many bytes of this one from offset `from`.
     /// A piece that goes on after the end of this key is greater.
     pub fn order_of_piece(&self, from: usize, piece: &[u8]) -> Ordering {
-        let same = self.key.iter().chain(self.tail()).skip(from).take(piece.len());
-        piece.iter().cmp(same)
+        let beyond = from.saturating_sub(self.key.len());
+        let (key, tail) =
+            (self.key.get(from..).unwrap_or_default(), self.tail().get(beyond..).unwrap_or_default());
+        match piece.split_at_checked(key.len()) {
+            Some((head, rest)) => {
+                head.cmp(key).then_with(|| rest.cmp(tail.get(..rest.len()).unwrap_or(tail)))
+            }
+            None => piece.cmp(key.get(..piece.len()).unwrap_or(key)),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Writes Berkeley DB hash and btree files, complete and from the start, without libdb.
 //!
-//! Purpose: turn entries into a file that every program with libdb 4.6 to 5.3 reads and updates, in bounded steps.
+//! Purpose: turn entries into a file that programs with libdb 5.3 read and update, in bounded steps.
 //! May: allocate, and hand finished pages to a [`Sink`]. Never: open, read back, or write a page twice.
 //! Called by: whoever publishes a table as `hash:` or `btree:`.
 //!
@@ -9,12 +9,14 @@
 //! all pages have the log position 0/1, which says that changes were not logged.
 
 mod btree;
+mod chains;
 mod entries;
 mod file;
 mod hash;
 mod item;
 mod page;
 mod sort;
+mod spread;
 
 use std::fmt;
 use std::io;

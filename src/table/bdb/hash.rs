@@ -71,7 +71,11 @@ impl Hash {
             let candidates = if page.kind()? == page_type::HASH {
                 let first = partition(count, |index| {
                     let (key, _) = pair(pages, &page, index)?;
-                    Ok(pages.order_of(data, key, probe, fuel)? == Ordering::Less)
+                    let order = match key {
+                        Item::Here(stored) => order_on_page(stored, probe),
+                        Item::Away { .. } => pages.order_of(data, key, probe, fuel)?,
+                    };
+                    Ok(order == Ordering::Less)
                 })?;
                 first..first.saturating_add(1).min(count)
             } else {
@@ -141,6 +145,13 @@ impl Hash {
         // Some releases store distances that are meant to wrap around.
         Ok(bucket.wrapping_add(*spare))
     }
+}
+
+/// How a stored key and `probe` follow each other on a sorted page: of two keys of which one begins the other, libdb
+/// puts the longer one first.
+fn order_on_page(stored: &[u8], probe: &Probe<'_>) -> Ordering {
+    let common = stored.get(..probe.len()).unwrap_or(stored);
+    probe.order_of_piece(0, common).then_with(|| probe.len().cmp(&stored.len()))
 }
 
 /// How many pairs a page of a bucket has.

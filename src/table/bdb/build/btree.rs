@@ -196,8 +196,7 @@ impl BtreeBuilder {
             last_page: self.file.last(),
             file_id: self.file_id,
         };
-        let numbers =
-            [(meta_at::MIN_KEYS, 2), (meta_at::PADDING, u32::from(b' ')), (meta_at::ROOT, ROOT)];
+        let numbers = [(meta_at::MIN_KEYS, 2), (meta_at::PADDING, u32::from(b' ')), (meta_at::ROOT, ROOT)];
         self.file.write(sink, 0, &meta.page(&numbers)?)?;
         Ok(self.file.length())
     }

@@ -4,7 +4,7 @@
 //! Called by: the builders.
 
 use super::BuildError;
-use super::page::{HEADER, Page, short};
+use super::page::{HEADER, INDEX, Page, short};
 use crate::bdb::page::Item;
 
 /// Bytes of an item that says where the key or value is.
@@ -41,9 +41,11 @@ pub(super) fn internal_size(item: &Item<'_>) -> usize {
     }))
 }
 
-/// The size of a key or value of `length` bytes on a hash page: a type byte goes before it.
-pub(super) fn hash_size(length: usize, limit: usize) -> usize {
-    if length <= limit { length.saturating_add(1) } else { AWAY }
+/// What a pair takes on a hash page, its part of the index included. A type byte goes before each item.
+pub(super) fn pair_size(key: &[u8], value: &[u8], limit: usize) -> usize {
+    let size = |length: usize| if length <= limit { length.saturating_add(1) } else { AWAY };
+    let items = size(key.len()).saturating_add(size(value.len()));
+    items.saturating_add(INDEX.saturating_mul(2))
 }
 
 pub(super) fn add_to_leaf(page: &mut Page, item: &Item<'_>) -> Result<(), BuildError> {
@@ -62,9 +64,7 @@ pub(super) fn add_to_internal(page: &mut Page, item: &Item<'_>, child: u32) -> R
     const NO_RECORDS: [u8; 4] = [0; 4];
     let (size, child) = (internal_size(item), child.to_le_bytes());
     match item {
-        Item::Here(key) => {
-            page.add(size, &[&short(key.len())?, &[ON_PAGE, 0], &child, &NO_RECORDS, key])
-        }
+        Item::Here(key) => page.add(size, &[&short(key.len())?, &[ON_PAGE, 0], &child, &NO_RECORDS, key]),
         Item::Away { page: first, length } => page.add(
             size,
             &[

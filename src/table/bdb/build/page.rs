@@ -107,12 +107,7 @@ impl Page {
 }
 
 /// Fills `page` with a piece of an item that is too long for the page that it belongs to.
-pub(super) fn fill_overflow(
-    page: &mut [u8],
-    kind: u8,
-    links: Links,
-    piece: &[u8],
-) -> Result<(), BuildError> {
+pub(super) fn fill_overflow(page: &mut [u8], kind: u8, links: Links, piece: &[u8]) -> Result<(), BuildError> {
     // The number of items is here the number of references to the chain.
     put_header(page, links, 1_u16.to_le_bytes(), short(piece.len())?, 0, kind)?;
     put(page, HEADER, piece)?;

@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 
 use super::BuildError;
 
-/// How much a step may still do. One unit is about what moving a number costs: a few nanoseconds.
+/// How much a step may still do. One unit is about what moving a number costs: some ten nanoseconds.
 #[derive(Debug)]
 pub(super) struct Budget(pub u32);
 
@@ -24,9 +24,9 @@ impl Budget {
 /// A merge sort from runs of one upwards, which can stop after every number.
 pub(super) struct Sort {
     /// Sorted runs of `width`, the last one perhaps shorter.
-    from: Vec<u64>,
+    from: Vec<u32>,
     /// Runs of twice the width, as far as they are merged.
-    to: Vec<u64>,
+    to: Vec<u32>,
     width: usize,
     /// What is being merged: the run from `left` on with that from `right` on.
     left: usize,
@@ -36,10 +36,13 @@ pub(super) struct Sort {
 }
 
 impl Sort {
-    pub fn new(numbers: Vec<u64>) -> Result<Sort, BuildError> {
-        let mut to = Vec::new();
-        to.try_reserve_exact(numbers.len()).map_err(|_| BuildError::OutOfMemory)?;
-        let mut sort = Sort { from: numbers, to, width: 1, left: 0, right: 0, middle: 0, end: 0 };
+    pub fn new(numbers: &[u32]) -> Result<Sort, BuildError> {
+        let (mut from, mut to) = (Vec::new(), Vec::new());
+        for list in [&mut from, &mut to] {
+            list.try_reserve_exact(numbers.len()).map_err(|_| BuildError::OutOfMemory)?;
+        }
+        from.extend_from_slice(numbers);
+        let mut sort = Sort { from, to, width: 1, left: 0, right: 0, middle: 0, end: 0 };
         sort.merge_from(0);
         Ok(sort)
     }
@@ -47,22 +50,22 @@ impl Sort {
     /// Goes on until all is in order, which is true, or the budget is spent. `compare` spends what it costs.
     ///
     /// # Errors
-    /// [`BuildError::DuplicateKey`] when two compare as equal. Two neighbours in the final order are always compared,
-    /// so that this is not missed.
+    /// Those of `compare`. [`BuildError::DuplicateKey`] when two compare as equal: since neighbours in the final order
+    /// are always compared, this is not missed.
     pub fn step(
         &mut self,
         budget: &mut Budget,
-        compare: impl Fn(u64, u64, &mut Budget) -> Ordering,
+        compare: impl Fn(u32, u32, &mut Budget) -> Result<Ordering, BuildError>,
     ) -> Result<bool, BuildError> {
         while self.width < self.from.len() {
             if budget.is_over() {
                 return Ok(false);
             }
             budget.spend(1);
-            let left = self.from.get(self.left..self.middle).and_then(<[u64]>::first).copied();
-            let right = self.from.get(self.right..self.end).and_then(<[u64]>::first).copied();
+            let left = self.from.get(self.left..self.middle).and_then(<[u32]>::first).copied();
+            let right = self.from.get(self.right..self.end).and_then(<[u32]>::first).copied();
             let take_left = match (left, right) {
-                (Some(left), Some(right)) => match compare(left, right, budget) {
+                (Some(left), Some(right)) => match compare(left, right, budget)? {
                     Ordering::Less => true,
                     Ordering::Greater => false,
                     Ordering::Equal => return Err(BuildError::DuplicateKey),
@@ -104,9 +107,9 @@ impl Sort {
         self.end = self.middle.saturating_add(self.width).min(length);
     }
 
-    /// The numbers; in order, if [`Sort::step`] has said so.
-    pub fn into_numbers(self) -> Vec<u64> {
-        self.from
+    /// Takes the numbers out; in order, if [`Sort::step`] has said so.
+    pub fn take(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.from)
     }
 }
 
@@ -114,17 +117,17 @@ impl Sort {
 mod tests {
     use super::*;
 
-    fn sorted(numbers: Vec<u64>, units: u32) -> Result<Vec<u64>, BuildError> {
-        let (mut sort, mut steps) = (Sort::new(numbers)?, 0);
-        while !sort.step(&mut Budget(units), |a, b, _| a.cmp(&b))? {
+    fn sorted(numbers: Vec<u32>, units: u32) -> Result<Vec<u32>, BuildError> {
+        let (mut sort, mut steps) = (Sort::new(&numbers)?, 0);
+        while !sort.step(&mut Budget(units), |a, b, _| Ok(a.cmp(&b)))? {
             steps += 1;
             assert!(steps < 1_000_000, "no end");
         }
-        Ok(sort.into_numbers())
+        Ok(sort.take())
     }
 
     /// Every number below `count` once, in mixed order: 7919 is prime.
-    fn mixed(count: u64) -> Vec<u64> {
+    fn mixed(count: u32) -> Vec<u32> {
         (0..count).map(|number| number * 7919 % count).collect()
     }
 
@@ -132,7 +135,7 @@ mod tests {
     fn step_any_count_any_budget_sorts_all() {
         for count in (0..70).chain([1000, 1023, 1024, 1025]) {
             for units in [1, 7, u32::MAX] {
-                let expected: Vec<u64> = (0..count).collect();
+                let expected: Vec<u32> = (0..count).collect();
                 assert_eq!(sorted(mixed(count), units).unwrap(), expected, "{count} {units}");
             }
         }
@@ -140,7 +143,7 @@ mod tests {
 
     #[test]
     fn step_equal_numbers_anywhere_refused() {
-        for count in 2..70_u64 {
+        for count in 2..70_u32 {
             for place in 0..count {
                 let mut numbers = mixed(count);
                 let other = usize::try_from((place + count / 2) % count).unwrap();
@@ -155,12 +158,12 @@ mod tests {
 
     #[test]
     fn step_budget_bounds_comparisons() {
-        let mut sort = Sort::new(mixed(5000)).unwrap();
+        let mut sort = Sort::new(&mixed(5000)).unwrap();
         let count = std::cell::Cell::new(0);
-        let compare = |a: u64, b: u64, budget: &mut Budget| {
+        let compare = |a: u32, b: u32, budget: &mut Budget| {
             count.set(count.get() + 1);
             budget.spend(9);
-            a.cmp(&b)
+            Ok(a.cmp(&b))
         };
         while !sort.step(&mut Budget(1000), compare).unwrap() {
             assert!(count.replace(0) <= 100);
