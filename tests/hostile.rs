@@ -19,11 +19,15 @@ mod limits;
 mod requests;
 
 use common::master::Master;
+use common::stopwatch::Stopwatch;
 use common::wire::Wire;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// An innocent client waits no longer than this for any answer, also on a busy machine.
+/// An innocent client waits no longer than this for any answer. Taken with a stopwatch, for busy machines.
 const DEADLINE: Duration = Duration::from_secs(1);
+
+/// Descriptors that a worker has without clients.
+const WORKER_OWN: usize = 6;
 
 /// The table of the innocent client.
 const FINE: &str = "static:fine";
@@ -47,7 +51,7 @@ impl Innocent {
     /// Asks, on the connection that it has and on a new one.
     fn is_served(&mut self, master: &Master<'_>) {
         for fresh in [false, true] {
-            let before = Instant::now();
+            let before = Stopwatch::start();
             let mut new = fresh.then(|| master.wire());
             let wire = new.as_mut().unwrap_or(&mut self.wire);
             assert_eq!(wire.ask(&lookup(FINE, "x")), "status|0|value|fine||");
@@ -58,17 +62,31 @@ impl Innocent {
     }
 }
 
-/// The processes of the service and their open descriptors once nothing is on its way any more: connections that were
-/// closed have been noticed.
-fn settled(master: &Master<'_>) -> Vec<(u32, usize)> {
-    let (mut last, mut same) = (Vec::new(), 0);
+/// The processes of the service and their open descriptors once nothing is on its way any more: the worker has noticed
+/// that every connection but `clients` was closed.
+fn settled(master: &Master<'_>, clients: usize) -> Vec<(u32, usize)> {
+    let worker = master.only("lookup worker");
     let rest = common::poll(common::PATIENCE, || {
-        let now = inventory(master);
-        same = if now == last { same + 1 } else { 0 };
-        last = now;
-        (same >= 5).then(|| last.clone())
+        let found = at_rest(master)?;
+        found.contains(&(worker, WORKER_OWN + clients)).then_some(found)
     });
     rest.unwrap_or_else(|| panic!("never at rest: {:?}", inventory(master)))
+}
+
+/// The inventory, if for several looks it has not changed and every process slept, or was stopped. One that has something
+/// to do, and waits for a processor to do it, does not sleep.
+fn at_rest(master: &Master<'_>) -> Option<Vec<(u32, usize)>> {
+    let before = inventory(master);
+    let same = (0..8).all(|_| {
+        std::thread::sleep(common::BEAT);
+        inventory(master) == before && before.iter().all(|(pid, _)| sleeps(*pid))
+    });
+    same.then_some(before)
+}
+
+fn sleeps(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['S', 'T']))
 }
 
 /// The processes of the service, and how many descriptors each has open.
@@ -119,5 +137,6 @@ scenarios! {
     limits:
         no_more_descriptors_leaves_clients_waiting,
         ten_thousand_idle_clients_cost_little,
+        connections_on_their_way_elsewhere_only_delay,
         unfinished_requests_are_bounded;
 }

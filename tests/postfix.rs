@@ -18,6 +18,7 @@ use changing::*;
 use common::postfix::{Instance, Server, Way};
 use common::process;
 use common::smtp::Smtp;
+use common::stopwatch::poll_promise;
 use common::{PATIENCE, can_run, poll};
 use std::time::Duration;
 
@@ -213,15 +214,12 @@ fn stop_leaves_nothing_behind(server: Server) {
     let program = if server == Server::Ours { "mapkeepd" } else { "proxymap" };
     assert!(!mail.daemons(program).is_empty(), "a lookup server ran");
     mail.stop();
-    let left = process::wait_gone(&family, Duration::from_secs(2));
-    assert!(
-        left.is_empty(),
-        "left behind: {:?}",
-        left.iter().map(|&p| process::Process::read(p)).collect::<Vec<_>>()
-    );
+    let left = || family.iter().filter_map(|&pid| process::Process::read(pid)).filter(|p| !p.zombie);
+    let gone = poll_promise(Duration::from_secs(2), || left().next().is_none().then_some(()));
+    assert!(gone.is_some(), "left behind: {:?}", left().collect::<Vec<_>>());
     // A process that began after the list was taken, or left the family, still shows by what it holds.
-    let look = || Some(mail.users_of_tree()).filter(Vec::is_empty);
-    assert!(poll(Duration::from_secs(2), look).is_some(), "still uses the tree: {:#?}", mail.users_of_tree());
+    let free = poll_promise(Duration::from_secs(2), || Some(mail.users_of_tree()).filter(Vec::is_empty));
+    assert!(free.is_some(), "still uses the tree: {:#?}", mail.users_of_tree());
 }
 
 fn assert_nothing_deferred(mail: &Instance) {

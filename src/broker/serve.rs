@@ -220,6 +220,11 @@ impl Broker {
                         self.epoll.modify(&worker.channel, &mut event)?;
                     }
                 }
+                // Descriptors on their way are counted for our user id, which the brokers of all services of a machine
+                // share. They go when a worker takes them; until then no more clients are taken.
+                Err(error) if error.raw_os_error() == Some(Errno::ETOOMANYREFS as i32) => {
+                    self.state.paused_until = Instant::now().checked_add(PAUSE);
+                }
                 // Its end is closed; the event that says so follows.
                 Err(_) => self.lose(id)?,
             }

@@ -49,6 +49,12 @@ const ACCOUNT_LIMIT: u64 = 64 * 1024 * 1024;
 /// without a trace in its times.
 const SETTLE_NS: i128 = 20_000_000;
 
+/// An lmdb file of this size has two meta pages and nothing else: a valid empty table, and what a new one looks like until
+/// its first entries are committed, which may take as long as a sync of the disk.
+const LMDB_BLANK: u64 = 8192;
+/// How long such a file must have been left alone before its emptiness is believed, in nanoseconds.
+const BLANK_NS: i128 = 500_000_000;
+
 /// How a table's writers are kept out during the copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Discipline {
@@ -215,6 +221,13 @@ impl Copy {
             // file lets the writer have its lock.
             return Err(Failure::Changed);
         }
+        if self.discipline == Discipline::OfdLock
+            && start.size <= LMDB_BLANK
+            && !unchanged_for(BLANK_NS, &start)
+        {
+            // Whoever made it may be about to fill it, and turns its lock into a shared one for that.
+            return Err(Failure::Changed);
+        }
         let memory = memory::create()?;
         self.stage = Stage::Copying(Transfer { file, memory, start, read: 0, written: 0 });
         Ok(Progress::More)
@@ -295,7 +308,11 @@ const FROM_START: nix::libc::c_short = nix::libc::SEEK_SET as nix::libc::c_short
 /// Whether the file's last change is old enough for the next one to show in its times. A change in the future
 /// means that the clock was set back: it is long over.
 fn left_alone(status: &Status) -> bool {
+    unchanged_for(SETTLE_NS, status)
+}
+
+fn unchanged_for(nanoseconds: i128, status: &Status) -> bool {
     let Ok(now) = SystemTime::now().duration_since(UNIX_EPOCH) else { return true };
     let age = i128::try_from(now.as_nanos()).unwrap_or(i128::MAX).saturating_sub(status.ctime_ns);
-    !(0..SETTLE_NS).contains(&age)
+    !(0..nanoseconds).contains(&age)
 }

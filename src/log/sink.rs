@@ -229,6 +229,7 @@ mod tests {
     impl Folder {
         fn new(name: &str) -> Folder {
             let path = std::env::temp_dir().join(format!("mapkeep-log-{}-{name}", std::process::id()));
+            let _ = std::fs::remove_dir_all(&path);
             std::fs::create_dir_all(&path).unwrap();
             Folder(path)
         }

@@ -128,6 +128,7 @@ mod tests {
         let kept = Arc::new(Mutex::new(Vec::new()));
         let state = State { sink: Box::new(Kept(kept.clone())), each_second: 10, limiters: Vec::new() };
         let lines = Lines { verbose: false, state: Mutex::new(state) };
+        let begun = Instant::now();
         tracing::subscriber::with_default(lines, || {
             tracing::warn!(table = 3, "something odd");
             tracing::error!(fatal = true, "the end");
@@ -139,6 +140,9 @@ mod tests {
         let kept = kept.lock().unwrap();
         assert_eq!(kept[0], (Severity::Warning, "something odd table=3".to_owned()));
         assert_eq!(kept[1], (Severity::Fatal, "the end".to_owned()));
-        assert_eq!(kept.len(), 2 + 10);
+        // On a machine that is so busy that this took seconds, so many a second.
+        let windows = usize::try_from(begun.elapsed().as_secs()).unwrap() + 1;
+        let shown = kept.iter().filter(|(_, text)| text == "flood").count();
+        assert!((10..=10 * windows).contains(&shown), "{shown} lines in {windows} s");
     }
 }

@@ -8,7 +8,7 @@
 
 use super::process::{self, Process};
 use super::wire::Wire;
-use super::{PATIENCE, poll};
+use super::{PATIENCE, fresh_directory, poll};
 use std::fs;
 use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -16,7 +16,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -44,10 +43,7 @@ pub struct Line {
 impl Site {
     /// Makes the tree, with a main.cf that names its log, and starts the log service.
     pub fn new() -> Site {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let dir = PathBuf::from(format!("/var/lib/mapkeep-life-{}-{count}", std::process::id()));
-        fs::create_dir(&dir).unwrap_or_else(|e| panic!("{} must be fresh: {e}", dir.display()));
+        let dir = fresh_directory("/var/lib/mapkeep-life");
         for part in ["", "etc", "tables", "spool", "spool/public", "spool/private"] {
             let path = dir.join(part);
             fs::create_dir_all(&path).unwrap();
@@ -119,22 +115,33 @@ impl Site {
 
     /// As `start_program`, after the shell has run `first`.
     pub fn start_through(&self, first: &str, program: &Path, words: &[&str]) -> Master<'_> {
-        let socket = self.path("spool/private/proxymap");
+        let service = words.iter().skip_while(|word| **word != "-n").nth(1).unwrap_or(&"proxymap");
+        let socket = self.path("spool/private").join(service);
         let _ = fs::remove_file(&socket);
         let listener = UnixListener::bind(&socket).unwrap();
         listener.set_nonblocking(true).unwrap();
+        let words = words.iter().map(ToString::to_string).collect();
+        let way = Start { first: first.to_string(), program: program.to_path_buf(), words, socket };
+        let (status, shared, child) = self.launch(&way, &listener.into());
+        Master { site: self, way, status: Some(status), shared, child, ended: None, heard: Vec::new() }
+    }
+
+    /// Starts a process with this listening socket and a new status channel. Gives our end of the channel, copies of
+    /// what we share with it, and the process.
+    fn launch(&self, way: &Start, listener: &OwnedFd) -> (UnixStream, [OwnedFd; 2], Child) {
         let (status, theirs) = UnixStream::pair().unwrap();
         // Copies of ours that show whether the mode of what we share was changed.
-        let shared = [theirs.try_clone().unwrap().into(), listener.try_clone().unwrap().into()];
+        let shared = [theirs.try_clone().unwrap().into(), listener.try_clone().unwrap()];
         let errors = fs::File::create(self.path("stderr")).unwrap();
+        let first = &way.first;
         // The shell moves the descriptors to master's numbers; exec keeps the process id. 3 and 4 are the flow control
         // pipe, which is not ours to use.
         let script =
             format!("{first}exec 5<&0 6<&1 </dev/null >/dev/null 3</dev/null 4>/dev/null; exec \"$@\"");
         let child = Command::new("/bin/sh")
             .args(["-c", &script, "sh"])
-            .arg(program)
-            .args(words)
+            .arg(&way.program)
+            .args(&way.words)
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .env("MAIL_CONFIG", self.path("etc"))
@@ -145,16 +152,21 @@ impl Site {
             .env("GENERATION", GENERATION)
             .current_dir(self.path("spool"))
             .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(Stdio::from(OwnedFd::from(listener)))
+            .stdout(Stdio::from(listener.try_clone().unwrap()))
             .stderr(Stdio::from(errors))
             .spawn()
             .unwrap();
-        Master { site: self, status: Some(status), shared, child, ended: None, heard: Vec::new() }
+        (status, shared, child)
     }
 
     /// Everything logged so far.
     pub fn log(&self) -> Vec<Line> {
         self.log.0.lock().unwrap().iter().filter_map(|raw| Line::read(raw)).collect()
+    }
+
+    /// Everything that any program has logged so far, as it came. Stock says the machine's name where `log` wants master's.
+    pub fn raw_log(&self) -> Vec<String> {
+        self.log.0.lock().unwrap().clone()
     }
 
     /// Waits for a line, among those after the first `seen`, that contains all of these texts.
@@ -185,6 +197,8 @@ impl Drop for Site {
 impl Log {
     fn serve(&self, path: &Path) {
         let socket = UnixDatagram::bind(path).unwrap();
+        // As master(8) makes it: stock logs as the mail owner.
+        set_mode(path, 0o666);
         let lines = Arc::clone(&self.0);
         std::thread::spawn(move || {
             let mut buffer = [0; 8192];
@@ -205,8 +219,10 @@ impl Line {
     /// `Nov 21 04:05:06 host postfix/proxymap[42]: text`
     fn read(raw: &str) -> Option<Line> {
         // The host is the first label of what master says, never the machine's own name.
-        let (_, rest) = raw.split_once(" mx postfix/proxymap[")?;
-        let (pid, text) = rest.split_once("]: ")?;
+        let (_, rest) = raw.split_once(" mx postfix/")?;
+        let (tag, text) = rest.split_once("]: ")?;
+        let (service, pid) = tag.split_once('[')?;
+        matches!(service, "proxymap" | "proxywrite").then_some(())?;
         Some(Line { pid: pid.parse().ok()?, text: text.to_string() })
     }
 }
@@ -220,9 +236,18 @@ pub struct Record {
     pub available: i32,
 }
 
+/// How a process was started.
+struct Start {
+    first: String,
+    program: PathBuf,
+    words: Vec<String>,
+    socket: PathBuf,
+}
+
 /// A started mapkeepd. Dropping it ends it, and panics when a descendant of it stays.
 pub struct Master<'s> {
     pub site: &'s Site,
+    way: Start,
     /// Our end of the status channel; `None` once closed.
     pub status: Option<UnixStream>,
     shared: [OwnedFd; 2],
@@ -238,7 +263,16 @@ impl Master<'_> {
     }
 
     pub fn socket(&self) -> PathBuf {
-        self.site.path("spool/private/proxymap")
+        self.way.socket.clone()
+    }
+
+    /// Starts the program again after it has ended, as master(8) does for the next client: with the same listening
+    /// socket, on which clients may be waiting, and a new status channel.
+    pub fn restart(&mut self) {
+        assert!(!self.runs(), "process {} still runs", self.pid());
+        let (status, shared, child) = self.site.launch(&self.way, &self.shared[1]);
+        (self.status, self.shared, self.child) = (Some(status), shared, child);
+        (self.ended, self.heard) = (None, Vec::new());
     }
 
     /// A connection to the service, past the announcement: from then on everything is up.

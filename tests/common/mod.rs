@@ -9,20 +9,38 @@ pub mod master;
 pub mod postfix;
 pub mod process;
 pub mod smtp;
+pub mod stopwatch;
 pub mod wire;
+pub mod writing;
 
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
 /// How long a test waits for something that should come at once, before it says that it did not come.
 /// Long, because a busy machine with two cores must not fail a test that is right.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How soon after a table file has settled its new content must be served (the promise of the project).
 pub const FRESH: Duration = Duration::from_secs(1);
 
 /// Pause between two looks at something a foreign program does and does not announce.
 pub const BEAT: Duration = Duration::from_millis(20);
+
+/// Makes a directory of which only the number at its end is new, and gives its path: `stem` and a number that nobody has
+/// used, also not a test of before that was killed and whose process id has come round again.
+pub fn fresh_directory(stem: &str) -> std::path::PathBuf {
+    static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    loop {
+        let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        // All of one length: no path is the beginning of another.
+        let path = std::path::PathBuf::from(format!("{stem}-{}-{count:04}", std::process::id()));
+        match std::fs::create_dir(&path) {
+            Ok(()) => return path,
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => panic!("{}: {error}", path.display()),
+        }
+    }
+}
 
 /// Looks again and again until `look` finds something; `None` when even a look begun after `within` has not found it. So
 /// a slow machine makes a test slower, not wrong.

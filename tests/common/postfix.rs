@@ -8,13 +8,16 @@ use super::config::{BASE_MAIN_CF, MASTER_CF};
 use super::process::{self, Process};
 use super::smtp::Smtp;
 use super::wire::Wire;
-use super::{PATIENCE, poll};
+use super::{PATIENCE, fresh_directory, poll};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Where Debian keeps the Postfix daemons.
@@ -45,6 +48,7 @@ pub struct Instance {
     dir: PathBuf,
     port: u16,
     settings: Vec<(String, String)>,
+    services: Vec<String>,
 }
 
 impl Instance {
@@ -58,9 +62,15 @@ impl Instance {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let pid = std::process::id();
-        let dir = PathBuf::from(format!("/var/lib/mapkeep-test-{pid}-{count}"));
-        fs::create_dir(&dir).unwrap_or_else(|e| panic!("{} must be fresh: {e}", dir.display()));
-        let instance = Self { server, way, dir, port: free_port(pid, count), settings: Vec::new() };
+        let dir = fresh_directory("/var/lib/mapkeep-test");
+        let instance = Self {
+            server,
+            way,
+            dir,
+            port: free_port(pid, count),
+            settings: Vec::new(),
+            services: Vec::new(),
+        };
         for part in ["", "etc", "tables", "log", "lib", "spool", "data"] {
             let path = instance.path(part);
             fs::create_dir_all(&path).expect("a directory of the instance");
@@ -79,6 +89,13 @@ impl Instance {
     pub fn set(&mut self, name: &str, value: &str) -> &mut Self {
         self.settings.retain(|(known, _)| known != name);
         self.settings.push((name.to_string(), value.to_string()));
+        self.write_config();
+        self
+    }
+
+    /// Adds a line to master.cf; takes effect as `set` does.
+    pub fn service(&mut self, line: &str) -> &mut Self {
+        self.services.push(line.to_string());
         self.write_config();
         self
     }
@@ -181,9 +198,11 @@ impl Instance {
         below.filter(|p| p.name.contains("lookup") || p.command.contains("lookup")).collect()
     }
 
-    /// All that the instance has logged so far.
+    /// All that the instance has logged so far, in whole lines: of a line that is being written, nothing.
     pub fn log_text(&self) -> String {
-        fs::read(self.log_file()).map(|raw| String::from_utf8_lossy(&raw).into_owned()).unwrap_or_default()
+        let mut raw = fs::read(self.log_file()).unwrap_or_default();
+        raw.truncate(raw.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1));
+        String::from_utf8_lossy(&raw).into_owned()
     }
 
     /// The log, line by line.
@@ -254,7 +273,11 @@ impl Instance {
     /// their processes can be told from those of other instances. For `Way::Link`, also makes the daemon directory.
     fn install_server(&self) {
         if self.server == Server::Ours {
-            let programs = [env!("CARGO_BIN_EXE_mapkeepd"), env!("CARGO_BIN_EXE_mapkeep-worker")];
+            let programs = [
+                env!("CARGO_BIN_EXE_mapkeepd"),
+                env!("CARGO_BIN_EXE_mapkeep-worker"),
+                env!("CARGO_BIN_EXE_mapkeep-writer"),
+            ];
             for from in programs.map(Path::new) {
                 let to = self.path("lib").join(from.file_name().expect("a program has a name"));
                 fs::copy(from, &to).unwrap_or_else(|e| panic!("copy {}: {e}", from.display()));
@@ -297,7 +320,8 @@ impl Instance {
             // The way back up from daemon_directory, then down along the absolute path.
             Way::Relative => format!("../../../..{}", self.server_path().display()),
         };
-        let master = MASTER_CF.replace("@PORT@", &self.port.to_string()).replace("@PROXYMAP@", &command);
+        let mut master = MASTER_CF.replace("@PORT@", &self.port.to_string()).replace("@PROXYMAP@", &command);
+        self.services.iter().flat_map(|line| [line.as_str(), "\n"]).for_each(|text| master += text);
         for (name, text) in [("main.cf", main), ("master.cf", master)] {
             let file = self.path("etc").join(name);
             // Renamed into place, so that no daemon reads half a file; dated back, because Postfix reads a main.cf
@@ -344,17 +368,26 @@ impl Drop for Instance {
 }
 
 /// A loopback port below the range that the kernel hands to outgoing connections, so that it stays free until master
-/// binds it. Process id and count keep concurrent tests apart.
-fn free_port(pid: u32, count: u32) -> u16 {
+/// binds it. Process id and count keep concurrent tests apart, as a rule; an abstract name, kept to the end of this
+/// process, claims the port against those that would take it before master has bound it.
+pub fn free_port(pid: u32, count: u32) -> u16 {
+    static CLAIMS: Mutex<Vec<UnixListener>> = Mutex::new(Vec::new());
     let first = pid.wrapping_mul(37).wrapping_add(count.wrapping_mul(251)) % 20_000;
     let candidates =
         (0..20_000).map(|step| 10_000 + (first + step) % 20_000).filter_map(|p| u16::try_from(p).ok());
-    let mut free = candidates.filter(|&p| TcpListener::bind((Ipv4Addr::LOCALHOST, p)).is_ok());
-    free.next().expect("a free loopback port")
+    let claimed = candidates.filter_map(|port| {
+        let name = format!("mapkeep-test-port-{port}");
+        let address = std::os::unix::net::SocketAddr::from_abstract_name(name).expect("an abstract name");
+        Some((port, UnixListener::bind_addr(&address).ok()?))
+    });
+    let mut free = claimed.filter(|&(port, _)| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok());
+    let (port, claim) = free.next().expect("a free loopback port");
+    CLAIMS.lock().unwrap_or_else(PoisonError::into_inner).push(claim);
+    port
 }
 
 /// User and group id of an account, from /etc/passwd.
-fn account(name: &str) -> (u32, u32) {
+pub fn account(name: &str) -> (u32, u32) {
     let passwd = fs::read_to_string("/etc/passwd").expect("/etc/passwd");
     let line = passwd.lines().find(|l| l.split(':').next() == Some(name)).expect("the account exists");
     let mut ids = line.split(':').skip(2).map(|f| f.parse().expect("a numeric id"));

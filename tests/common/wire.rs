@@ -130,7 +130,7 @@ impl Wire {
 
 /// Where the first attribute list ends: after the empty name that follows any number of name and value pairs.
 /// Looking for two NULs in a row would be wrong, since a value may be empty.
-fn list_end(bytes: &[u8]) -> Option<usize> {
+pub fn list_end(bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {
         let name = bytes.get(at..)?.iter().position(|&b| b == 0)?;

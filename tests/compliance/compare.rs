@@ -90,11 +90,11 @@ impl<'s> Pair<'s> {
         Some(stock)
     }
 
-    /// Both servers' replies to a request to which stock's is no reply at all; compared by the caller.
-    pub fn ask_apart(&mut self, request: &[u8], patience: Duration) -> [Heard; 2] {
-        let wires = [self.stock.second_wire(), Wire::open(&self.socket)];
+    /// Both servers' replies to a request to which stock's is no reply at all, for so long; compared by the caller.
+    pub fn ask_apart(&mut self, request: &[u8], silence: Duration) -> [Heard; 2] {
+        let wires = [(self.stock.second_wire(), silence), (Wire::open(&self.socket), PATIENCE)];
         self.tally.requests += 1;
-        wires.map(|mut wire| {
+        wires.map(|(mut wire, patience)| {
             wire.send(request).expect("the connection is open");
             wire.hear(patience)
         })

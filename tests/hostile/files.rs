@@ -98,7 +98,7 @@ pub fn odd_files_in_place_of_tables_change_nothing() {
         assert_eq!(innocent.wire.ask(&lookup(name, "k")), "status|0|value|old||", "{thing}");
     }
     innocent.is_served(&master);
-    let before = settled(&master);
+    let before = settled(&master, 1);
     for (thing, name) in &names {
         let (path, seen) = (site.path("tables").join(thing), site.log().len());
         clear(&path);
@@ -132,11 +132,11 @@ pub fn odd_files_at_the_start_are_refused() {
         site.wait_for_log(0, &[name]);
     }
     innocent.is_served(&master);
-    let before = settled(&master);
+    let before = settled(&master, 1);
     mend(&site, &mut innocent, &names, RETRY);
     // The same processes; the broker now keeps the content of each table for workers to come, one descriptor for each.
     let (count, grown) =
-        (|list: &[(u32, usize)]| list.iter().map(|(_, open)| open).sum::<usize>(), settled(&master));
+        (|list: &[(u32, usize)]| list.iter().map(|(_, open)| open).sum::<usize>(), settled(&master, 1));
     assert!(
         grown.iter().map(|(pid, _)| pid).eq(before.iter().map(|(pid, _)| pid)),
         "{grown:?} after {before:?}"

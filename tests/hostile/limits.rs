@@ -1,13 +1,20 @@
 //! More clients, and more of what they send, than there is room for.
 
 use crate::common::master::{Master, Site};
+use crate::common::process::signal;
 use crate::common::wire::{Heard, Wire};
 use crate::common::{PATIENCE, poll};
-use crate::{FINE, Innocent, lookup};
+use crate::{FINE, Innocent, at_rest, lookup};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
+
+/// The clients of the largest crowd.
+const MOST_CLIENTS: usize = 10_000;
+/// Room for the descriptors of all other tests.
+const OTHERS: usize = 2000;
 
 /// A field of a process's status, in KiB.
 fn memory(pid: u32, field: &str) -> u64 {
@@ -29,6 +36,7 @@ fn ticks(master: &Master<'_>) -> u64 {
 
 pub fn no_more_descriptors_leaves_clients_waiting() {
     const LIMIT: usize = 300;
+    raise_limit(LIMIT + 60);
     let site = Site::new();
     site.approve(&[FINE], "max_use = 100000\n");
     let words = ["-n", "proxymap", "-t", "unix", "-u"];
@@ -38,6 +46,8 @@ pub fn no_more_descriptors_leaves_clients_waiting() {
     let worker = master.only("lookup worker");
     // More than one worker can hold; those behind wait in the listening socket's queue.
     let mut clients: Vec<Wire> = (0..LIMIT + 60).map(|_| Wire::connect(&master.socket())).collect();
+    // The broker tries again every 100 ms; this looks for longer.
+    poll(PATIENCE, || at_rest(&master)).expect("no more clients are taken");
     let mut served = 0;
     for client in &mut clients {
         let announced = matches!(
@@ -69,20 +79,59 @@ pub fn no_more_descriptors_leaves_clients_waiting() {
     assert!(master.runs() && master.only("lookup worker") == worker, "the same worker all along");
 }
 
-/// Raises this process's own limit of descriptors; gives how many clients that leaves.
+/// Descriptors on their way from one process to another are counted for the user id of the sender, which the brokers of
+/// all services of a machine share: where many are on their way in one service, those of another with a lower limit have
+/// to wait, and cost no worker its life.
+pub fn connections_on_their_way_elsewhere_only_delay() {
+    const LIMIT: usize = 300;
+    const MANY: usize = 250;
+    raise_limit(LIMIT + MANY);
+    let (crowded, tight) = (Site::new(), Site::new());
+    for site in [&crowded, &tight] {
+        site.approve(&[FINE], "max_use = 100000\n");
+    }
+    let program = Path::new(env!("CARGO_BIN_EXE_mapkeepd"));
+    let words = ["-n", "proxymap", "-t", "unix", "-u"];
+    let masters = [crowded.start(), tight.start_through(&format!("ulimit -n {LIMIT}; "), program, &words)];
+    drop(masters.each_ref().map(Master::wire));
+    let workers = masters.each_ref().map(|master| master.only("lookup worker"));
+    for worker in workers {
+        signal("STOP", worker);
+    }
+    let mut clients = Vec::new();
+    for (master, count) in masters.iter().zip([MANY, LIMIT - MANY + 60]) {
+        clients.extend((0..count).map(|_| Wire::connect(&master.socket())));
+        // All that can be sent has been.
+        poll(PATIENCE, || at_rest(master)).expect("the broker rests");
+    }
+    for worker in workers {
+        signal("CONT", worker);
+    }
+    for client in &mut clients {
+        assert!(matches!(client.hear(PATIENCE), Heard::Reply(_)));
+        assert_eq!(client.ask(&lookup(FINE, "x")), "status|0|value|fine||");
+    }
+    let now = masters.each_ref().map(|master| master.only("lookup worker"));
+    assert_eq!(now, workers, "the same workers all along");
+}
+
+/// Raises this process's own limit of descriptors; gives how many clients that leaves. The tests run at the same time in
+/// one process: there is room for the clients of all.
 fn raise_limit(wanted: usize) -> usize {
+    static RAISING: Mutex<()> = Mutex::new(());
+    let _one_at_a_time = RAISING.lock().unwrap();
     let limits = fs::read_to_string("/proc/self/limits").unwrap();
     let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
     let hard: usize = line.split_whitespace().nth(4).unwrap().parse().unwrap();
-    let number = hard.min(wanted + 500);
+    let number = hard.min(MOST_CLIENTS + OTHERS);
     let own = std::process::id().to_string();
     let set = Command::new("prlimit").args(["--pid", &own, &format!("--nofile={number}:{hard}")]).status();
     assert!(set.unwrap().success());
-    number - 500
+    number.saturating_sub(OTHERS).max(number / 2).min(wanted)
 }
 
 pub fn ten_thousand_idle_clients_cost_little() {
-    let crowd = raise_limit(10_000);
+    let crowd = raise_limit(MOST_CLIENTS);
     let site = Site::new();
     site.approve(&[FINE], "max_use = 100000\n");
     let master = site.start();
@@ -120,6 +169,7 @@ pub fn ten_thousand_idle_clients_cost_little() {
 
 pub fn unfinished_requests_are_bounded() {
     const CLIENTS: usize = 300;
+    raise_limit(CLIENTS);
     let site = Site::new();
     site.approve(&[FINE], "max_use = 100000\n");
     let master = site.start();

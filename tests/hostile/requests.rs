@@ -24,7 +24,7 @@ pub fn odd_table_names_open_nothing() {
     let mut innocent = Innocent::new(&master);
     assert_eq!(innocent.wire.ask(&lookup(&table, "k")), "status|0|value|v||");
     innocent.is_served(&master);
-    let before = settled(&master);
+    let before = settled(&master, 1);
 
     let up = format!("texthash:{}/../tables/t", site.path("tables").display());
     let long = [b"texthash:".as_slice(), &b"a".repeat(65_000)].concat();
@@ -92,7 +92,7 @@ pub fn flags_are_hints_and_nothing_else() {
     let master = site.start();
     let mut innocent = Innocent::new(&master);
     innocent.is_served(&master);
-    let before = settled(&master);
+    let before = settled(&master, 1);
 
     let bits: Vec<u32> = (0..32).map(|bit| 1 << bit).collect();
     let mut sets = vec![0, u32::MAX, 0x1_0040, 65_600];

@@ -1,5 +1,6 @@
 //! Requests of the old dialect, their replies, and waiting for an answer.
 
+use crate::common::stopwatch::poll_promise;
 use crate::common::wire::Wire;
 use crate::common::{PATIENCE, poll};
 use std::time::{Duration, Instant};
@@ -32,7 +33,7 @@ pub fn until(what: &str, wire: &mut Wire, request: &str, before: &str, wanted: &
         assert!(reply == before || reply == wanted, "{what}: {reply} while waiting for {wanted}");
         (reply == wanted).then(|| start.elapsed())
     };
-    let time = poll(LIMIT, look).unwrap_or_else(|| panic!("{what}: not {wanted} within {LIMIT:?}"));
+    let time = poll_promise(LIMIT, look).unwrap_or_else(|| panic!("{what}: not {wanted} within {LIMIT:?}"));
     eprintln!("{what}: served after {} ms", time.as_millis());
     time
 }

@@ -3,8 +3,10 @@
 use crate::ask::{ABSENT, RETRY, found, lookup, until};
 use crate::common::master::{Master, Site};
 use crate::common::process;
+use crate::common::stopwatch::poll_promise;
 use crate::common::wire::Wire;
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -47,7 +49,7 @@ pub fn edited_texts_are_served_at_once() {
     let (_master, mut wire) = service(&site, &[&name]);
     let ask = lookup(&name, "k");
     assert_eq!(wire.ask(&ask), found("one"));
-    fs::write(&path, "k two\n").unwrap();
+    overwrite(&path, "k two\n");
     until("text edited in place", &mut wire, &ask, &found("one"), &found("two"));
     replace(&path, "k three\n");
     until("text replaced", &mut wire, &ask, &found("two"), &found("three"));
@@ -55,6 +57,14 @@ pub fn edited_texts_are_served_at_once() {
     replace(&path, "k fours\n");
     replace(&path, "k fives\n");
     until_either(&mut wire, &ask, &["three", "fours"], "fives");
+}
+
+/// Writes into the file that is there. It is never seen empty: nobody could tell a file that was emptied a while ago,
+/// because this test was kept from going on, from one that is meant to be empty.
+fn overwrite(path: &Path, text: &str) {
+    let mut file = fs::File::options().write(true).open(path).unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    file.set_len(text.len() as u64).unwrap();
 }
 
 /// As editors and configuration management write: a new file, then its name.
@@ -65,7 +75,7 @@ fn replace(path: &Path, text: &str) {
 }
 
 fn until_either(wire: &mut Wire, ask: &str, before: &[&str], wanted: &str) {
-    let looked = crate::common::poll(crate::ask::LIMIT, || {
+    let looked = poll_promise(crate::ask::LIMIT, || {
         let reply = wire.ask(ask);
         let known = before.iter().any(|value| reply == found(value));
         assert!(known || reply == found(wanted), "{reply}");
@@ -100,9 +110,16 @@ pub fn switched_links_are_served_at_once() {
 /// Rebuilds every table that `break_all` broke.
 fn mend_all(site: &Site, wire: &mut Wire, names: &[String]) {
     for (kind, name) in INDEXED.iter().zip(names) {
-        // postmap goes on with an lmdb file that is there, and cannot with a broken one.
-        fs::remove_file(file_of(site, kind, kind)).unwrap();
-        site.table(kind, kind, "k two\n");
+        let file = file_of(site, kind, kind);
+        if *kind == "lmdb" {
+            // postmap goes on with an lmdb file that is there, and cannot with a broken one. A new one is a sound table
+            // without entries until postmap has filled it; so it gets its name only then.
+            site.table(kind, "mended", "k two\n");
+            fs::rename(file_of(site, kind, "mended"), file).unwrap();
+        } else {
+            fs::remove_file(file).unwrap();
+            site.table(kind, kind, "k two\n");
+        }
         until(&format!("{kind} mended"), wire, &lookup(name, "k"), &found("one"), &found("two"));
     }
 }
@@ -133,11 +150,11 @@ pub fn broken_files_keep_the_old_answers() {
     break_all(&site, &mut wire, &names);
     let text = &names[4];
     let seen = site.log().len();
-    fs::write(site.path("tables/text"), "k two\nk three\n").unwrap();
+    overwrite(&site.path("tables/text"), "k two\nk three\n");
     site.wait_for_log(seen, &["warning: ", text, "duplicate"]);
     assert_eq!(wire.ask(&lookup(text, "k")), found("one"));
     mend_all(&site, &mut wire, &names);
-    fs::write(site.path("tables/text"), "k two\n").unwrap();
+    overwrite(&site.path("tables/text"), "k two\n");
     until("text mended", &mut wire, &lookup(text, "k"), &found("one"), &found("two"));
 }
 
@@ -231,9 +248,11 @@ pub fn rebuilds_never_show_half_a_table() {
         }
     });
     eprintln!("200 rebuilds: {asked} answers, all right");
-    for (kind, name) in INDEXED.iter().zip(&names) {
-        let (key, value) = ("filler299", "v".repeat((299 * 51) % 50 + 1));
-        let before = wire.ask(&lookup(name, key));
-        until(&format!("{kind} after all"), &mut wire, &lookup(name, key), &before, &found(&value));
+    // A busy machine may have some versions of before still on their way.
+    let value = |round: usize| "v".repeat((299 * (round + 1)) % 50 + 1);
+    let versions: Vec<String> = (0..=50).map(value).collect();
+    let versions: Vec<&str> = versions.iter().map(String::as_str).collect();
+    for name in &names {
+        until_either(&mut wire, &lookup(name, "filler299"), &versions, &value(50));
     }
 }

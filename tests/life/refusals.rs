@@ -2,9 +2,11 @@
 
 use crate::ask::{found, lookup};
 use crate::common::master::{Line, Master, Site, set_mode};
+use crate::common::{PATIENCE, poll};
 use std::fs;
 use std::os::unix::fs::chown;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 const TABLE: &str = "inline:{a=b}";
@@ -21,9 +23,9 @@ fn assert_refused(mut master: Master<'_>, texts: &[&str]) -> Line {
     let status = master.wait();
     assert!(status.code().is_some_and(|code| code != 0), "{status}");
     let site = master.site;
-    site.wait_for_log(0, &["fatal: "]);
-    let fits = |line: &Line| line.text.starts_with("fatal: ") && texts.iter().all(|t| line.text.contains(t));
-    let line = site.log().into_iter().find(fits);
+    // Sites are started more than once: an earlier start's line is not the one.
+    let own = |line: &Line| line.text.starts_with("fatal: ") && texts.iter().all(|t| line.text.contains(t));
+    let line = poll(PATIENCE, || site.log().into_iter().find(own));
     let line = line.unwrap_or_else(|| panic!("no fatal line with {texts:?}: {:#?}", site.log()));
     assert_eq!(master.records(1, Duration::from_millis(10)), [], "it never said that it serves");
     line
@@ -96,7 +98,10 @@ pub fn missing_worker_program() {
     let lib = site.path("lib");
     fs::create_dir(&lib).unwrap();
     let daemon = lib.join("mapkeepd");
-    fs::copy(env!("CARGO_BIN_EXE_mapkeepd"), &daemon).unwrap();
+    // By another process: a child that another test is just starting would inherit our descriptor of the copy, and a
+    // program that is open for writing cannot be executed.
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_mapkeepd")).arg(&daemon).status().unwrap();
+    assert!(copied.success());
     let worker = lib.join("mapkeep-worker");
     let words = ["-n", "proxymap", "-t", "unix", "-u"];
     assert_refused(site.start_program(&daemon, &words), &[worker.to_str().unwrap(), "No such file"]);

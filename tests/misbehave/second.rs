@@ -3,6 +3,7 @@
 //! Purpose: each attempt is made under one other layer alone, and under all of them without the filter. May: run as root
 //! what the attempts of the list do; so the list holds none that would do harm if it were not stopped.
 
+use crate::common::{PATIENCE, poll};
 use crate::report::Line;
 use Layer::{Chroot, Landlock, Uid};
 use mapkeep_attacker::layers::{Layer, attempt_under};
@@ -45,8 +46,7 @@ const CASES: &[Case] = &[
 pub fn run(empty: &Path) -> Vec<Line> {
     let file = File::open("/etc/passwd").expect("/etc/passwd");
     let directory = File::open("/var/lib").expect("/var/lib");
-    let name = SocketAddr::from_abstract_name("mapkeep-escape").expect("an abstract name");
-    let _listener = UnixListener::bind_addr(&name).expect("nobody else has the name");
+    let _listener = listener();
     let other = Idler::start().expect("another process");
     let mut lines = Vec::new();
     for Case(item, what, stops) in CASES {
@@ -67,6 +67,13 @@ pub fn run(empty: &Path) -> Vec<Line> {
         lines.push(line(*item, what, "all but the filter", &any.join(" or "), &got));
     }
     lines
+}
+
+/// Listens on the name that the attempts go for. Another run of this program may have it for the moment.
+fn listener() -> UnixListener {
+    let name = SocketAddr::from_abstract_name("mapkeep-escape").expect("an abstract name");
+    let bound = poll(PATIENCE, || UnixListener::bind_addr(&name).ok());
+    bound.expect("nobody else has the name")
 }
 
 fn find(item: u8, what: &str) -> &'static Attempt {

@@ -3,8 +3,9 @@
 //! May: make one directory under /var/lib, start and end programs of its own. Never: touch the machine's Postfix.
 
 use crate::common::process::{self, Process};
+use crate::common::stopwatch::{Stopwatch, poll_promise};
 use crate::common::wire::{ANNOUNCEMENT, Heard, Wire, bytes};
-use crate::common::{PATIENCE, poll};
+use crate::common::{PATIENCE, fresh_directory, poll};
 use mapkeep_attacker::command;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
@@ -12,7 +13,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What an old client gets for the key that each check asks for.
 const ANSWER: &str = "status|0|value|there||";
@@ -23,8 +24,8 @@ pub struct Ground(PathBuf);
 impl Ground {
     /// Makes it, with the programs: this test program takes the name under which mapkeepd looks for its worker.
     pub fn make() -> Ground {
-        let ground = Ground(PathBuf::from(format!("/var/lib/mapkeep-misbehave-{}", std::process::id())));
-        make_directory(&ground.0, 0o755);
+        let ground = Ground(fresh_directory("/var/lib/mapkeep-misbehave"));
+        fs::set_permissions(&ground.0, fs::Permissions::from_mode(0o755)).expect("its mode");
         make_directory(&ground.empty(), 0o755);
         let own = std::env::current_exe().expect("the path of this program");
         for (from, name) in
@@ -63,8 +64,8 @@ pub struct Seen {
     pub worker: u32,
     /// What the attacker said after the attempt; nothing if it did not live to say it.
     pub report: Option<String>,
-    /// When the connection ended.
-    pub end: Instant,
+    /// Running since the connection ended.
+    pub end: Stopwatch,
 }
 
 impl Service {
@@ -108,9 +109,11 @@ impl Service {
         process::descendants(self.daemon.id()).into_iter().find(|process| process.command.contains(word))
     }
 
-    /// All that it has logged.
+    /// All that it has logged, in whole lines: of a line that is being written, nothing.
     pub fn log(&self) -> String {
-        fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+        let mut text = fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+        text.truncate(text.rfind('\n').map_or(0, |end| end + 1));
+        text
     }
 
     /// Waits for a log line with this text after the first `from` bytes.
@@ -118,23 +121,21 @@ impl Service {
         poll(PATIENCE, || self.log().get(from..)?.contains(text).then_some(())).is_some()
     }
 
-    /// Whether a lookup is answered within this time; a client that is turned away comes back, as Postfix does.
+    /// Whether a lookup is answered within this time, taken with a stopwatch; a client that is turned away comes back, as
+    /// Postfix does.
     pub fn ask(&self, within: Duration) -> bool {
-        let start = Instant::now();
         let request =
             format!("request|lookup|table|texthash:{}/text|flags|0|key|key||", self.folder.display());
-        while let Some(left) = within.checked_sub(start.elapsed()) {
-            if let Some(mut wire) =
-                UnixStream::connect(self.socket()).ok().map(|_| Wire::connect(&self.socket()))
-                && matches!(wire.hear(left), Heard::Reply(_))
-                && wire.send(&bytes(&request)).is_ok()
-                && let Some(left) = within.checked_sub(start.elapsed())
-                && wire.hear(left) == Heard::Reply(ANSWER.to_owned())
-            {
-                return true;
-            }
-        }
-        false
+        let watch = Stopwatch::start();
+        // An answer that comes late is heard, and is late.
+        let answered = || {
+            UnixStream::connect(self.socket()).ok()?;
+            let mut wire = Wire::connect(&self.socket());
+            matches!(wire.hear(PATIENCE), Heard::Reply(_)).then_some(())?;
+            wire.send(&bytes(&request)).ok()?;
+            (wire.hear(PATIENCE) == Heard::Reply(ANSWER.to_owned())).then(|| watch.elapsed() <= within)
+        };
+        poll_promise(within, answered) == Some(true)
     }
 
     /// Has an attempt made by the worker, and listens until the connection ends.
@@ -150,7 +151,7 @@ impl Service {
             Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
             Err(error) => panic!("the attack did not end: {error}"),
         }
-        let end = Instant::now();
+        let end = Stopwatch::start();
         let text = String::from_utf8_lossy(&text);
         let mut lines = text.lines();
         let first = lines.next().unwrap_or_default();

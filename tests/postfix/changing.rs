@@ -2,6 +2,7 @@
 
 use super::{assert_code, furnished};
 use crate::common::postfix::{Instance, Server, Way};
+use crate::common::stopwatch::poll_promise;
 use crate::common::{FRESH, PATIENCE, poll};
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,7 +31,7 @@ fn until_answer(what: &str, within: Duration, mut code: impl FnMut() -> u16, don
         assert!(got == 250 || got == 550, "{what}: answered {got} while waiting for {done}");
         (got == done).then(|| start.elapsed())
     };
-    poll(within, look).unwrap_or_else(|| panic!("{what}: no {done} within {within:?}"))
+    poll_promise(within, look).unwrap_or_else(|| panic!("{what}: no {done} within {within:?}"))
 }
 
 /// A table rebuilt during an SMTP session: `postmap` rewrites hash in place and renames cdb.
@@ -94,7 +95,7 @@ pub fn edited_text_table_steers_the_next_message(server: Server) {
         line.contains("(by-edited-text)").then_some(())
     };
     assert!(
-        poll(FRESH, look).is_some(),
+        poll_promise(FRESH, look).is_some(),
         "still the old route for a message sent later than {FRESH:?} after the edit"
     );
     let after: Vec<u32> = mail.daemons("mapkeepd").iter().map(|p| p.pid).collect();
@@ -118,7 +119,7 @@ pub fn missing_table_appears(server: Server) {
     if server == Server::Ours {
         let before: Vec<u32> = mail.daemons("mapkeepd").iter().map(|p| p.pid).collect();
         mail.table("hash", "later", "bob@relay.example ok\n");
-        let served = poll(FRESH, || (smtp.rcpt("bob@relay.example").code == 250).then_some(()));
+        let served = poll_promise(FRESH, || (smtp.rcpt("bob@relay.example").code == 250).then_some(()));
         assert!(served.is_some(), "the new table was not served within {FRESH:?}");
         assert_code(&mut smtp, "carl@relay.example", 550, "User unknown");
         let after: Vec<u32> = mail.daemons("mapkeepd").iter().map(|p| p.pid).collect();

@@ -1,6 +1,7 @@
 //! A running service whose table files are replaced by damaged ones.
 
 use crate::common::master::{Site, set_mode};
+use crate::common::stopwatch::Stopwatch;
 use crate::common::wire::{Wire, text};
 use crate::common::{PATIENCE, poll};
 use crate::mutate::{Numbers, damage};
@@ -142,7 +143,7 @@ const RETRY: &str = "status|2|value|||";
 
 /// One lookup; the reply must come in time.
 fn ask(wire: &mut Wire, table: &str, key: &[u8]) -> String {
-    let start = Instant::now();
+    let start = Stopwatch::start();
     let reply = wire.ask(&format!("request|lookup|table|{table}|flags|76|key|{}||", key.escape_ascii()));
     assert!(start.elapsed() < DEADLINE, "{table}: an answer after {:?}", start.elapsed());
     reply

@@ -155,9 +155,9 @@ pub fn watchdog_is_fed() {
     let (manager, variable) = Manager::at(&site);
     let every = Duration::from_millis(300);
     let time = ("WATCHDOG_USEC", every.as_micros().to_string());
+    let start = Instant::now();
     let _service = Service::start_through(&site, "", &[], Stdio::null(), &[variable, time]);
     let mut beats = 0;
-    let start = Instant::now();
     while beats < 6 {
         beats += usize::from(manager.hear() == "WATCHDOG=1\n");
     }

@@ -2,11 +2,11 @@
 
 use crate::ask::{found, lookup};
 use crate::common::master::{Site, set_mode};
-use crate::common::process;
+use crate::common::{PATIENCE, poll, process};
 use crate::serve::{NAME, Service, approve, ids, site, wire_at};
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, chown, symlink};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
 const TABLE: &str = "inline:{a=b}";
@@ -40,7 +40,7 @@ pub fn usual_socket_has_owner_and_mode_of_master() {
     assert_eq!(family.len(), 3, "logger, broker, lookup worker");
     process::signal("TERM", service.pid());
     assert_eq!(service.wait().code(), Some(0));
-    assert_eq!(process::wait_gone(&family, crate::common::PATIENCE), []);
+    assert_eq!(process::wait_gone(&family, PATIENCE), []);
 }
 
 pub fn socket_in_a_directory_of_root_gets_the_owner_too() {
@@ -96,6 +96,9 @@ pub fn stale_socket_is_replaced_and_a_live_one_is_not() {
     site.wait_for_log(0, &["fatal: ", path.to_str().unwrap(), "another service is listening"]);
     assert_eq!(fs::metadata(&path).unwrap().ino(), number);
     drop(live);
+    // A child that another test is just starting may hold it for another moment.
+    let dead = || UnixStream::connect(&path).err();
+    assert_eq!(poll(PATIENCE, dead).unwrap().kind(), std::io::ErrorKind::ConnectionRefused);
     // Now nobody listens; the file is root's, and mail_owner, who owns the directory, may remove it.
     let service = Service::start(&site, &[]);
     site.wait_for_log(0, &["lookup worker 1 is locked down"]);

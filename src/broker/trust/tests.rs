@@ -222,7 +222,8 @@ fn open_table_each_rule_broken_names_component_rule_and_remedy() {
         let anchor = Anchor::host().expect("anchor");
         let begun = Instant::now();
         let refusal = open_table(&anchor, &open, &owners, LIMIT).expect_err(case.spoil);
-        assert!(begun.elapsed().as_millis() < 1000, "{}: blocked", case.spoil);
+        // Nothing would ever come along to unblock it; a busy machine may keep us waiting for a while.
+        assert!(begun.elapsed().as_secs() < 60, "{}: blocked", case.spoil);
         assert_eq!(refusal.rule(), Some(case.rule), "{}: {refusal}", case.spoil);
         let (found, expected) = (refusal.component().to_vec(), component.clone());
         let expected = if case.open.contains("//") { b"/etc/shadow".to_vec() } else { expected };

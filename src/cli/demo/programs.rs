@@ -1,18 +1,19 @@
-//! Where the daemon and the worker are.
+//! Where the daemon and the workers are.
 
 use super::DemoError;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The daemon, with the worker beside it. `cargo run` builds only the program that it runs; then the other two
+/// The daemon, with the workers beside it. `cargo run` builds only the program that it runs; then the other three
 /// are built first, with the cargo that runs us.
 pub(crate) fn find(out: &mut dyn Write) -> Result<PathBuf, DemoError> {
     let own = std::env::current_exe()?;
     let daemon = own.with_file_name("mapkeepd");
-    let complete = || daemon.is_file() && own.with_file_name("mapkeep-worker").is_file();
+    let beside = |name: &str| own.with_file_name(name).is_file();
+    let complete = || daemon.is_file() && beside("mapkeep-worker") && beside("mapkeep-writer");
     if let (Some(cargo), Some(source)) = (std::env::var_os("CARGO"), std::env::var_os("CARGO_MANIFEST_DIR")) {
-        writeln!(out, "building mapkeepd and mapkeep-worker beside this program ...")?;
+        writeln!(out, "building mapkeepd, mapkeep-worker and mapkeep-writer beside this program ...")?;
         let mut build = Command::new(cargo);
         build
             .args(["build", "--quiet", "--bins", "--manifest-path"])
@@ -27,5 +28,5 @@ pub(crate) fn find(out: &mut dyn Write) -> Result<PathBuf, DemoError> {
     if complete() {
         return Ok(daemon);
     }
-    Err(DemoError(format!("{} and mapkeep-worker must be in one directory with mapkeep", daemon.display())))
+    Err(DemoError(format!("{}, mapkeep-worker and mapkeep-writer must be in one directory with mapkeep", daemon.display())))
 }

@@ -47,6 +47,7 @@ impl ConfigDir {
         static COUNTER: AtomicU32 = AtomicU32::new(0);
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("mapkeep-config-{}-{number}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir(&path).unwrap();
         let dir = ConfigDir { path };
         let main = dir.path.join("main.cf");

@@ -163,6 +163,10 @@ pub fn answer_enosys(nr: i64) {
 /// An empty directory of root's, gone afterwards.
 pub fn with_jail(body: impl FnOnce(&Path)) {
     let jail = std::env::temp_dir().join(format!("mapkeep-entering-{}", getpid()));
+    // What a test of before has left that was killed, and had our process id.
+    let _ = fs::remove_dir_all(&jail);
+    let _ = fs::remove_file(jail.with_extension("log"));
+    let _ = fs::remove_file(jail.with_extension("link"));
     fs::create_dir(&jail).unwrap();
     fs::set_permissions(&jail, PermissionsExt::from_mode(0o755)).unwrap();
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| body(&jail)));
@@ -175,7 +179,7 @@ pub fn with_jail(body: impl FnOnce(&Path)) {
 pub fn channel() -> (OwnedFd, OwnedFd) {
     let pair = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).unwrap();
     // Far beyond what anything here takes: a child that hangs must fail the test, not hang it.
-    setsockopt(&pair.0, sockopt::ReceiveTimeout, &TimeVal::seconds(10)).unwrap();
+    setsockopt(&pair.0, sockopt::ReceiveTimeout, &TimeVal::seconds(60)).unwrap();
     pair
 }
 
