@@ -7,11 +7,14 @@
 
 mod accounts;
 mod children;
+mod door;
 mod gather;
 mod launch;
+mod link;
 mod master;
 mod notify;
 mod options;
+mod outbox;
 mod plan;
 mod redact;
 mod serve;

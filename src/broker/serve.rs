@@ -3,37 +3,32 @@
 //! May: everything that policy/seccomp.json lists for `broker`. Never: read from a client's connection, look
 //! into a table, start a process, or use a string that came from a worker.
 
+use crate::door::{ACCEPTS, Door, PAUSE};
+use crate::link::{Link, Told};
+use crate::outbox::Sent;
 use crate::tables::{Change, Tables};
 use crate::watch::{Notice, Watch};
 use crate::workers::{Heard, Stage, Workers};
-use mapkeep_proto::{
-    BrokerToSupervisor, Decode, MAX_MESSAGE, SupervisorToBroker, TableId, TrustClass, WorkerId,
-};
+use mapkeep_proto::{BrokerToSupervisor, SupervisorToBroker, TableId, TrustClass, WorkerId};
 use mapkeep_sandbox::Confined;
-use mapkeep_sys::channel::{Channel, Received};
-use mapkeep_sys::listen::{Accepted, accept};
+use mapkeep_sys::channel::Channel;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags, EpollTimeout};
-use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// How often workers with clients are asked for a sign of life.
-const HEARTBEAT: Duration = Duration::from_secs(2);
-/// Clients accepted in one turn, so that a storm of them does not keep the rest waiting.
-const ACCEPTS: usize = 64;
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(2);
 /// Workers that still have clients of before; with more of them, none is replaced for its age.
 const MAX_DRAINING: usize = 4;
-/// How long to leave clients in the queue when descriptors have run out.
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// The longest sleep, in the unlikely case that nothing is due.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
 const SUPERVISOR: u64 = 0;
 const WATCH: u64 = 1;
-const LISTENERS: u64 = 2;
+/// The token of the first listening socket.
+pub(crate) const LISTENERS: u64 = 2;
 const WORKERS: u64 = 1 << 32;
 
 /// Numbers from the configuration that the loop goes by.
@@ -49,9 +44,9 @@ pub(crate) struct Bounds {
 
 /// All that the broker holds.
 pub(crate) struct Broker {
-    pub(crate) supervisor: Channel,
+    pub(crate) supervisor: Link,
     pub(crate) epoll: Epoll,
-    pub(crate) listeners: Vec<OwnedFd>,
+    pub(crate) door: Door,
     pub(crate) tables: Tables,
     pub(crate) watch: Watch,
     pub(crate) workers: Workers,
@@ -62,15 +57,12 @@ pub(crate) struct Broker {
 /// What changes while it runs.
 #[derive(Debug, Default)]
 pub(crate) struct State {
-    listening: bool,
     wanted: bool,
     clients_told: bool,
-    paused_until: Option<Instant>,
     next_heartbeat: Option<Instant>,
     said_ready: bool,
     /// Another broker has taken over: nobody is accepted any more.
     finishing: bool,
-    unsaid: VecDeque<BrokerToSupervisor>,
 }
 
 impl Broker {
@@ -79,10 +71,7 @@ impl Broker {
         let readable = |token| EpollEvent::new(EpollFlags::EPOLLIN, token);
         self.epoll.add(&self.supervisor, readable(SUPERVISOR))?;
         self.epoll.add(&self.watch, readable(WATCH))?;
-        for (token, listener) in (LISTENERS..).zip(&self.listeners) {
-            self.epoll.add(listener, EpollEvent::new(EpollFlags::empty(), token))?;
-        }
-        Ok(())
+        self.door.register(&self.epoll)
     }
 
     /// Serves until the supervisor closes its channel, or until the last client has gone after the supervisor has
@@ -97,7 +86,7 @@ impl Broker {
             self.balance()?;
             self.flush()?;
             self.listen(now)?;
-            self.say_unsaid()?;
+            self.supervisor.flush()?;
             if self.state.finishing && self.workers.list.is_empty() {
                 return Ok(());
             }
@@ -123,32 +112,13 @@ impl Broker {
 
     /// How long nothing has to be done.
     fn sleep(&self, now: Instant) -> EpollTimeout {
-        let moments = [self.tables.next_due(), self.state.next_heartbeat, self.state.paused_until];
-        let Some(next) = moments.into_iter().flatten().min() else { return EpollTimeout::NONE };
-        let limit = if self.state.unsaid.is_empty() { LONGEST_SLEEP } else { PAUSE };
-        let wait = next.saturating_duration_since(now).min(limit);
-        // Rounded up, or the loop would spin through the last millisecond.
-        let millis = u16::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(u16::MAX);
-        EpollTimeout::from(millis)
+        let moments = [self.tables.next_due(), self.state.next_heartbeat, self.door.paused_until()];
+        sleep_until(moments, self.supervisor.is_quiet(), now)
     }
 
     /// Tells the supervisor something, now or when it has room.
     fn say(&mut self, message: BrokerToSupervisor) -> io::Result<()> {
-        self.state.unsaid.push_back(message);
-        self.say_unsaid()
-    }
-
-    fn say_unsaid(&mut self) -> io::Result<()> {
-        while let Some(message) = self.state.unsaid.front() {
-            match self.supervisor.send(&message.encode(), &[]) {
-                Ok(()) => drop(self.state.unsaid.pop_front()),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                // It has gone: the end of its channel is about to be read.
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.state.unsaid.clear(),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
+        self.supervisor.say(message)
     }
 
     fn refresh(&mut self, now: Instant) {
@@ -209,24 +179,26 @@ impl Broker {
     fn flush(&mut self) -> io::Result<()> {
         let ids: Vec<WorkerId> = self.workers.list.keys().copied().collect();
         for id in ids {
-            match self.workers.flush(id) {
-                Ok(more) => {
-                    let Some(worker) = self.workers.list.get_mut(&id) else { continue };
-                    if worker.waits_for_room != more {
-                        worker.waits_for_room = more;
-                        let room = if more { EpollFlags::EPOLLOUT } else { EpollFlags::empty() };
-                        let wanted = EpollFlags::EPOLLIN | room;
-                        let mut event = EpollEvent::new(wanted, WORKERS | u64::from(id.0));
-                        self.epoll.modify(&worker.channel, &mut event)?;
-                    }
-                }
-                // Descriptors on their way are counted for our user id, which the brokers of all services of a machine
-                // share. They go when a worker takes them; until then no more clients are taken.
-                Err(error) if error.raw_os_error() == Some(Errno::ETOOMANYREFS as i32) => {
-                    self.state.paused_until = Instant::now().checked_add(PAUSE);
+            let more = match self.workers.flush(id) {
+                Ok(Sent::All) => false,
+                Ok(Sent::Part) => true,
+                Ok(Sent::Crowded) => {
+                    self.door.pause();
+                    false
                 }
                 // Its end is closed; the event that says so follows.
-                Err(_) => self.lose(id)?,
+                Err(_) => {
+                    self.lose(id)?;
+                    continue;
+                }
+            };
+            let Some(worker) = self.workers.list.get_mut(&id) else { continue };
+            if worker.waits_for_room != more {
+                worker.waits_for_room = more;
+                let room = if more { EpollFlags::EPOLLOUT } else { EpollFlags::empty() };
+                let wanted = EpollFlags::EPOLLIN | room;
+                let mut event = EpollEvent::new(wanted, WORKERS | u64::from(id.0));
+                self.epoll.modify(&worker.channel, &mut event)?;
             }
         }
         Ok(())
@@ -234,26 +206,16 @@ impl Broker {
 
     /// Listens only while there is a worker to take clients; until then they wait in the socket's queue.
     fn listen(&mut self, now: Instant) -> io::Result<()> {
-        if self.state.paused_until.is_some_and(|moment| moment <= now) {
-            self.state.paused_until = None;
-        }
         let first = self.tables.first_pass_done();
         let worker = self.workers.next(TrustClass::EVERYONE, self.bounds.room).is_some();
-        let listening = first && worker && self.state.paused_until.is_none();
         if first && worker && !self.state.said_ready {
             self.say(BrokerToSupervisor::Ready)?;
             self.state.said_ready = true;
         }
-        if listening != self.state.listening {
-            let wanted = if listening { EpollFlags::EPOLLIN } else { EpollFlags::empty() };
-            for (token, listener) in (LISTENERS..).zip(&self.listeners) {
-                self.epoll.modify(listener, &mut EpollEvent::new(wanted, token))?;
-            }
-            self.state.listening = listening;
-        }
+        self.door.set(&self.epoll, first && worker, now)?;
         let connected = self.workers.clients() > 0;
         // Only the latest state matters, so a supervisor that is busy is not sent every change.
-        if connected != self.state.clients_told && self.state.unsaid.is_empty() {
+        if connected != self.state.clients_told && self.supervisor.is_quiet() {
             self.say(BrokerToSupervisor::Clients(self.workers.clients()))?;
             self.state.clients_told = connected;
         }
@@ -261,39 +223,23 @@ impl Broker {
     }
 
     fn accept(&mut self, token: u64) -> io::Result<()> {
-        let index = usize::try_from(token.saturating_sub(LISTENERS)).unwrap_or(usize::MAX);
         for _ in 0..ACCEPTS {
-            let Some(listener) = self.listeners.get(index) else { return Ok(()) };
             // Every caller is of one class until a policy tells them apart.
             let Some(id) = self.workers.next(TrustClass::EVERYONE, self.bounds.room) else { return Ok(()) };
-            match accept(listener.as_fd())? {
-                Accepted::Client(client) => self.workers.hand_over(id, client),
-                Accepted::Nobody => return Ok(()),
-                Accepted::Exhausted => {
-                    tracing::warn!("out of descriptors or memory -- leaving clients in the queue");
-                    self.state.paused_until = Instant::now().checked_add(PAUSE);
-                    return Ok(());
-                }
-            }
+            let Some(client) = self.door.accept(token)? else { return Ok(()) };
+            self.workers.hand_over(id, client);
         }
         Ok(())
     }
 
     fn hear_supervisor(&mut self) -> io::Result<bool> {
-        let mut buffer = [0; MAX_MESSAGE];
         loop {
-            let (length, mut descriptors) = match self.supervisor.receive(&mut buffer)? {
-                Received::Message(length, descriptors) => (length, descriptors),
-                Received::Empty => return Ok(true),
-                Received::Closed => return Ok(false),
-                Received::Oversized => return Err(io::ErrorKind::InvalidData.into()),
+            let (message, descriptor) = match self.supervisor.hear()? {
+                Told::Message(message, descriptor) => (message, descriptor),
+                Told::Nothing => return Ok(true),
+                Told::Closed => return Ok(false),
             };
-            let message = SupervisorToBroker::decode(buffer.get(..length).unwrap_or_default())
-                .map_err(io::Error::other)?;
-            if descriptors.len() != message.descriptors() {
-                return Err(io::ErrorKind::InvalidData.into());
-            }
-            match (message, descriptors.pop()) {
+            match (message, descriptor) {
                 (SupervisorToBroker::Worker { id, .. }, Some(_)) if self.state.finishing => {
                     self.say(BrokerToSupervisor::Kill(id))?;
                 }
@@ -321,9 +267,7 @@ impl Broker {
     /// Takes no more clients, and lets each worker go when its clients have gone. Their tables stay fresh until then.
     fn finish(&mut self) -> io::Result<()> {
         self.state.finishing = true;
-        for listener in std::mem::take(&mut self.listeners) {
-            self.epoll.delete(&listener)?;
-        }
+        self.door.close(&self.epoll)?;
         let stages: Vec<(WorkerId, Stage)> =
             self.workers.list.iter().map(|(id, worker)| (*id, worker.stage)).collect();
         for (id, stage) in stages {
@@ -385,4 +329,21 @@ impl Broker {
         }
         Ok(())
     }
+}
+
+/// How long the loop of a broker may sleep: until the first of `moments`, and not long while something waits to be
+/// said (`quiet` is false).
+pub(crate) fn sleep_until(
+    moments: impl IntoIterator<Item = Option<Instant>>,
+    quiet: bool,
+    now: Instant,
+) -> EpollTimeout {
+    let limit = if quiet { LONGEST_SLEEP } else { PAUSE };
+    let wait = match moments.into_iter().flatten().min() {
+        None if quiet => return EpollTimeout::NONE,
+        None => limit,
+        Some(next) => next.saturating_duration_since(now).min(limit),
+    };
+    // Rounded up, or the loop would spin through the last millisecond.
+    EpollTimeout::from(u16::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(u16::MAX))
 }

@@ -1,12 +1,14 @@
 //! The broker's start: what it is given, what it prepares, and its lock-down.
 
-use crate::serve::{Bounds, Broker, State};
+use crate::door::Door;
+use crate::link::Link;
+use crate::serve::{Bounds, Broker, LISTENERS, State};
 use crate::tables::Tables;
 use crate::trust::{Anchor, Owners};
 use crate::watch::Watch;
 use crate::workers::Workers;
 use mapkeep_log::ChannelSink;
-use mapkeep_proto::{Arguments, BrokerToLookup, Kind, TableId, decode_names};
+use mapkeep_proto::{Arguments, BrokerToLookup, Kind, Listed, TableId, decode_names};
 use mapkeep_sandbox::{Capability, FileRules, Limits, Lock, Privilege, Role, enter};
 use mapkeep_sys::channel::Channel;
 use mapkeep_sys::mapping::Mapping;
@@ -14,7 +16,7 @@ use mapkeep_sys::{inherit, memory, signals};
 use nix::sys::epoll::{Epoll, EpollCreateFlags};
 use std::error::Error;
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -24,15 +26,29 @@ const SUPERVISOR: RawFd = 3;
 const LOG: RawFd = 4;
 const EPOLL: RawFd = 5;
 
-/// Descriptors that the broker may have open: its own, the tables' and a few workers' channels.
-const DESCRIPTORS: u64 = 8192;
+/// Descriptors that a broker may have open: its own, the tables' and a few workers' channels.
+pub(crate) const DESCRIPTORS: u64 = 8192;
 /// Heap, in bytes: lists of names and directories, buffers for account files.
-const HEAP: u64 = 512 << 20;
+pub(crate) const HEAP: u64 = 512 << 20;
 /// Address space for programs, libraries and stacks, in bytes.
-const PROGRAM: u64 = 256 << 20;
+pub(crate) const PROGRAM: u64 = 256 << 20;
 
-/// Prepares, locks down and serves until the supervisor says that it is over.
-pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+/// What each of the two brokers is given, and makes before its lock-down.
+pub(crate) struct Prepared {
+    pub(crate) link: Link,
+    pub(crate) epoll: Epoll,
+    pub(crate) door: Door,
+    /// The sealed list of names, and its size in bytes.
+    pub(crate) names: OwnedFd,
+    pub(crate) size: u64,
+    pub(crate) list: Vec<Listed>,
+    /// Where `/` in a table's path is; empty for the host's own root.
+    pub(crate) inside: PathBuf,
+    pub(crate) anchor: Anchor,
+}
+
+/// Takes what the supervisor has handed over. The log goes to its channel from here on.
+pub(crate) fn prepare(arguments: &Arguments) -> Result<Prepared, Box<dyn Error>> {
     let supervisor = Channel::from_descriptor(inherit::take(SUPERVISOR)?);
     let log = Channel::from_descriptor(inherit::take(LOG)?);
     // Lines of the configuration, which nobody can flood: all of them are wanted.
@@ -54,17 +70,27 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         listeners.push(inherit::take(number)?);
     }
     let list = decode_names(Mapping::of(names.as_fd(), size)?.as_ref())?;
-    let hello = BrokerToLookup::Names {
-        size,
-        smtputf8: arguments.value("smtputf8")?,
-        approval_known: arguments.value("approval_known")?,
-    };
     let inside: PathBuf = arguments.text("inside")?.into();
     let anchor = match inside.as_os_str().is_empty() {
         true => Anchor::host(),
         false => Anchor::inside(std::fs::File::open(&inside)?.into()),
     }
     .map_err(|refusal| refusal.to_string())?;
+    let (link, door) = (Link::new(supervisor), Door::new(listeners, LISTENERS));
+    Ok(Prepared { link, epoll, door, names, size, list, inside, anchor })
+}
+
+/// The descriptors that every broker has, besides those of its sockets and its names.
+pub(crate) const FIXED: [RawFd; 6] = [0, 1, 2, SUPERVISOR, LOG, EPOLL];
+
+/// Prepares, locks down and serves until the supervisor says that it is over.
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    let Prepared { link, epoll, door, names, size, list, inside, anchor } = prepare(arguments)?;
+    let hello = BrokerToLookup::Names {
+        size,
+        smtputf8: arguments.value("smtputf8")?,
+        approval_known: arguments.value("approval_known")?,
+    };
     let owners = Owners::declared(&arguments.list("owners")?);
     let limit: u64 = arguments.value("snapshot_limit")?;
     let mut tables = Tables::new(list, anchor, owners, limit, Instant::now());
@@ -72,9 +98,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let directories = watch_all(&mut tables, &mut watch, &inside);
 
     let broker = Broker {
-        supervisor,
+        supervisor: link,
         epoll,
-        listeners,
+        door,
         tables,
         watch,
         workers: Workers::new(names, hello),
@@ -89,7 +115,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let expected = broker.descriptors();
     let lock = Lock {
         role: Role::Broker,
-        privilege: privilege(arguments)?,
+        // It opens tables of any owner.
+        privilege: privilege(arguments, &[Capability::CAP_DAC_READ_SEARCH])?,
         limits: Limits {
             core: 0,
             nproc: 0,
@@ -108,7 +135,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn privilege(arguments: &Arguments) -> Result<Privilege, Box<dyn Error>> {
+/// Whose rights the supervisor says that a broker has; `keep` are the capabilities that it needs for its task.
+pub(crate) fn privilege(
+    arguments: &Arguments,
+    keep: &'static [Capability],
+) -> Result<Privilege, Box<dyn Error>> {
     if arguments.value("rootless")? {
         return Ok(Privilege::Rootless);
     }
@@ -117,7 +148,7 @@ fn privilege(arguments: &Arguments) -> Result<Privilege, Box<dyn Error>> {
         gid: arguments.value("gid")?,
         // It opens tables by path, so its root is the machine's; Landlock bounds what it reaches there.
         chroot: None,
-        keep: &[Capability::CAP_DAC_READ_SEARCH],
+        keep,
     })
 }
 
@@ -157,10 +188,10 @@ fn watch_all(tables: &mut Tables, watch: &mut Watch, inside: &Path) -> Vec<PathB
 impl Broker {
     /// Every descriptor that must be open when it locks down, the standard ones and the log included.
     fn descriptors(&self) -> Vec<RawFd> {
-        let mut numbers = vec![0, 1, 2, SUPERVISOR, LOG, EPOLL];
+        let mut numbers = FIXED.to_vec();
         numbers.push(self.watch.as_fd().as_raw_fd());
         numbers.push(self.workers.names().as_raw_fd());
-        numbers.extend(self.listeners.iter().map(AsRawFd::as_raw_fd));
+        numbers.extend(self.door.descriptors());
         numbers.extend(self.tables.anchor_descriptors());
         numbers
     }

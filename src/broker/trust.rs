@@ -13,10 +13,16 @@
 //! | `refusal.rs` | the rules by number, and messages |
 //! | `rules.rs` | what a status says: pure functions |
 //! | `walk.rs` | the walk by descriptor |
+//! | `write.rs` | tables that are written: the walk to their directory, files opened and made in it |
+//! | `write_files.rs` | the names of their files |
+//! | `write_rules.rs` | what a status says of them: pure functions |
 
 mod refusal;
 mod rules;
 mod walk;
+mod write;
+mod write_files;
+mod write_rules;
 
 #[cfg(test)]
 mod races;
@@ -24,6 +30,8 @@ mod races;
 pub(crate) mod testbed;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod write_tests;
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
@@ -32,6 +40,8 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 
 pub use refusal::{Refusal, Rule};
+pub use write::{Access, Place, WriteOpened, inspect, place_of};
+pub use write_files::{WriteFile, WriteFiles};
 
 /// Attempts made while files change under our hands, before [`Refusal::Retry`].
 const ATTEMPTS: u32 = 3;
@@ -229,7 +239,7 @@ pub fn identity_by_name(
 
 /// Repeats an attempt that met a change in progress. A name may be missing for a moment, too: when a link is
 /// swapped and its old target removed, the walk may stand between the two.
-fn settled<T>(mut attempt: impl FnMut() -> Result<T, Refusal>) -> Result<T, Refusal> {
+pub(crate) fn settled<T>(mut attempt: impl FnMut() -> Result<T, Refusal>) -> Result<T, Refusal> {
     let mut result = attempt();
     for _ in 1..ATTEMPTS {
         match result {

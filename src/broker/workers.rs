@@ -3,10 +3,11 @@
 //! A worker may have been taken over by an attacker. It can only say the few things that
 //! [`Workers::hear`] lists; anything else ends it.
 
+use crate::outbox::{self, Outbox, Sent};
 use crate::tables::{Content, Tables};
 use mapkeep_proto::{BrokerToLookup, Decode, LookupToBroker, TableId, TrustClass, Unavailable, WorkerId};
 use mapkeep_sys::channel::{Channel, Received};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
@@ -34,9 +35,20 @@ pub(crate) enum Stage {
 #[derive(Debug)]
 enum Freight {
     None,
-    Names,
+    Names(Rc<OwnedFd>),
     Content(Rc<Content>),
     Client(OwnedFd),
+}
+
+impl outbox::Freight for Freight {
+    fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        match self {
+            Freight::None => Vec::new(),
+            Freight::Names(names) => vec![names.as_fd()],
+            Freight::Content(content) => vec![content.snapshot.descriptor.as_fd()],
+            Freight::Client(client) => vec![client.as_fd()],
+        }
+    }
 }
 
 /// One worker.
@@ -48,7 +60,7 @@ pub(crate) struct Worker {
     pub(crate) clients: u32,
     /// Clients that it has had in all.
     pub(crate) served: u32,
-    outbox: VecDeque<(BrokerToLookup, Freight)>,
+    outbox: Outbox<BrokerToLookup, Freight>,
     /// Whether the event loop waits for room in its channel.
     pub(crate) waits_for_room: bool,
     /// Contents sent and not yet answered, with their sizes.
@@ -79,14 +91,14 @@ pub(crate) enum Heard {
 #[derive(Debug)]
 pub(crate) struct Workers {
     pub(crate) list: BTreeMap<WorkerId, Worker>,
-    names: OwnedFd,
+    names: Rc<OwnedFd>,
     hello: BrokerToLookup,
 }
 
 impl Workers {
     /// `names` is the sealed list of names, `hello` the message that goes with it.
     pub(crate) fn new(names: OwnedFd, hello: BrokerToLookup) -> Workers {
-        Workers { list: BTreeMap::new(), names, hello }
+        Workers { list: BTreeMap::new(), names: Rc::new(names), hello }
     }
 
     /// The sealed list of names.
@@ -102,13 +114,13 @@ impl Workers {
             stage: Stage::Starting,
             clients: 0,
             served: 0,
-            outbox: VecDeque::new(),
+            outbox: Outbox::default(),
             waits_for_room: false,
             loading: Vec::new(),
             ping: None,
             pings: 0,
         };
-        worker.outbox.push_back((self.hello, Freight::Names));
+        worker.outbox.push(self.hello, Freight::Names(Rc::clone(&self.names)));
         for (table, entry) in tables.with_ids() {
             match (&entry.content, entry.trouble) {
                 (Some(content), _) => worker.load(table, entry.kind, content),
@@ -135,26 +147,10 @@ impl Workers {
         }
     }
 
-    /// Sends what is waiting for this worker. True when more waits for room.
-    pub(crate) fn flush(&mut self, id: WorkerId) -> io::Result<bool> {
-        let Some(worker) = self.list.get_mut(&id) else { return Ok(false) };
-        while let Some((message, freight)) = worker.outbox.front() {
-            let packet = message.encode();
-            let sent = match freight {
-                Freight::None => worker.channel.send(&packet, &[]),
-                Freight::Names => worker.channel.send(&packet, &[self.names.as_fd()]),
-                Freight::Content(content) => {
-                    worker.channel.send(&packet, &[content.snapshot.descriptor.as_fd()])
-                }
-                Freight::Client(client) => worker.channel.send(&packet, &[client.as_fd()]),
-            };
-            match sent {
-                Ok(()) => drop(worker.outbox.pop_front()),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(false)
+    /// Sends what is waiting for this worker.
+    pub(crate) fn flush(&mut self, id: WorkerId) -> io::Result<Sent> {
+        let Some(worker) = self.list.get_mut(&id) else { return Ok(Sent::All) };
+        worker.outbox.flush(&worker.channel)
     }
 
     /// Takes one message of a worker.
@@ -184,7 +180,7 @@ impl Workers {
     /// Hands a connection to a worker.
     pub(crate) fn hand_over(&mut self, id: WorkerId, client: OwnedFd) {
         if let Some(worker) = self.list.get_mut(&id) {
-            worker.outbox.push_back((BrokerToLookup::Client, Freight::Client(client)));
+            worker.outbox.push(BrokerToLookup::Client, Freight::Client(client));
             worker.clients = worker.clients.saturating_add(1);
             worker.served = worker.served.saturating_add(1);
         }
@@ -194,7 +190,7 @@ impl Workers {
     pub(crate) fn retire(&mut self, id: WorkerId) {
         if let Some(worker) = self.list.get_mut(&id) {
             worker.stage = Stage::Draining;
-            worker.outbox.push_back((BrokerToLookup::Finish, Freight::None));
+            worker.outbox.push(BrokerToLookup::Finish, Freight::None);
         }
     }
 
@@ -213,7 +209,7 @@ impl Workers {
                 None => {
                     worker.pings = worker.pings.wrapping_add(1);
                     worker.ping = Some((worker.pings, now));
-                    worker.outbox.push_back((BrokerToLookup::Ping(worker.pings), Freight::None));
+                    worker.outbox.push(BrokerToLookup::Ping(worker.pings), Freight::None);
                 }
             }
         }
@@ -248,11 +244,11 @@ impl Worker {
         let (generation, size) = (content.generation, content.snapshot.size);
         self.loading.push((table, generation, size));
         let message = BrokerToLookup::Snapshot { id: table, generation, kind, size };
-        self.outbox.push_back((message, Freight::Content(Rc::clone(content))));
+        self.outbox.push(message, Freight::Content(Rc::clone(content)));
     }
 
     fn unavailable(&mut self, table: TableId, reason: Unavailable) {
-        self.outbox.push_back((BrokerToLookup::Unavailable { id: table, reason }, Freight::None));
+        self.outbox.push(BrokerToLookup::Unavailable { id: table, reason }, Freight::None);
     }
 
     /// All that a worker may say, and when.
@@ -311,7 +307,7 @@ mod tests {
             stage,
             clients: 2,
             served: 0,
-            outbox: VecDeque::new(),
+            outbox: Outbox::default(),
             waits_for_room: false,
             loading: vec![(TableId(1), 5, 100)],
             ping: Some((3, Instant::now())),

@@ -5,6 +5,7 @@
 //! Called by: the `mapkeep` program.
 #![forbid(unsafe_code)]
 
+mod checkpoint;
 pub mod client;
 mod demo;
 pub mod query;
@@ -17,13 +18,15 @@ use std::process::ExitCode;
 
 const USAGE: &str = "usage: mapkeep query [-c CONFIG_DIR | --socket PATH] TYPE:NAME KEY...
        mapkeep tables [-c CONFIG_DIR] [--json] [--write]
-       mapkeep serve [-c CONFIG_DIR] [--socket PATH]...
+       mapkeep serve [-n SERVICE] [-c CONFIG_DIR] [--socket PATH]...
+       mapkeep checkpoint [-c CONFIG_DIR]
        mapkeep demo
        mapkeep --version
 
 query  asks the running proxymap service, as a Postfix program does
 tables lists the approved tables: what names each, its file, whether it can be served
 serve  runs the service on a socket of its own, without master(8); see mapkeepd(8)
+checkpoint has the Berkeley DB files of tables that can be changed written now
 demo   starts the whole sandboxed service on sample tables in a temporary directory, asks it,
        and shows the answers, the refusals and the live confinement of each process";
 
@@ -42,6 +45,7 @@ pub fn main() -> ExitCode {
         "query" => query::run(rest),
         "tables" => tables::run(rest),
         "serve" => serve::run(rest),
+        "checkpoint" => checkpoint::run(rest),
         "demo" => demo::run(),
         "--version" | "-V" => say(&format!("mapkeep {}", env!("CARGO_PKG_VERSION"))),
         "--help" | "-h" | "help" if !arguments.is_empty() => say(USAGE),

@@ -1,7 +1,7 @@
 //! `mapkeep tables`: what clients may ask for, who said so, and whether it can be served.
 //!
-//! Purpose: show an administrator, before or after the start of the service, each approved table with the place
-//! that names it, and what to do about those that cannot be served. May: read the configuration, run postconf(1),
+//! Purpose: show an administrator, before or after the start of the services, each approved table with the place
+//! that names it, and what to do about those that cannot be served; those that are written, too. May: read the configuration, run postconf(1),
 //! look at table files with the broker's own rules. Never: read a table's content, change anything, ask the
 //! running service (`mapkeep query` does).
 //! Called by: the `mapkeep` program.
@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `site.rs` | the configuration, read as the service reads it |
 //! | `verdict.rs` | one table: its file, and whether it can be served |
+//! | `write.rs` | one table that is written: its files, and whether it can be |
 //! | `text.rs` | for people |
 //! | `json.rs` | for programs |
 
@@ -17,25 +18,28 @@ mod json;
 mod site;
 mod text;
 mod verdict;
+mod write;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use mapkeep_broker::trust::WriteFiles;
 use mapkeep_config::Service;
 
-use site::Site;
+use site::{Remark, Site};
 use verdict::{Judge, Verdict};
+use write::Claims;
 
 /// The configuration directory that is compiled into Debian's Postfix.
 const DEFAULT_DIRECTORY: &str = "/etc/postfix";
 
 const USAGE: &str = "usage: mapkeep tables [-c CONFIG_DIR] [--json] [--write]
-Lists the tables that are approved for the read service (with --write, for the write service),
-what names each of them, its file, and whether it can be served.
+Lists the tables that are approved for the read service, then those for the write service (with --write,
+only these): what names each of them, its file, and whether it can be served.
 Without -c, the directory is that of MAIL_CONFIG, or /etc/postfix.
 exit status: 0 all can be served, 1 some cannot, 64 wrong usage, 78 configuration unreadable";
 
@@ -71,17 +75,73 @@ struct Wish {
     service: Service,
 }
 
-/// Everything that is to be shown.
-struct Report {
+/// The tables of one service.
+struct Listing {
     site: Site,
     verdicts: Vec<Verdict>,
 }
 
-impl Report {
+impl Listing {
+    fn read(directory: PathBuf, service: Service) -> Result<Listing, String> {
+        let mut site = Site::read(directory, service)?;
+        let judge = Judge::new(&site)?;
+        let tables = std::mem::take(&mut site.tables);
+        let mut claims = Claims::default();
+        let look = |table| match service {
+            Service::Read => judge.look(table, &site.users),
+            Service::Write => judge.look_as_writer(table, &site, &mut claims),
+        };
+        let verdicts = tables.into_iter().map(look).collect();
+        Ok(Listing { site, verdicts })
+    }
+
     /// Whether clients get answers from every table that the administrator meant.
     fn is_good(&self) -> bool {
         self.site.certain && self.verdicts.iter().all(|verdict| verdict.trouble.is_none())
     }
+}
+
+/// Everything that is to be shown.
+struct Report {
+    /// The service that was asked for.
+    main: Listing,
+    /// The tables that are written, if the other service was asked for.
+    write: Option<Listing>,
+}
+
+impl Report {
+    fn is_good(&self) -> bool {
+        self.main.is_good() && self.write.as_ref().is_none_or(Listing::is_good)
+    }
+
+    /// Whether the lists are what the configuration says.
+    fn is_certain(&self) -> bool {
+        self.main.site.certain && self.write.as_ref().is_none_or(|write| write.site.certain)
+    }
+
+    /// What there is to say about the configuration, once.
+    fn remarks(&self) -> Vec<&Remark> {
+        let mut remarks: Vec<&Remark> = self.main.site.remarks.iter().collect();
+        for remark in self.write.iter().flat_map(|write| &write.site.remarks) {
+            if !remarks.contains(&remark) {
+                remarks.push(remark);
+            }
+        }
+        remarks
+    }
+}
+
+/// The files of the tables that can be changed, in the order of the list: `NAME.db` of hash and btree tables, `NAME.lmdb`.
+///
+/// # Errors
+/// The configuration in `directory` cannot be read; the text says why.
+pub(crate) fn changeable_files(directory: &Path) -> Result<Vec<PathBuf>, String> {
+    let site = Site::read(directory.to_owned(), Service::Write)?;
+    let root = site.inside.unwrap_or_else(|| PathBuf::from("/"));
+    let files = site.tables.iter().filter_map(|table| WriteFiles::of(&table.name));
+    let paths = files.map(|files| files.path(files.configured()));
+    let absolute = paths.filter_map(|path| Some(root.join(OsStr::from_bytes(path.strip_prefix(b"/")?))));
+    Ok(absolute.collect())
 }
 
 /// Runs `mapkeep tables` with the arguments after the word `tables`.
@@ -105,11 +165,12 @@ fn list(args: &[OsString], mail_config: Option<&OsStr>, stdout: &mut dyn Write) 
     let wish = understand(args)?;
     let directory =
         wish.directory.unwrap_or_else(|| mail_config.unwrap_or(OsStr::new(DEFAULT_DIRECTORY)).into());
-    let mut site = Site::read(directory, wish.service).map_err(|problem| Stop::new(Exit::Config, problem))?;
-    let judge = Judge::new(&site).map_err(|problem| Stop::new(Exit::Config, problem))?;
-    let verdicts =
-        std::mem::take(&mut site.tables).into_iter().map(|table| judge.look(table, &site.users)).collect();
-    let report = Report { site, verdicts };
+    let unreadable = |problem: String| Stop::new(Exit::Config, problem);
+    let write = match wish.service {
+        Service::Read => Some(Listing::read(directory.clone(), Service::Write).map_err(unreadable)?),
+        Service::Write => None,
+    };
+    let report = Report { main: Listing::read(directory, wish.service).map_err(unreadable)?, write };
     let printed = if wish.json { json::print(&report, stdout) } else { text::print(&report, stdout) };
     printed.and_then(|()| stdout.flush()).map_err(|error| Stop::new(Exit::NoOutput, error))?;
     Ok(if report.is_good() { Exit::AllServed } else { Exit::SomeNot })

@@ -36,7 +36,7 @@ impl Limits {
                 "a limit on core files other than 0 would leak memory",
             ));
         }
-        if self.nproc != 0 && role != Role::Supervisor {
+        if self.nproc != 0 && !role.parents().is_empty() {
             return Err(LockError::new(
                 Layer::Request,
                 "only the supervisor starts processes: NPROC must be 0",

@@ -4,9 +4,19 @@
 //! that it was given. Never: open, rename or remove a file, know a path or a client.
 //! Called by: the writer, with the keys and values as they are stored (the writer has added the NUL that Postfix adds).
 
+mod checkpoint;
 mod error;
+pub mod lmdb;
+mod memory;
+pub mod sqlite;
+mod stamp;
 
+pub use checkpoint::{Checkpoint, Progress};
 pub use error::StoreError;
+pub use memory::MemoryStore;
+pub use sqlite::prepare;
+pub use stamp::Stamp;
+pub use lmdb::LmdbStore;
 
 /// One table that can be changed.
 ///

@@ -68,7 +68,7 @@ impl Channel {
     /// Sends one message, with `descriptors` beside it. Never waits, never raises SIGPIPE.
     ///
     /// # Errors
-    /// `WouldBlock` when the peer does not read; `BrokenPipe` or `ConnectionReset` when it has gone;
+    /// `WouldBlock` when the peer does not read; `BrokenPipe` when it has gone, with or without unread messages;
     /// `Unsupported` for descriptors on an end without freight.
     pub fn send(&self, message: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
@@ -76,13 +76,14 @@ impl Channel {
             if !descriptors.is_empty() {
                 return Err(io::ErrorKind::Unsupported.into());
             }
-            send(self.socket.as_raw_fd(), message, flags)?;
+            send(self.socket.as_raw_fd(), message, flags).map_err(one_name_for_gone)?;
             return Ok(());
         }
         let raw: Vec<RawFd> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
         let rights = [ControlMessage::ScmRights(&raw)];
         let control: &[ControlMessage<'_>] = if raw.is_empty() { &[] } else { &rights };
-        sendmsg::<()>(self.socket.as_raw_fd(), &[IoSlice::new(message)], control, flags, None)?;
+        sendmsg::<()>(self.socket.as_raw_fd(), &[IoSlice::new(message)], control, flags, None)
+            .map_err(one_name_for_gone)?;
         Ok(())
     }
 
@@ -137,6 +138,11 @@ impl Channel {
     }
 }
 
+/// A peer that left messages of ours unread is reported differently, once, from one that had read all.
+fn one_name_for_gone(error: Errno) -> Errno {
+    if error == Errno::ECONNRESET { Errno::EPIPE } else { error }
+}
+
 impl AsFd for Channel {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
@@ -155,6 +161,21 @@ mod tests {
 
     fn open_descriptors() -> usize {
         std::fs::read_dir("/proc/self/fd").unwrap().count()
+    }
+
+    #[test]
+    fn peer_that_has_gone_has_one_name() {
+        for unread in [0, 1] {
+            let (one, other) = Channel::pair().unwrap();
+            for _ in 0..unread {
+                one.send(b"unread", &[]).unwrap();
+            }
+            drop(other);
+            for _ in 0..2 {
+                let error = one.send(b"late", &[]).unwrap_err();
+                assert_eq!(error.kind(), io::ErrorKind::BrokenPipe, "{unread} unread");
+            }
+        }
     }
 
     #[test]

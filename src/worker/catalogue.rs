@@ -274,7 +274,11 @@ mod tests {
     fn mapping(bytes: &[u8]) -> Mapping {
         use std::io::Write;
         use std::os::fd::AsFd;
-        let path = std::env::temp_dir().join(format!("mapkeep-catalogue-{}", std::process::id()));
+        // Tests of this process run at the same time, and each maps something.
+        static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("mapkeep-catalogue-{}-{count}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
         let mut file = std::fs::File::create_new(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
         file.write_all(bytes).unwrap();

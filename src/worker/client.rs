@@ -1,33 +1,43 @@
 //! One client's connection: bytes in, replies out, and how long it may take over a request.
+//!
+//! May: read and write the one socket. Never: wait. Called by: the lookup worker, which sends each reply at once, and the
+//! writer, which holds replies back until the changes that they tell of are durable.
 
-use crate::catalogue::{Catalogue, Scan};
-use crate::session::{self, Cursors, Event, Service, Settings};
+mod desk;
+mod held;
+
+pub use desk::{Desk, Replies, UNREAD};
+
+use crate::session::{self, Cursors, Event, Service, Settings, Tables};
 use crate::wire::{ANNOUNCEMENT, Limits, Parser, Progress, encode_reply};
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv, send};
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// How long a client may take from the first byte of a request to the last, or over reading a reply. Stock
 /// waits this long, too.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(1);
+pub const DEADLINE: Duration = Duration::from_secs(1);
 
-/// Replies to one client that may wait for it to read them, in bytes. Over this its further requests wait, too; one
-/// reply may be as long as the longest value.
-const UNREAD: usize = 128 << 10;
-
-/// A connected client. While it is silent it costs no buffer.
-#[derive(Debug)]
-pub(crate) struct Client {
+/// A connected client. While it is silent it costs no buffer. `C` is the position of a scan.
+pub struct Client<C> {
     socket: OwnedFd,
-    /// Bytes of a request that is not complete.
+    /// Bytes of a request that is not complete, or that has to wait.
     input: Vec<u8>,
+    /// Whether the input may begin with a complete request, for which there was no room.
+    more: bool,
     parser: Parser,
     /// Replies that the client has not taken yet.
     output: Vec<u8>,
     sent: usize,
-    cursors: Cursors<u32, Scan>,
+    /// Whether the output waits for its release.
+    held: bool,
+    /// It is closed once it has its replies: what it sent after that was no request, or too much.
+    ends: bool,
+    cursors: Cursors<u32, C>,
+    /// What the event loop waits for.
+    pub(crate) awaited: Fate,
     /// When it must have finished what it is at.
     pub(crate) deadline: Option<Instant>,
     pub(crate) last_active: Instant,
@@ -35,7 +45,7 @@ pub(crate) struct Client {
 
 /// What became of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub enum Fate {
     /// It goes on; we wait for the client to send.
     Reading,
     /// It goes on; we wait for the client to take its replies.
@@ -44,37 +54,39 @@ pub(crate) enum Fate {
     Closed,
 }
 
-/// What answering needs besides the connection.
-pub(crate) struct Desk<'d> {
-    pub(crate) catalogue: &'d Catalogue,
-    pub(crate) service: Service,
-    pub(crate) settings: Settings,
-    /// Room for what is read in one go.
-    pub(crate) scratch: &'d mut [u8],
-    /// Replies of one turn; empty between turns.
-    pub(crate) replies: &'d mut Vec<u8>,
-    /// Whether bytes of incomplete requests may still be kept.
-    pub(crate) room_for_input: bool,
+/// What reading has come to.
+enum Taken {
+    /// There was nothing.
+    Nothing,
+    /// The client has gone.
+    Gone,
+    /// What is left of the input after the requests that have been answered; nothing if it is no request.
+    Left(Option<Vec<u8>>),
 }
 
-impl Client {
+impl<C: Default> Client<C> {
     /// Takes over a connection and announces the protocol.
-    pub(crate) fn new(socket: OwnedFd, now: Instant) -> (Client, Fate) {
+    pub(crate) fn new(socket: OwnedFd, now: Instant) -> (Client<C>, Fate) {
         let mut client = Client {
             socket,
             input: Vec::new(),
+            more: false,
             parser: Parser::new(Limits::SERVICE),
             output: ANNOUNCEMENT.to_vec(),
             sent: 0,
+            held: false,
+            ends: false,
             cursors: Cursors::default(),
+            awaited: Fate::Reading,
             deadline: None,
             last_active: now,
         };
         let fate = client.write(now);
+        client.awaited = fate;
         (client, fate)
     }
 
-    /// Bytes held for a request that is not complete.
+    /// Bytes held of requests that are not complete, or have to wait.
     pub(crate) fn held(&self) -> usize {
         self.input.len()
     }
@@ -84,70 +96,106 @@ impl Client {
         self.input.is_empty() && self.output.is_empty()
     }
 
-    /// The client has sent something, or has gone.
-    pub(crate) fn read(&mut self, desk: &mut Desk<'_>, now: Instant) -> Fate {
+    /// The client has sent something, or has room for replies again, or has gone: reads, answers and sends.
+    pub(crate) fn serve<T: Tables<Id = u32, Cursor = C>>(
+        &mut self,
+        desk: &mut Desk<'_, T, Vec<u8>>,
+        now: Instant,
+    ) -> Fate {
+        let mut taken = if self.output.is_empty() {
+            self.take_in(desk, now)
+        } else {
+            let fate = self.write(now);
+            if fate != Fate::Reading || self.input.is_empty() {
+                return fate;
+            }
+            self.answer_held(desk)
+        };
+        loop {
+            let answered = !desk.replies.is_empty();
+            self.send_first(desk.replies);
+            if let Some(fate) = self.keep(taken, answered, desk.room_for_input, now) {
+                return fate;
+            }
+            let fate = if self.output.is_empty() { Fate::Reading } else { self.write(now) };
+            if self.ends {
+                // What was asked before has been answered.
+                return Fate::Closed;
+            }
+            if fate != Fate::Reading || !self.more {
+                return fate;
+            }
+            taken = self.answer_held(desk);
+        }
+    }
+
+    /// Reads once, and answers what is complete.
+    fn take_in<T: Tables<Id = u32, Cursor = C>, R: Replies>(
+        &mut self,
+        desk: &mut Desk<'_, T, R>,
+        now: Instant,
+    ) -> Taken {
         let length = match recv(self.socket.as_raw_fd(), desk.scratch, MsgFlags::MSG_DONTWAIT) {
             Ok(0) => {
                 if !self.input.is_empty() {
                     tracing::warn!("premature end-of-input from client in the middle of a request");
                 }
-                return Fate::Closed;
+                return Taken::Gone;
             }
             Ok(length) => length,
-            Err(Errno::EAGAIN | Errno::EINTR) => return self.waiting_for(),
-            Err(_) => return Fate::Closed,
+            Err(Errno::EAGAIN | Errno::EINTR) => return Taken::Nothing,
+            Err(_) => return Taken::Gone,
         };
         self.last_active = now;
-        let fresh = desk.scratch.get(..length).unwrap_or_default();
-        let mut held = std::mem::take(&mut self.input);
-        let left = if held.is_empty() {
-            let taken = self.answer_some(fresh, desk.catalogue, desk.service, desk.settings, desk.replies);
-            taken.map(|taken| fresh.get(taken..).unwrap_or_default().to_vec())
+        if self.input.is_empty() {
+            let Desk { tables, service, settings, replies, .. } = desk;
+            let fresh = desk.scratch.get(..length).unwrap_or_default();
+            let taken = self.answer_some(fresh, *tables, *service, *settings, *replies);
+            Taken::Left(taken.map(|taken| fresh.get(taken..).unwrap_or_default().to_vec()))
         } else {
-            held.extend_from_slice(fresh);
-            self.answer_held(held, desk)
-        };
-        self.reply(left, desk, now)
-    }
-
-    /// The client has room for replies again, and perhaps more requests that we hold for it.
-    pub(crate) fn write_on(&mut self, desk: &mut Desk<'_>, now: Instant) -> Fate {
-        let fate = self.write(now);
-        if fate != Fate::Reading || self.input.is_empty() {
-            return fate;
+            self.input.extend_from_slice(desk.scratch.get(..length).unwrap_or_default());
+            self.answer_held(desk)
         }
-        let held = std::mem::take(&mut self.input);
-        let left = self.answer_held(held, desk);
-        self.reply(left, desk, now)
     }
 
-    fn answer_held(&mut self, mut held: Vec<u8>, desk: &mut Desk<'_>) -> Option<Vec<u8>> {
-        let taken = self.answer_some(&held, desk.catalogue, desk.service, desk.settings, desk.replies)?;
-        held.drain(..taken.min(held.len()));
-        Some(held)
+    /// Answers what is complete of the input that is kept.
+    fn answer_held<T: Tables<Id = u32, Cursor = C>, R: Replies>(
+        &mut self,
+        desk: &mut Desk<'_, T, R>,
+    ) -> Taken {
+        let mut held = std::mem::take(&mut self.input);
+        let taken = self.answer_some(&held, desk.tables, desk.service, desk.settings, desk.replies);
+        Taken::Left(taken.map(|taken| {
+            held.drain(..taken.min(held.len()));
+            held
+        }))
     }
 
-    /// Keeps what is left of the input (nothing: a violation, so that this is the end), and sends the replies.
-    fn reply(&mut self, left: Option<Vec<u8>>, desk: &mut Desk<'_>, now: Instant) -> Fate {
-        let answered = !desk.replies.is_empty();
-        self.send_first(desk.replies);
-        let Some(left) = left else {
-            // What was asked before the violation has been answered.
-            let _ = self.write(now);
-            return Fate::Closed;
+    /// Keeps what is left of the input. What has become of the connection, if that is the end of the matter.
+    fn keep(&mut self, taken: Taken, answered: bool, room: bool, now: Instant) -> Option<Fate> {
+        let left = match taken {
+            Taken::Nothing => return Some(self.waiting_for()),
+            Taken::Gone => return Some(Fate::Closed),
+            Taken::Left(None) => {
+                self.ends = true;
+                return None;
+            }
+            Taken::Left(Some(left)) => left,
         };
-        if !left.is_empty() && !desk.room_for_input {
+        if !left.is_empty() && !room {
             tracing::warn!("too many incomplete requests from clients -- closing a connection");
-            return Fate::Closed;
+            self.ends = true;
+            return None;
         }
-        // The clock of a request starts with its first byte; more bytes do not extend it.
-        if left.is_empty() {
+        // The clock of a request starts with its first byte; more bytes do not extend it. A request that has to wait
+        // for us has no clock.
+        if left.is_empty() || self.more {
             self.deadline = None;
         } else if answered || self.deadline.is_none() {
             self.deadline = now.checked_add(DEADLINE);
         }
         self.input = left;
-        if self.output.is_empty() { Fate::Reading } else { self.write(now) }
+        None
     }
 
     /// Sends replies at once as far as the client takes them, and keeps the rest; `replies` is empty afterwards.
@@ -164,18 +212,23 @@ impl Client {
 
     /// Answers complete requests at the start of `bytes`, as many as there is room for replies; returns how many
     /// bytes they took, or nothing when the connection must be closed.
-    fn answer_some(
+    fn answer_some<T: Tables<Id = u32, Cursor = C>, R: Replies>(
         &mut self,
         bytes: &[u8],
-        catalogue: &Catalogue,
+        tables: &T,
         service: Service,
         settings: Settings,
-        replies: &mut Vec<u8>,
+        replies: &mut R,
     ) -> Option<usize> {
         let mut taken = 0usize;
+        self.more = false;
         loop {
             let rest = bytes.get(taken..).unwrap_or_default();
-            if rest.is_empty() || replies.len() > UNREAD {
+            if rest.is_empty() {
+                return Some(taken);
+            }
+            if !replies.has_room() {
+                self.more = true;
                 return Some(taken);
             }
             match self.parser.parse(rest) {
@@ -184,13 +237,16 @@ impl Client {
                     if let Some(complaint) = complaint {
                         warn(&complaint);
                     }
-                    let cursors = &mut self.cursors;
-                    session::answer(&request, service, catalogue, &settings, cursors, replies, &mut log);
+                    let (cursors, out) = (&mut self.cursors, replies.bytes());
+                    let start = out.len();
+                    let answered =
+                        session::answer(&request, service, tables, &settings, cursors, out, &mut log);
+                    replies.answered(&answered, start, consumed);
                     taken = taken.saturating_add(consumed);
                 }
                 Progress::Malformed { reply, dialect, complaint, consumed } => {
                     warn(&complaint);
-                    encode_reply(&reply, dialect, replies);
+                    encode_reply(&reply, dialect, replies.bytes());
                     taken = taken.saturating_add(consumed);
                 }
                 Progress::Violation(violation) => {
@@ -202,14 +258,15 @@ impl Client {
     }
 
     /// Sends what the client has not taken yet.
-    pub(crate) fn write(&mut self, now: Instant) -> Fate {
+    fn write(&mut self, now: Instant) -> Fate {
         loop {
             let rest = self.output.get(self.sent..).unwrap_or_default();
             if rest.is_empty() {
                 // A long reply must not be remembered by its buffer.
                 self.output = Vec::new();
                 self.sent = 0;
-                self.deadline = if self.input.is_empty() { None } else { now.checked_add(DEADLINE) };
+                let waits_for_rest = !self.input.is_empty() && !self.more;
+                self.deadline = if waits_for_rest { now.checked_add(DEADLINE) } else { None };
                 return Fate::Reading;
             }
             let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
@@ -247,9 +304,16 @@ impl Client {
     }
 }
 
-impl AsFd for Client {
+impl<C> AsFd for Client<C> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+}
+
+/// Shows nothing that the client has sent.
+impl<C> fmt::Debug for Client<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("socket", &self.socket).finish_non_exhaustive()
     }
 }
 

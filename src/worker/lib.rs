@@ -1,17 +1,20 @@
-//! The processes that handle bytes from outside: the lookup worker and the logger.
+//! The processes that handle bytes from outside: the lookup worker and the logger, and what the writer shares with them.
 //!
 //! Purpose: parse clients and answer them from snapshots; write lines to the log. May: what
 //! policy/seccomp.json lists for `lookup` and `logger`. Never: a path, open, socket or exec once locked down.
-//! Called by: the `mapkeep-worker` program, which mapkeepd starts.
+//! Called by: the `mapkeep-worker` program, which mapkeepd starts; the writer, with tables and an event loop of its own.
 #![forbid(unsafe_code)]
 
 mod catalogue;
-mod client;
+pub mod client;
+pub mod clients;
 pub mod flags;
 mod logger;
 mod lookup;
+pub mod process;
 pub mod session;
 mod start;
 pub mod wire;
 
-pub use start::{LOCK_FAILED, main};
+pub use process::LOCK_FAILED;
+pub use start::main;

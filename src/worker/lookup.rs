@@ -3,8 +3,9 @@
 //! May: read and write connections that it was handed, map snapshots that it was handed. Never: open, connect,
 //! execute, or name anything but a table id to the broker.
 
-use crate::catalogue::Catalogue;
-use crate::client::{Client, Desk, Fate};
+use crate::catalogue::{Catalogue, Scan};
+use crate::client::Desk;
+use crate::clients::Clients;
 use crate::session::{Service, Settings};
 use mapkeep_proto::{BrokerToLookup, Decode, LookupToBroker, MAX_MESSAGE, TableId, decode_names};
 use mapkeep_sandbox::Confined;
@@ -12,17 +13,13 @@ use mapkeep_sys::channel::{Channel, Received};
 use mapkeep_sys::mapping::Mapping;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags, EpollTimeout};
-use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// Bytes read from a client in one go.
 const CHUNK: usize = 16 << 10;
-/// Bytes of incomplete requests, of all clients together.
-const HELD: usize = 64 << 20;
-/// While draining: a client that has been silent for this long is let go. Postfix's clients notice before
-/// their next request and connect again without a delay.
+/// While draining: a client that has been silent for this long is let go.
 const SILENCE: Duration = Duration::from_secs(5);
 /// How often a draining worker looks for silent clients.
 const TICK: Duration = Duration::from_secs(1);
@@ -36,12 +33,7 @@ pub(crate) struct Lookup {
     service: Service,
     settings: Settings,
     catalogue: Catalogue,
-    clients: BTreeMap<u64, Client>,
-    next_client: u64,
-    /// Deadlines in the order in which they were set; entries whose client has moved on are skipped.
-    deadlines: VecDeque<(Instant, u64)>,
-    held: usize,
-    closed: u32,
+    clients: Clients<Scan>,
     draining: bool,
     next_tick: Option<Instant>,
 }
@@ -56,11 +48,7 @@ impl Lookup {
             service,
             settings: Settings { smtputf8_enable: true },
             catalogue: Catalogue::default(),
-            clients: BTreeMap::new(),
-            next_client: BROKER,
-            deadlines: VecDeque::new(),
-            held: 0,
-            closed: 0,
+            clients: Clients::numbered_after(BROKER),
             draining: false,
             next_tick: None,
         })
@@ -83,7 +71,7 @@ impl Lookup {
             let now = Instant::now();
             for event in events.iter().take(count) {
                 if event.data() != BROKER {
-                    self.hear_client(event, &mut scratch, &mut replies, now)?;
+                    self.hear_client(event.data(), &mut scratch, &mut replies, now)?;
                 }
             }
             if leaving {
@@ -93,9 +81,9 @@ impl Lookup {
             if events.iter().take(count).any(|event| event.data() == BROKER) {
                 leaving = !self.hear_broker(now)?;
             }
-            self.close_late(now)?;
+            self.clients.close_late(&self.epoll, now)?;
             self.drain(now)?;
-            let closed = std::mem::take(&mut self.closed);
+            let closed = self.clients.take_closed();
             if closed > 0 {
                 self.say(LookupToBroker::Closed(closed))?;
             }
@@ -106,7 +94,7 @@ impl Lookup {
     }
 
     fn sleep(&self, now: Instant) -> EpollTimeout {
-        let first = self.deadlines.front().map(|(moment, _)| *moment);
+        let first = self.clients.next_deadline();
         let Some(next) = first.into_iter().chain(self.next_tick).min() else { return EpollTimeout::NONE };
         let wait = next.saturating_duration_since(now).as_micros().div_ceil(1000);
         EpollTimeout::from(u16::try_from(wait).unwrap_or(u16::MAX))
@@ -151,7 +139,7 @@ impl Lookup {
             (BrokerToLookup::Snapshot { id, generation, size, .. }, Some(content)) => {
                 self.load(id, generation, size, &content)
             }
-            (BrokerToLookup::Client, Some(socket)) => self.take_client(socket, now),
+            (BrokerToLookup::Client, Some(socket)) => self.clients.add(&self.epoll, socket, now),
             (BrokerToLookup::Unavailable { id, reason }, _) => {
                 self.catalogue.unavailable(id, reason);
                 Ok(())
@@ -181,73 +169,18 @@ impl Lookup {
         })
     }
 
-    fn take_client(&mut self, socket: OwnedFd, now: Instant) -> io::Result<()> {
-        let (client, fate) = Client::new(socket, now);
-        if fate == Fate::Closed {
-            self.closed = self.closed.saturating_add(1);
-            return Ok(());
-        }
-        // Numbers are never used again, so an event of a closed connection can reach no other.
-        self.next_client = self.next_client.saturating_add(1);
-        self.epoll.add(&client, EpollEvent::new(interest(fate), self.next_client))?;
-        self.clients.insert(self.next_client, client);
-        Ok(())
-    }
-
     fn hear_client(
         &mut self,
-        event: &EpollEvent,
+        number: u64,
         scratch: &mut [u8],
         replies: &mut Vec<u8>,
         now: Instant,
     ) -> io::Result<()> {
-        let number = event.data();
-        let Some(client) = self.clients.get_mut(&number) else { return Ok(()) };
-        let (held, deadline) = (client.held(), client.deadline);
-        let was_writing = event.events().contains(EpollFlags::EPOLLOUT);
-        let before = if was_writing { Fate::Writing } else { Fate::Reading };
-        let mut desk = Desk {
-            catalogue: &self.catalogue,
-            service: self.service,
-            settings: self.settings,
-            scratch,
-            replies,
-            room_for_input: self.held < HELD,
-        };
-        let fate = if was_writing { client.write_on(&mut desk, now) } else { client.read(&mut desk, now) };
-        self.held = self.held.saturating_sub(held).saturating_add(client.held());
-        if fate == Fate::Closed {
-            return self.close(number);
-        }
-        if let Some(moment) = client.deadline.filter(|moment| Some(*moment) != deadline) {
-            self.deadlines.push_back((moment, number));
-        }
-        if fate != before {
-            self.epoll.modify(&*client, &mut EpollEvent::new(interest(fate), number))?;
-        }
-        Ok(())
-    }
-
-    fn close(&mut self, number: u64) -> io::Result<()> {
-        if let Some(client) = self.clients.remove(&number) {
-            self.held = self.held.saturating_sub(client.held());
-            self.epoll.delete(&client)?;
-            self.closed = self.closed.saturating_add(1);
-        }
-        Ok(())
-    }
-
-    fn close_late(&mut self, now: Instant) -> io::Result<()> {
-        while let Some((moment, number)) = self.deadlines.front().copied() {
-            if moment > now {
-                break;
-            }
-            self.deadlines.pop_front();
-            if self.clients.get(&number).is_some_and(|client| client.is_late(now)) {
-                self.close(number)?;
-            }
-        }
-        Ok(())
+        let Lookup { clients, epoll, catalogue, service, settings, .. } = self;
+        let (tables, service, settings) = (&*catalogue, *service, *settings);
+        clients.with(epoll, number, |client, room_for_input| {
+            client.serve(&mut Desk { tables, service, settings, scratch, replies, room_for_input }, now)
+        })
     }
 
     /// Lets silent clients go while draining.
@@ -256,18 +189,6 @@ impl Lookup {
             return Ok(());
         }
         self.next_tick = now.checked_add(TICK);
-        let silent = |client: &Client| {
-            client.is_idle() && now.saturating_duration_since(client.last_active) >= SILENCE
-        };
-        let numbers: Vec<u64> =
-            self.clients.iter().filter(|(_, client)| silent(client)).map(|(number, _)| *number).collect();
-        numbers.into_iter().try_for_each(|number| self.close(number))
-    }
-}
-
-fn interest(fate: Fate) -> EpollFlags {
-    match fate {
-        Fate::Writing => EpollFlags::EPOLLOUT,
-        Fate::Reading | Fate::Closed => EpollFlags::EPOLLIN,
+        self.clients.close_silent(&self.epoll, SILENCE, now)
     }
 }

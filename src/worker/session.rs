@@ -9,6 +9,7 @@
 //! request (a sequence on a table that has none, missing TRY flags, OPEN_LOCK with LOCK), this
 //! answers something defined instead.
 
+mod change;
 mod cursors;
 #[cfg(test)]
 mod differential;
@@ -28,7 +29,8 @@ pub use source::{Failure, LookupTable, Nature, Sought, Tables};
 
 use mapkeep_table::{Outcome, Step, casefold};
 
-use crate::wire::{Call, Function, Reply, Request, Status, encode_reply};
+use crate::flags::Flags;
+use crate::wire::{Call, Dialect, Function, Reply, Request, Status, Verb, encode_reply};
 
 /// Which of the two services the connection was made to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +51,29 @@ pub struct Settings {
 /// The position of a sequence in the tables `T`.
 type CursorsOf<T> = Cursors<<T as Tables>::Id, <T as Tables>::Cursor>;
 
+/// What has been answered: enough to say "try again" in its place, should it turn out not to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answered<I> {
+    /// The table that the answer depends on; none for refusals and for open, which stay right whatever happens to it.
+    pub table: Option<I>,
+    verb: Verb,
+    dialect: Dialect,
+    flags: Flags,
+}
+
+impl<I> Answered<I> {
+    /// Appends the reply that the client gets when the answer does not hold: a temporary error.
+    pub fn take_back(&self, out: &mut Vec<u8>) {
+        encode_reply(&Reply::empty(self.verb, Status::Retry, self.flags), self.dialect, out);
+    }
+
+    /// Which request it was.
+    #[must_use]
+    pub fn verb(&self) -> Verb {
+        self.verb
+    }
+}
+
 /// Answers one request: appends exactly one reply to `out`, and hands what is worth a log line to
 /// `log`. Total: every request that wire lets through gets a reply, whatever its bytes and flags.
 pub fn answer<T: Tables>(
@@ -59,39 +84,38 @@ pub fn answer<T: Tables>(
     cursors: &mut CursorsOf<T>,
     out: &mut Vec<u8>,
     log: &mut dyn FnMut(Event<'_>),
-) {
+) -> Answered<T::Id> {
     let dialect = request.dialect;
     let verb = request.call.verb();
     let changes = matches!(request.call, Call::Update { .. } | Call::Delete { .. });
+    let answered = |table, flags| Answered { table, verb, dialect, flags };
     if changes && service == Service::Read {
         // Before approval, and with the name as the client sent it: so does stock.
         log(Event::ReadOnly { table: request.table, verb });
         encode_reply(&Reply::refusal(verb, Status::Deny), dialect, out);
-        return;
+        return answered(None, Flags::NONE);
     }
     let name = without_proxy(request.table);
     let (id, table) = match approved(name, service, tables, log) {
         Ok(found) => found,
         Err(status) => {
             encode_reply(&Reply::refusal(verb, status), dialect, out);
-            return;
+            return answered(None, Flags::NONE);
         }
     };
-    let asked = Asked { request, name, settings };
-    match request.call {
+    let asked = Asked { request, name, service, settings };
+    let flags = match request.call {
         Call::Open => {
             let flags = rules::open_flags(request.instance_flags, table.nature(), settings);
             encode_reply(&Reply::Open(Status::Ok, flags), dialect, out);
+            return answered(None, flags);
         }
         Call::Lookup { key } => lookup(&asked, key, &table, out, log),
         Call::Sequence { function } => sequence(&asked, function, id, &table, cursors, out, log),
-        Call::Update { .. } | Call::Delete { .. } => {
-            let failure = Failure::Unsupported;
-            log(Event::Failed { table: name, verb, failure: &failure });
-            let flags = rules::later_flags(request.flags, table.nature());
-            encode_reply(&Reply::Change(failure.status(), flags), dialect, out);
-        }
-    }
+        Call::Update { key, value } => change::update(&asked, key, value, &table, out, log),
+        Call::Delete { key } => change::delete(&asked, key, &table, out, log),
+    };
+    answered(Some(id), flags)
 }
 
 /// What every part of one answer needs to know.
@@ -99,7 +123,16 @@ struct Asked<'a> {
     request: &'a Request<'a>,
     /// The table without `proxy:` prefixes.
     name: &'a [u8],
+    service: Service,
     settings: &'a Settings,
+}
+
+impl Asked<'_> {
+    /// Whether an empty key may have a value. Snapshots are made by postmap, whose indexes have no empty keys, so that
+    /// only a table whose answer ignores the key answers; but whoever may write can store one.
+    fn may_find_empty_key(&self, nature: Nature) -> bool {
+        self.service == Service::Write || rules::answers_empty_key(nature)
+    }
 }
 
 /// The table name behind any number of `proxy:` prefixes.
@@ -128,14 +161,14 @@ fn approved<'t, T: Tables>(
     })
 }
 
-/// Answers a lookup.
+/// Answers a lookup. Returns the flags that a reply without an answer has.
 fn lookup(
     asked: &Asked<'_>,
     key: &[u8],
     table: &impl LookupTable,
     out: &mut Vec<u8>,
     log: &mut dyn FnMut(Event<'_>),
-) {
+) -> Flags {
     let request = asked.request;
     let nature = table.nature();
     let flags = rules::later_flags(request.flags, nature);
@@ -143,7 +176,7 @@ fn lookup(
     if utf8 && std::str::from_utf8(key).is_err() {
         log(Event::KeyNotUtf8 { table: asked.name });
         encode_reply(&Reply::Lookup(Status::NoKey, flags, b""), request.dialect, out);
-        return;
+        return flags;
     }
     let folded =
         if rules::key_is_folded(request.flags, nature) { fold(key, utf8) } else { Cow::Borrowed(key) };
@@ -153,8 +186,7 @@ fn lookup(
     let found = table.lookup(sought, &mut value);
     let text = value.split(|byte| *byte == 0).next().unwrap_or_default();
     let outcome = match found {
-        // No index can hold an empty key; a table whose answer ignores the key still answers.
-        Ok(Outcome::Found(_)) if key.is_empty() && !rules::answers_empty_key(nature) => Ok(Outcome::Absent),
+        Ok(Outcome::Found(_)) if key.is_empty() && !asked.may_find_empty_key(nature) => Ok(Outcome::Absent),
         Ok(Outcome::Found(_)) if utf8 && std::str::from_utf8(text).is_err() => Err(Failure::ValueNotUtf8),
         other => other,
     };
@@ -167,6 +199,7 @@ fn lookup(
         }
     };
     encode_reply(&reply, request.dialect, out);
+    flags
 }
 
 /// The key as the table has it: Unicode case folding where the UTF-8 checks are on, else ASCII.
@@ -180,7 +213,8 @@ fn fold(key: &[u8], utf8: bool) -> Cow<'_, [u8]> {
     }
 }
 
-/// Answers a sequence request. What comes back is neither folded nor checked for UTF-8, as in stock.
+/// Answers a sequence request. What comes back is neither folded nor checked for UTF-8, as in stock. Returns the flags
+/// that a reply without an answer has.
 fn sequence<I: Copy + Eq, L: LookupTable>(
     asked: &Asked<'_>,
     function: Function,
@@ -189,11 +223,13 @@ fn sequence<I: Copy + Eq, L: LookupTable>(
     cursors: &mut Cursors<I, L::Cursor>,
     out: &mut Vec<u8>,
     log: &mut dyn FnMut(Event<'_>),
-) {
+) -> Flags {
     let request = asked.request;
     let flags = rules::later_flags(request.flags, table.nature());
     let (mut key, mut value) = (Vec::new(), Vec::new());
-    let step = if !rules::has_sequence(table.nature()) {
+    let step = if let Err(failure) = table.usable() {
+        Err(failure)
+    } else if !rules::has_sequence(table.nature()) {
         Err(Failure::Unsupported)
     } else {
         if function == Function::First {
@@ -216,6 +252,7 @@ fn sequence<I: Copy + Eq, L: LookupTable>(
         cursors.forget(id);
     }
     encode_reply(&reply, request.dialect, out);
+    flags
 }
 
 /// Logs a failure, unless it is what the table is for.

@@ -2,31 +2,20 @@
 
 use crate::logger;
 use crate::lookup::Lookup;
+use crate::process::{CHANNEL, EPOLL, LOG, PROGRAM, fixed_epoll, leave, privilege};
 use crate::session::Service;
 use mapkeep_log::{ChannelSink, Destination, Facility, MailLog};
 use mapkeep_proto::Arguments;
-use mapkeep_sandbox::{FileRules, Limits, Lock, LockError, Privilege, Role, enter};
+use mapkeep_sandbox::{FileRules, Limits, Lock, Role, enter};
 use mapkeep_sys::channel::Channel;
-use mapkeep_sys::{exit, inherit, memory, signals};
-use nix::sys::epoll::{Epoll, EpollCreateFlags};
+use mapkeep_sys::{inherit, memory, signals};
 use std::error::Error;
-use std::os::fd::{AsRawFd, RawFd};
 use std::path::PathBuf;
-
-/// The exit status of a process whose lock could not be installed (sysexits' EX_CONFIG).
-pub const LOCK_FAILED: u8 = 78;
-
-/// Fixed descriptors: the channel to whoever we work for, the way to the log, and epoll.
-const CHANNEL: RawFd = 3;
-const LOG: RawFd = 4;
-const EPOLL: RawFd = 5;
 
 /// Heap of a lookup worker, in bytes: connections and the indexes of text tables.
 const LOOKUP_HEAP: u64 = 4 << 30;
 /// Heap of the logger, in bytes.
 const LOGGER_HEAP: u64 = 64 << 20;
-/// Address space for programs, libraries and stacks, in bytes.
-const PROGRAM: u64 = 256 << 20;
 /// Descriptors of the logger: one for each process of ours.
 const LOGGER_DESCRIPTORS: u64 = 256;
 
@@ -40,18 +29,6 @@ pub fn main() -> ! {
         Err(error) => Err(error.into()),
     };
     leave(ended)
-}
-
-/// Ends the process, with a line in the log if something went wrong.
-fn leave(ended: Result<(), Box<dyn Error>>) -> ! {
-    let status = match ended {
-        Ok(()) => 0,
-        Err(error) => {
-            tracing::error!(fatal = true, "{error}");
-            if error.downcast_ref::<LockError>().is_some() { LOCK_FAILED } else { 1 }
-        }
-    };
-    exit::now(status)
 }
 
 fn lookup(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
@@ -139,20 +116,4 @@ fn log(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     }
     logger::run(&supervisor, &epoll, &log, &confined)?;
     Ok(())
-}
-
-/// epoll at the number that the system call filters know.
-fn fixed_epoll() -> Result<Epoll, Box<dyn Error>> {
-    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-    if epoll.0.as_raw_fd() != EPOLL {
-        return Err("descriptor 5 was open at start: this program is started by mapkeepd, not by hand".into());
-    }
-    Ok(epoll)
-}
-
-fn privilege(arguments: &Arguments, chroot: Option<PathBuf>) -> Result<Privilege, Box<dyn Error>> {
-    if arguments.value("rootless")? {
-        return Ok(Privilege::Rootless);
-    }
-    Ok(Privilege::Root { uid: arguments.value("uid")?, gid: arguments.value("gid")?, chroot, keep: &[] })
 }

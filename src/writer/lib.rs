@@ -1,6 +1,30 @@
 //! The writer: the one process that changes tables.
+//!
+//! Purpose: answer the clients of the writing service from stores, durably before it says so, and write stores into the
+//! files that stock Postfix reads. May: what policy/seccomp.json lists for `writer`, on descriptors that the broker has
+//! handed over. Never: a path, open, socket or exec once locked down.
+//! Called by: the `mapkeep-writer` program, which mapkeepd starts.
+//!
+//! | file | purpose |
+//! |---|---|
+//! | `start.rs` | what the process is given, and its lock-down |
+//! | `serve.rs` | the event loop: turns, groups of changes, the end; `serve/broker.rs`: messages |
+//! | `group.rs` | the replies that a turn holds back |
+//! | `tables.rs` | names, stores, and what a request may ask of them |
+//! | `opening.rs` | opening stores, taking over files and what is left of damaged ones |
+//! | `saving.rs` | checkpoints |
+//! | `engine.rs` | what is needed of a store |
+#![forbid(unsafe_code)]
 
-/// Entry point of the `mapkeep-writer` program.
-pub fn main() -> ! {
-    std::process::exit(1)
-}
+mod engine;
+mod group;
+mod line;
+mod opening;
+mod saving;
+mod serve;
+mod start;
+mod tables;
+#[cfg(test)]
+mod testing;
+
+pub use start::main;

@@ -6,7 +6,8 @@ use std::fmt;
 
 use nix::errno::Errno;
 
-/// The rules that a table file must meet, in the order in which they are checked.
+/// The rules that a table file must meet. Files that are read must meet T1 to T6; files that are written T1, T5, T6
+/// and W1 to W7.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Rule {
     /// The form of the path: absolute, no `..`, no NUL byte, no trailing slash, at most 4096 bytes, at most 64
@@ -24,11 +25,40 @@ pub enum Rule {
     T5,
     /// The table is not an account database that holds secrets (shadow, gshadow, opasswd, their backups).
     T6,
+    /// A table that is written is not in a directory of root.
+    W1,
+    /// The directory of a table that is written, and each of its files, belong to the user who writes it: mail_owner.
+    W2,
+    /// A file of a table that is written has one name only (no hard link).
+    W3,
+    /// The way to a table that is written is one of plain directories: no symbolic link anywhere, the files included.
+    W4,
+    /// Nobody but that user can write in the directory, or write the files, which are regular ones without set-id bits;
+    /// and nobody but root or that user can write in the directories above. The user himself can.
+    W5,
+    /// The files of a table that is written are its own: no other table of the list has one of them.
+    W6,
+    /// A table that is written is itself in the list of the writing service; members of tables made of others are not.
+    W7,
 }
 
 impl Rule {
     /// Every rule, for tests and for documents made from the program.
-    pub const ALL: [Rule; 6] = [Rule::T1, Rule::T2, Rule::T3, Rule::T4, Rule::T5, Rule::T6];
+    pub const ALL: [Rule; 13] = [
+        Rule::T1,
+        Rule::T2,
+        Rule::T3,
+        Rule::T4,
+        Rule::T5,
+        Rule::T6,
+        Rule::W1,
+        Rule::W2,
+        Rule::W3,
+        Rule::W4,
+        Rule::W5,
+        Rule::W6,
+        Rule::W7,
+    ];
 
     /// The short name that messages and documents use.
     #[must_use]
@@ -40,6 +70,13 @@ impl Rule {
             Rule::T4 => "T4",
             Rule::T5 => "T5",
             Rule::T6 => "T6",
+            Rule::W1 => "W1",
+            Rule::W2 => "W2",
+            Rule::W3 => "W3",
+            Rule::W4 => "W4",
+            Rule::W5 => "W5",
+            Rule::W6 => "W6",
+            Rule::W7 => "W7",
         }
     }
 
@@ -53,6 +90,13 @@ impl Rule {
             Rule::T4 => "a table is a regular file that only root or a declared owner can write",
             Rule::T5 => "a table is a stored file, neither a mount point nor a kernel file",
             Rule::T6 => "account secrets are never a table",
+            Rule::W1 => "no table is written in a directory of root",
+            Rule::W2 => "a table that is written, and its directory, belong to the user who writes it",
+            Rule::W3 => "a file that is written has one name only",
+            Rule::W4 => "no symbolic link leads to a table that is written",
+            Rule::W5 => "its user, and nobody else, can write a table and its directory",
+            Rule::W6 => "no two tables that are written share a file",
+            Rule::W7 => "only what is in the list of the writing service is written",
         }
     }
 }

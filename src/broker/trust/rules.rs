@@ -22,11 +22,11 @@ const S_IFDIR: u32 = 0o040_000;
 const S_IFCHR: u32 = 0o020_000;
 const S_IFIFO: u32 = 0o010_000;
 /// Write permission for group and others.
-const WRITABLE_BY_OTHERS: u32 = 0o022;
+pub(super) const WRITABLE_BY_OTHERS: u32 = 0o022;
 /// Set-user-id and set-group-id bits.
-const SET_ID: u32 = 0o6000;
+pub(super) const SET_ID: u32 = 0o6000;
 /// Sticky bit.
-const STICKY: u32 = 0o1000;
+pub(super) const STICKY: u32 = 0o1000;
 
 /// What a path component is, as far as the walk must tell apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,7 +173,7 @@ fn owner(path: &[u8], rule: Rule, status: &Status) -> Refusal {
     refuse(path, rule, problem, format!("run: chown root {}", quoted(path)))
 }
 
-fn writers(status: &Status) -> &'static str {
+pub(super) fn writers(status: &Status) -> &'static str {
     match status.mode & WRITABLE_BY_OTHERS {
         0o020 => "its group or by an access list",
         0o002 => "everybody",

@@ -106,3 +106,15 @@ impl Drop for Bed {
         let _ = fs::remove_dir_all(&self.base);
     }
 }
+
+/// Does something with the rights of [`OWNER`] on files, and with no more: capabilities do not help then. Another
+/// thread keeps its own rights.
+pub(crate) fn as_owner<T>(act: impl FnOnce() -> T) -> T {
+    use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
+    let group = setfsgid(Gid::from_raw(OWNER));
+    let user = setfsuid(Uid::from_raw(OWNER));
+    let result = act();
+    setfsuid(user);
+    setfsgid(group);
+    result
+}

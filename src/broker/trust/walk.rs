@@ -79,7 +79,7 @@ impl Stack {
     }
 }
 
-fn join<'a>(names: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
+pub(super) fn join<'a>(names: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
     let mut path = Vec::new();
     for name in names {
         path.push(b'/');
@@ -111,10 +111,7 @@ pub(super) fn find(anchor: &Anchor, path: &[u8], owners: &Owners, limit: u64) ->
         let last = pending.is_empty();
         let handle = open_component(stack.top().handle.as_fd(), &name, last, &component)?;
         let status = status_of(handle.as_fd(), &component)?;
-        if anchor.is_kernel_device(status.dev) {
-            let remedy = "put the table into a file of its own, such as one in /etc/postfix";
-            return Err(rules::refuse(&component, Rule::T5, "is made up by the kernel, not stored", remedy));
-        }
+        stored(anchor, &component, &status)?;
         match rules::type_of(&status) {
             Type::Link => {
                 links = links.saturating_add(1);
@@ -162,7 +159,7 @@ pub(super) fn find(anchor: &Anchor, path: &[u8], owners: &Owners, limit: u64) ->
 }
 
 /// The components of a configured path, last one first. `.` and empty components mean nothing and are dropped.
-fn components_of(path: &[u8]) -> Result<Vec<Vec<u8>>, Refusal> {
+pub(super) fn components_of(path: &[u8]) -> Result<Vec<Vec<u8>>, Refusal> {
     let refuse = |problem: &str, remedy: &str| Err(rules::refuse(path, Rule::T1, problem, remedy));
     if path.len() > PATH_LIMIT {
         let shown = path.get(..64).unwrap_or_default();
@@ -207,16 +204,31 @@ fn follow(link: BorrowedFd<'_>, component: &[u8], pending: &mut Vec<Vec<u8>>) ->
 
 /// The anchor itself as the first level, checked like any other directory.
 fn root_level(anchor: &Anchor, owners: &Owners) -> Result<Level, Refusal> {
-    let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC);
-    let handle = openat2(anchor.root(), c".", how).map_err(|errno| failure(b"/", errno))?;
-    let status = status_of(handle.as_fd(), b"/")?;
+    let (handle, status) = open_root(anchor)?;
     rules::directory(b"/", &status, owners)?;
     Ok(Level { handle, name: Vec::new(), status })
 }
 
+/// The anchor itself, and its status.
+pub(super) fn open_root(anchor: &Anchor) -> Result<(OwnedFd, Status), Refusal> {
+    let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC);
+    let handle = openat2(anchor.root(), c".", how).map_err(|errno| failure(b"/", errno))?;
+    let status = status_of(handle.as_fd(), b"/")?;
+    Ok((handle, status))
+}
+
+/// Rule T5: what the kernel makes up is never a table.
+pub(super) fn stored(anchor: &Anchor, component: &[u8], status: &Status) -> Result<(), Refusal> {
+    if !anchor.is_kernel_device(status.dev) {
+        return Ok(());
+    }
+    let remedy = "put the table into a file of its own, such as one in /etc/postfix";
+    Err(rules::refuse(component, Rule::T5, "is made up by the kernel, not stored", remedy))
+}
+
 /// Opens one component as a mere reference. Only the last one may not be a mount point: directories on the
 /// way may be on other file systems, but a file mounted over a file hides who could have written it.
-fn open_component(
+pub(super) fn open_component(
     parent: BorrowedFd<'_>,
     name: &[u8],
     last: bool,

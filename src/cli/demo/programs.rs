@@ -28,5 +28,8 @@ pub(crate) fn find(out: &mut dyn Write) -> Result<PathBuf, DemoError> {
     if complete() {
         return Ok(daemon);
     }
-    Err(DemoError(format!("{}, mapkeep-worker and mapkeep-writer must be in one directory with mapkeep", daemon.display())))
+    Err(DemoError(format!(
+        "{}, mapkeep-worker and mapkeep-writer must be in one directory with mapkeep",
+        daemon.display()
+    )))
 }

@@ -1,6 +1,6 @@
 //! The list for programs: one JSON document (RFC 8259), whose keys mapkeep(1) documents.
 //!
-//! Every key is there every time, `null` where there is nothing to say. Bytes that are not UTF-8 become U+FFFD.
+//! Every key is there every time, `null` where there is nothing to say; tables that are written have two more. Bytes that are not UTF-8 become U+FFFD.
 //! May: print. Called by `tables`.
 
 use std::io::{self, Write};
@@ -8,30 +8,35 @@ use std::path::Path;
 
 use mapkeep_config::{FileName, Origin, Provenance, Severity};
 
-use super::Report;
 use super::site::{Remark, Site};
-use super::verdict::Verdict;
+use super::verdict::{FileFacts, Verdict};
+use super::{Listing, Report};
 
 /// Prints the whole report, one table on a line.
 pub(super) fn print(report: &Report, out: &mut dyn Write) -> io::Result<()> {
-    let site = &report.site;
+    let site = &report.main.site;
     let head = object(&[
         ("service", string(site.service_name())),
         ("list", string(site.service.list_parameter())),
         ("config_directory", path(&site.directory)),
         ("postfix", site.version.map_or_else(null, |version| string(&version.to_string()))),
         ("chroot", site.inside.as_deref().map_or_else(null, path)),
-        ("certain", site.certain.to_string()),
-        ("tables", lines(report.verdicts.iter().map(|verdict| table(site, verdict)))),
-        ("complaints", lines(site.remarks.iter().map(|remark| complaint(site, remark)))),
+        ("certain", report.is_certain().to_string()),
+        ("tables", tables(&report.main)),
+        ("write_tables", report.write.as_ref().map_or_else(null, tables)),
+        ("complaints", lines(report.remarks().into_iter().map(|remark| complaint(site, remark)))),
     ]);
     writeln!(out, "{head}")
+}
+
+fn tables(listing: &Listing) -> String {
+    lines(listing.verdicts.iter().map(|verdict| table(&listing.site, verdict)))
 }
 
 fn table(site: &Site, verdict: &Verdict) -> String {
     let (facts, trouble) = (verdict.facts.as_ref(), verdict.trouble.as_ref());
     let rule = trouble.and_then(|trouble| trouble.rule);
-    object(&[
+    let mut members = vec![
         ("table", bytes(&verdict.table.name)),
         ("state", string(verdict.state().word())),
         ("named_by", list(verdict.table.provenance.iter().map(|place| named_by(site, place)))),
@@ -45,6 +50,22 @@ fn table(site: &Site, verdict: &Verdict) -> String {
         ("rule_text", rule.map_or_else(null, |rule| string(rule.sentence()))),
         ("problem", trouble.map_or_else(null, |trouble| string(&trouble.problem))),
         ("remedy", trouble.and_then(|trouble| trouble.remedy.as_deref()).map_or_else(null, string)),
+    ];
+    if let Some(writing) = &verdict.writing {
+        members.push(("written_by", writing.user.as_deref().map_or_else(null, string)));
+        members.push(("files", list(writing.files.iter().map(|(path, facts)| file(path, facts.as_ref())))));
+    }
+    object(&members)
+}
+
+/// One file of a table that is written.
+fn file(path: &[u8], facts: Option<&FileFacts>) -> String {
+    object(&[
+        ("file", bytes(path)),
+        ("owner", facts.and_then(|facts| facts.owner.as_deref()).map_or_else(null, string)),
+        ("uid", facts.map_or_else(null, |facts| facts.uid.to_string())),
+        ("mode", facts.map_or_else(null, |facts| string(&format!("{:04o}", facts.mode)))),
+        ("size", facts.map_or_else(null, |facts| facts.size.to_string())),
     ])
 }
 

@@ -53,6 +53,9 @@ pub(super) struct Site {
     /// The queue directory, when master.cf makes the service see the file system from there.
     pub(super) inside: Option<PathBuf>,
     pub(super) users: Users,
+    /// The account that tables which are written must belong to, and its id.
+    pub(super) mail_owner: String,
+    pub(super) writer: Option<u32>,
 }
 
 impl Site {
@@ -123,6 +126,8 @@ impl Site {
             owners,
             limit: keep.snapshot_limit,
             inside,
+            writer: users.id_of(&Owner::Name(settings.mail_owner.clone())),
+            mail_owner: settings.mail_owner,
             users,
         })
     }

@@ -1,6 +1,8 @@
 //! The command on a private configuration directory whose service is chrooted, so that the directories above it
 //! do not matter and no right of root is needed.
 
+mod write;
+
 use super::*;
 use serde_json::Value;
 use std::fs;
@@ -145,7 +147,10 @@ fn each_object_has_every_key() {
         keys.sort();
         keys.join(" ")
     };
-    assert_eq!(keys(&json), "certain chroot complaints config_directory list postfix service tables");
+    assert_eq!(
+        keys(&json),
+        "certain chroot complaints config_directory list postfix service tables write_tables"
+    );
     let tables = json["tables"].as_array().unwrap();
     assert!(tables.len() > 13, "{}", tables.len());
     for table in tables {
@@ -225,21 +230,6 @@ fn text_fits_and_says_the_same() {
     ] {
         assert!(text.contains(part), "{part}\nin\n{text}");
     }
-}
-
-#[test]
-fn all_served_exits_zero_and_write_lists_the_other_service() {
-    let scene = full_scene();
-    scene.file("queue/t/cache.db", "x", 0o600);
-    let (exit, json) = scene.json(&["--write"]);
-    let names: Vec<_> =
-        json["tables"].as_array().unwrap().iter().map(|table| table["table"].as_str().unwrap()).collect();
-    assert_eq!(
-        (exit, names, &json["service"]),
-        (Exit::AllServed, vec!["btree:/t/cache"], &"proxywrite".into())
-    );
-    let (_, text) = scene.run(&["--write"]);
-    assert!(text.ends_with("1 can be served, 0 cannot.\n") && text.contains("proxy_write_maps"), "{text}");
 }
 
 #[test]

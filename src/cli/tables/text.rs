@@ -4,11 +4,11 @@
 
 use std::io::{self, Write};
 
-use mapkeep_config::{FileName, Origin, Provenance, Service, Severity};
+use mapkeep_config::{FileName, Origin, Provenance, Severity};
 
-use super::Report;
 use super::site::Remark;
-use super::verdict::{State, Verdict};
+use super::verdict::{FileFacts, State, Verdict};
+use super::{Listing, Report};
 
 /// Columns.
 const WIDTH: usize = 100;
@@ -19,8 +19,22 @@ const INDENT: usize = 13;
 
 /// Prints the whole report.
 pub(super) fn print(report: &Report, out: &mut dyn Write) -> io::Result<()> {
-    let site = &report.site;
-    let count = report.verdicts.len();
+    listing(&report.main, out)?;
+    let mut last = &report.main;
+    if let Some(write) = report.write.as_ref().filter(|write| !write.verdicts.is_empty()) {
+        sum(last, true, out)?;
+        writeln!(out)?;
+        listing(write, out)?;
+        last = write;
+    }
+    complaints(&report.remarks(), out)?;
+    sum(last, report.is_certain(), out)
+}
+
+/// The head and the tables of one service.
+fn listing(listing: &Listing, out: &mut dyn Write) -> io::Result<()> {
+    let site = &listing.site;
+    let count = listing.verdicts.len();
     let tables = if count == 1 { "table" } else { "tables" };
     let mut head = format!(
         "{count} {tables} approved for {} by {} in {}",
@@ -36,26 +50,33 @@ pub(super) fn print(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         head.push_str(&format!(" The service is chrooted: files are below {}.", queue.display()));
     }
     paragraph(out, "", 0, &head)?;
-    for verdict in &report.verdicts {
+    for verdict in &listing.verdicts {
         writeln!(out)?;
         table(verdict, out)?;
     }
-    if !site.remarks.is_empty() {
+    Ok(())
+}
+
+fn complaints(remarks: &[&Remark], out: &mut dyn Write) -> io::Result<()> {
+    if !remarks.is_empty() {
         writeln!(out, "\nComplaints about the configuration:")?;
-        for remark in &site.remarks {
+        for remark in remarks {
             paragraph(out, "  ", 4, &remark_line(remark))?;
         }
     }
+    Ok(())
+}
+
+/// The last lines about one service.
+fn sum(listing: &Listing, certain: bool, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out)?;
-    if !site.certain {
+    if !certain {
         let text = "Because of these errors a table that is not listed above gives a temporary error instead of \
                     being denied.";
         paragraph(out, "", 0, text)?;
     }
-    if site.service == Service::Write {
-        paragraph(out, "", 0, "This version answers updates with a configuration error.")?;
-    }
-    let not = report.verdicts.iter().filter(|verdict| verdict.trouble.is_some()).count();
+    let count = listing.verdicts.len();
+    let not = listing.verdicts.iter().filter(|verdict| verdict.trouble.is_some()).count();
     writeln!(out, "{} can be served, {not} cannot.", count.saturating_sub(not))
 }
 
@@ -65,8 +86,15 @@ fn table(verdict: &Verdict, out: &mut dyn Write) -> io::Result<()> {
     for place in &verdict.table.provenance {
         item(out, "named by", &named_by(place))?;
     }
-    if let Some(path) = &verdict.path {
-        item(out, "file", &file(verdict, path))?;
+    match (&verdict.writing, &verdict.path) {
+        (Some(writing), _) => {
+            item(out, "written", &format!("by {}", writing.user.as_deref().unwrap_or("nobody")))?;
+            for (path, facts) in &writing.files {
+                item(out, "file", &written_file(path, facts.as_ref()))?;
+            }
+        }
+        (None, Some(path)) => item(out, "file", &file(verdict, path))?,
+        (None, None) => {}
     }
     let Some(trouble) = &verdict.trouble else { return Ok(()) };
     match &trouble.component {
@@ -85,13 +113,21 @@ fn table(verdict: &Verdict, out: &mut dyn Write) -> io::Result<()> {
 fn file(verdict: &Verdict, path: &[u8]) -> String {
     let path = printable(path);
     match &verdict.facts {
-        Some(facts) => {
-            let owner = facts.owner.clone().unwrap_or_else(|| format!("uid {}", facts.uid));
-            format!("{path} (owner {owner}, mode {:04o}, {} bytes)", facts.mode, facts.size)
-        }
+        Some(facts) => format!("{path} {}", shown(facts)),
         None if verdict.state() == State::Missing => path,
         None => format!("{path} (owner and mode cannot be seen)"),
     }
+}
+
+/// A file of a table that is written; what is missing is made when the service needs it.
+fn written_file(path: &[u8], facts: Option<&FileFacts>) -> String {
+    let path = printable(path);
+    facts.map_or_else(|| format!("{path} (not there)"), |facts| format!("{path} {}", shown(facts)))
+}
+
+fn shown(facts: &FileFacts) -> String {
+    let owner = facts.owner.clone().unwrap_or_else(|| format!("uid {}", facts.uid));
+    format!("(owner {owner}, mode {:04o}, {} bytes)", facts.mode, facts.size)
 }
 
 fn named_by(place: &Provenance) -> String {

@@ -1,10 +1,10 @@
 //! One approved table: its file as it is now, and whether the service can serve it.
 //!
 //! The rules are the broker's own (`mapkeep_broker::trust`). May: look at the file and open it. Never: read it, or
-//! judge its content: that is the confined worker's task. Called by `tables`.
+//! judge its content: that is the confined worker's task. Called by `tables`. Tables that are written are in `write.rs`.
 
 use std::ffi::OsStr;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -82,6 +82,17 @@ pub(super) struct Verdict {
     pub(super) facts: Option<FileFacts>,
     /// `None`: it can be served.
     pub(super) trouble: Option<Trouble>,
+    /// What more there is to say of a table that is written.
+    pub(super) writing: Option<Writing>,
+}
+
+/// What is known of a table as one that is written.
+#[derive(Debug)]
+pub(super) struct Writing {
+    /// The user who writes, if it is known: the account's name, or its number.
+    pub(super) user: Option<String>,
+    /// Every file that the table has or will have, that of its name first.
+    pub(super) files: Vec<(Vec<u8>, Option<FileFacts>)>,
 }
 
 impl Verdict {
@@ -92,10 +103,10 @@ impl Verdict {
 
 /// Looks at tables with the eyes of the broker.
 pub(super) struct Judge {
-    anchor: Anchor,
+    pub(super) anchor: Anchor,
     owners: Owners,
     /// Where `/` of a table's path is.
-    root: PathBuf,
+    pub(super) root: PathBuf,
     limit: u64,
 }
 
@@ -123,7 +134,7 @@ impl Judge {
             None if kind.is_composite() => self.composite_trouble(&table, users),
             None => name_trouble(kind, &table.name),
         };
-        Verdict { table, path, facts, trouble }
+        Verdict { table, path, facts, trouble, writing: None }
     }
 
     /// The trouble of the first member that has one: a table made of others answers no better than they do.
@@ -145,50 +156,69 @@ impl Judge {
     fn facts(&self, path: &[u8], users: &Users) -> Option<FileFacts> {
         let relative = path.strip_prefix(b"/")?;
         let status = std::fs::metadata(self.root.join(Path::new(OsStr::from_bytes(relative)))).ok()?;
-        let owner = users.name_of(status.uid()).map(str::to_owned);
-        Some(FileFacts { uid: status.uid(), owner, mode: status.mode() & 0o7777, size: status.len() })
+        Some(FileFacts::of(&status, users))
     }
 
     fn file_trouble(&self, table: &ApprovedTable, path: &[u8], facts: Option<&FileFacts>) -> Option<Trouble> {
         let refusal = open_table(&self.anchor, path, &self.owners, self.limit).err()?;
-        let component = Some(refusal.component().to_vec());
-        let trouble = |state, problem: String, remedy: Option<String>| {
-            Some(Trouble { state, component: component.clone(), rule: refusal.rule(), problem, remedy })
-        };
-        match &refusal {
-            Refusal::Untrusted { problem, remedy, .. } => {
-                // The size is looked at last: if it alone is wrong, the file passes without a limit.
-                let only_size = facts.is_some_and(|facts| facts.size > self.limit)
-                    && identity_by_name(&self.anchor, path, &self.owners, u64::MAX).is_ok();
-                let state = if only_size { State::TooLarge } else { State::Refused };
-                trouble(state, problem.clone(), Some(remedy.clone()))
-            }
-            Refusal::Missing { component } => {
-                let remedy = if component.as_slice() == path { make(table) } else { None };
-                let remedy = remedy.unwrap_or_else(|| "create it, or correct the name in main.cf".to_owned());
-                trouble(State::Missing, "does not exist".to_owned(), Some(remedy))
-            }
-            Refusal::Retry { .. } => {
-                let remedy = "ask again once nobody writes it".to_owned();
-                trouble(State::Unreadable, "kept changing while it was being opened".to_owned(), Some(remedy))
-            }
-            Refusal::Io { errno, .. } => {
-                let me = nix::unistd::geteuid();
-                let (problem, remedy) = match errno {
-                    Errno::EACCES | Errno::EPERM if !me.is_root() => (
-                        format!("cannot be looked at by uid {me}, who asks: {}", errno.desc()),
-                        Some("run the command as root".to_owned()),
-                    ),
-                    _ => (format!("cannot be looked at: {}", errno.desc()), None),
-                };
-                trouble(State::Unreadable, problem, remedy)
-            }
+        let mut trouble = trouble_of(&refusal, || {
+            let named = refusal.component() == path;
+            let made = if named { make(table) } else { None };
+            made.unwrap_or_else(|| "create it, or correct the name in main.cf".to_owned())
+        });
+        // The size is looked at last: if it alone is wrong, the file passes without a limit.
+        let only_size = trouble.state == State::Refused
+            && facts.is_some_and(|facts| facts.size > self.limit)
+            && identity_by_name(&self.anchor, path, &self.owners, u64::MAX).is_ok();
+        if only_size {
+            trouble.state = State::TooLarge;
+        }
+        Some(trouble)
+    }
+}
+
+impl FileFacts {
+    pub(super) fn of(status: &Metadata, users: &Users) -> FileFacts {
+        let owner = users.name_of(status.uid()).map(str::to_owned);
+        FileFacts { uid: status.uid(), owner, mode: status.mode() & 0o7777, size: status.len() }
+    }
+}
+
+/// What a refusal of the broker's rules means for a table. `create` is the remedy for what is missing.
+pub(super) fn trouble_of(refusal: &Refusal, create: impl FnOnce() -> String) -> Trouble {
+    let component = Some(refusal.component().to_vec());
+    let trouble = |state, problem: String, remedy: Option<String>| Trouble {
+        state,
+        component,
+        rule: refusal.rule(),
+        problem,
+        remedy,
+    };
+    match refusal {
+        Refusal::Untrusted { problem, remedy, .. } => {
+            trouble(State::Refused, problem.clone(), Some(remedy.clone()))
+        }
+        Refusal::Missing { .. } => trouble(State::Missing, "does not exist".to_owned(), Some(create())),
+        Refusal::Retry { .. } => {
+            let remedy = "ask again once nobody writes it".to_owned();
+            trouble(State::Unreadable, "kept changing while it was being opened".to_owned(), Some(remedy))
+        }
+        Refusal::Io { errno, .. } => {
+            let me = nix::unistd::geteuid();
+            let (problem, remedy) = match errno {
+                Errno::EACCES | Errno::EPERM if !me.is_root() => (
+                    format!("cannot be looked at by uid {me}, who asks: {}", errno.desc()),
+                    Some("run the command as root".to_owned()),
+                ),
+                _ => (format!("cannot be looked at: {}", errno.desc()), None),
+            };
+            trouble(State::Unreadable, problem, remedy)
         }
     }
 }
 
 /// What is wrong with a table that has no file.
-fn name_trouble(kind: Kind, name: &[u8]) -> Option<Trouble> {
+pub(super) fn name_trouble(kind: Kind, name: &[u8]) -> Option<Trouble> {
     let (word, rest) = split(name);
     let never = |why: String| {
         let problem = format!("each lookup is a temporary error: {why}");
@@ -210,7 +240,7 @@ fn bad_name(error: &TableError) -> Option<Trouble> {
 }
 
 /// A trouble with the name.
-fn fault(state: State, problem: String, remedy: &str) -> Trouble {
+pub(super) fn fault(state: State, problem: String, remedy: &str) -> Trouble {
     Trouble { state, component: None, rule: None, problem, remedy: Some(remedy.to_owned()) }
 }
 

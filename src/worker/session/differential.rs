@@ -5,6 +5,8 @@
 //! entries. Covers the old dialect, which Postfix 3.7 to 3.10 speaks. Where the two differ on
 //! purpose, or stock gives no reply, the request is in `DIFFERENCES` with its reason.
 
+mod changes;
+
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -101,8 +103,8 @@ const DIFFERENCES: [(&str, &str, &str, &str); 12] = [
 struct Scratch(PathBuf);
 
 impl Scratch {
-    fn new() -> Scratch {
-        let path = std::env::temp_dir().join(format!("mapkeep-differential-{}", std::process::id()));
+    fn new(name: &str) -> Scratch {
+        let path = std::env::temp_dir().join(format!("mapkeep-differential-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&path);
         fs::create_dir_all(path.join("queue")).unwrap();
         fs::create_dir_all(path.join("data")).unwrap();
@@ -133,19 +135,17 @@ fn table_names(directory: &str) -> Vec<String> {
     names
 }
 
-/// Builds the tables and the configuration.
-fn build(scratch: &Scratch) {
-    let line = |(key, value): &(&[u8], &[u8])| [key, &b" "[..], value, b"\n"].concat();
-    let source = |entries: &[(&[u8], &[u8])]| entries.iter().flat_map(line).collect::<Vec<u8>>();
+/// Writes a configuration that approves these tables.
+fn write_main_cf(scratch: &Scratch, parameter: &str, tables: &[String]) {
     let directory = scratch.path();
     let mut main_cf = format!(
         "compatibility_level = 3.6\nmyhostname = differential.example\nsmtputf8_enable = yes\n\
          queue_directory = {directory}/queue\ndata_directory = {directory}/data\n\
-         maillog_file = {directory}/log\nmaillog_file_prefixes = {directory}\nproxy_read_maps ="
+         maillog_file = {directory}/log\nmaillog_file_prefixes = {directory}\n{parameter} ="
     );
-    for name in table_names(directory) {
+    for name in tables {
         main_cf.push_str(" proxy:");
-        main_cf.push_str(&name);
+        main_cf.push_str(name);
     }
     main_cf.push('\n');
     fs::write(scratch.0.join("main.cf"), main_cf).unwrap();
@@ -153,6 +153,14 @@ fn build(scratch: &Scratch) {
     let settled = SystemTime::now() - Duration::from_secs(10);
     let file = fs::File::options().append(true).open(scratch.0.join("main.cf")).unwrap();
     file.set_modified(settled).unwrap();
+}
+
+/// Builds the tables and the configuration.
+fn build(scratch: &Scratch) {
+    let line = |(key, value): &(&[u8], &[u8])| [key, &b" "[..], value, b"\n"].concat();
+    let source = |entries: &[(&[u8], &[u8])]| entries.iter().flat_map(line).collect::<Vec<u8>>();
+    let directory = scratch.path();
+    write_main_cf(scratch, "proxy_read_maps", &table_names(directory));
     fs::write(scratch.0.join("many"), source(&ENTRIES)).unwrap();
     fs::write(scratch.0.join("tree"), source(&ENTRIES)).unwrap();
     fs::write(scratch.0.join("text"), source(&ENTRIES[..TEXT_ENTRIES])).unwrap();
@@ -191,9 +199,9 @@ fn fakes(directory: &str) -> FakeTables {
     tables
 }
 
-fn ask_stock(proxymap: &Path, directory: &str, request: &[u8]) -> Vec<u8> {
+fn ask_stock(proxymap: &Path, directory: &str, service: &str, request: &[u8]) -> Vec<u8> {
     let mut child = Command::new(proxymap)
-        .arg("-S")
+        .args(["-S", "-n", service])
         .env_clear()
         .env("MAIL_CONFIG", directory)
         .stdin(Stdio::piped())
@@ -207,12 +215,12 @@ fn ask_stock(proxymap: &Path, directory: &str, request: &[u8]) -> Vec<u8> {
 }
 
 /// Our reply; empty where wire would not let the request through.
-fn ask_ours(tables: &FakeTables, request: &[u8]) -> Vec<u8> {
+fn ask_ours(tables: &FakeTables, service: Service, request: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     if let Progress::Request { request, .. } = Parser::new(Limits::SERVICE).parse(request) {
         let settings = Settings { smtputf8_enable: true };
         let mut cursors = Cursors::default();
-        answer(&request, Service::Read, tables, &settings, &mut cursors, &mut out, &mut |_| {});
+        answer(&request, service, tables, &settings, &mut cursors, &mut out, &mut |_| {});
     }
     out
 }
@@ -283,27 +291,37 @@ fn shown(bytes: &[u8]) -> String {
     bytes.escape_ascii().to_string().replace("\\x00", "|")
 }
 
-#[test]
-fn stock_and_answer_give_the_same_bytes() {
-    let Some(proxymap) = PROXYMAP.iter().map(Path::new).find(|path| path.exists()) else {
+/// Stock's program, if there is one.
+fn installed() -> Option<&'static Path> {
+    let found = PROXYMAP.iter().map(Path::new).find(|path| path.exists());
+    if found.is_none() {
         assert!(std::env::var_os("CI").is_none(), "Postfix must be installed for this test");
         eprintln!("NOT TESTED: no Postfix here, so nothing was compared with stock's proxymap");
-        return;
-    };
-    let scratch = Scratch::new();
+    }
+    found
+}
+
+#[test]
+fn stock_and_answer_give_the_same_bytes() {
+    let Some(proxymap) = installed() else { return };
+    let scratch = Scratch::new("lookups");
     build(&scratch);
     let directory = scratch.path();
     let tables = fakes(directory);
     let requests = requests(directory);
     assert!(requests.len() >= 80, "{}", requests.len());
     let compare = |request: &Vec<u8>| {
-        let (stock, ours) = (ask_stock(proxymap, directory, request), ask_ours(&tables, request));
+        let (stock, ours) =
+            (ask_stock(proxymap, directory, "proxymap", request), ask_ours(&tables, Service::Read, request));
         (stock != ours || stock.is_empty())
             .then(|| format!("{}\n  stock {}\n  ours  {}", shown(request), shown(&stock), shown(&ours)))
     };
     let differs = |(text, stock, ours, reason): (&str, &str, &str, &str)| {
         let request = text.replace('D', directory).replace('|', "\0").into_bytes();
-        let got = (shown(&ask_stock(proxymap, directory, &request)), shown(&ask_ours(&tables, &request)));
+        let got = (
+            shown(&ask_stock(proxymap, directory, "proxymap", &request)),
+            shown(&ask_ours(&tables, Service::Read, &request)),
+        );
         let wrong = (got.0 != stock) || (got.1 != ours);
         wrong.then(|| format!("{text}: {reason}\n  stock {}\n  ours  {}", got.0, got.1))
     };

@@ -36,8 +36,13 @@ pub enum Event<'a> {
         /// Which of the two.
         verb: Verb,
     },
-    /// A lookup key that is not UTF-8 although the client asked for UTF-8.
+    /// A key that is not UTF-8 although the client asked for UTF-8.
     KeyNotUtf8 {
+        /// The table's name.
+        table: &'a [u8],
+    },
+    /// A value to be stored that is not UTF-8 although the client asked for UTF-8.
+    ValueNotUtf8 {
         /// The table's name.
         table: &'a [u8],
     },
@@ -79,18 +84,37 @@ impl fmt::Display for Event<'_> {
             Event::KeyNotUtf8 { table } => {
                 write!(formatter, "{}: non-UTF-8 key: malformed UTF-8 or invalid codepoint", Printable(table))
             }
+            Event::ValueNotUtf8 { table } => {
+                write!(
+                    formatter,
+                    "{}: non-UTF-8 value: malformed UTF-8 or invalid codepoint",
+                    Printable(table)
+                )
+            }
             Event::Failed { table, verb, failure } => {
-                let table = Printable(table);
+                let (table, verb) = (Printable(table), verb.name());
                 match failure {
                     Failure::Unavailable(reason) => write!(formatter, "{table} is unavailable. {reason}"),
                     Failure::Content(error) => write!(formatter, "{table}: {error}"),
                     Failure::OnPurpose => write!(formatter, "{table} fails on purpose"),
                     Failure::Unsupported => {
-                        write!(formatter, "table {table}: {} operation is not supported", verb.name())
+                        write!(formatter, "table {table}: {verb} operation is not supported")
                     }
                     Failure::ValueNotUtf8 => {
                         write!(formatter, "{table}: non-UTF-8 value: malformed UTF-8 or invalid codepoint")
                     }
+                    Failure::NotDone(reason) => {
+                        write!(formatter, "table {table}: {verb} operation is not done: {reason}")
+                    }
+                    Failure::TooLong { what, length, limit } => write!(
+                        formatter,
+                        "table {table}: {verb} operation is not done: a {what} of {length} bytes is longer than the \
+                         {limit} that can be stored"
+                    ),
+                    Failure::KeyEmpty => write!(
+                        formatter,
+                        "table {table}: {verb} operation is not done: the format has no empty keys"
+                    ),
                 }
             }
         }

@@ -1,13 +1,20 @@
 //! Tables for tests: a list of names, each with its type by name and its entries in memory.
 
-use mapkeep_table::{NulMode, Outcome, Step};
+use std::sync::{Mutex, MutexGuard};
+
+use mapkeep_table::{NulMode, NulModes, Outcome, Step};
 
 use super::{Failure, LookupTable, Nature, Sought, Tables};
 
+/// Keys and values as they would be in a file, NUL and all.
+type Entries = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// What a fake table does.
 pub(super) enum Content {
-    /// Entries in order. Keys are stored as they would be in a file, NUL and all.
-    Entries(Vec<(Vec<u8>, Vec<u8>)>),
+    /// Entries in order.
+    Entries(Mutex<Entries>),
+    /// Entries of a table that takes changes; with a limit, only those whose keys have so many bytes, and at least one.
+    Changeable(Mutex<Entries>, Option<usize>),
     /// The same value for every key.
     Same(Vec<u8>),
     /// No answer, for this reason.
@@ -38,7 +45,17 @@ impl FakeTables {
             text
         };
         let entries = entries.iter().map(|(key, value)| (stored(key), stored(value))).collect();
-        self.with(name, Content::Entries(entries))
+        self.with(name, Content::Entries(Mutex::new(entries)))
+    }
+}
+
+impl FakeTables {
+    /// What a table that takes changes has stored.
+    pub(super) fn entries(&self, name: &[u8]) -> Entries {
+        match self.find(name) {
+            Some((_, FakeTable { content: Content::Changeable(entries, _), .. })) => locked(entries).clone(),
+            _ => panic!("no such table"),
+        }
     }
 }
 
@@ -53,7 +70,7 @@ impl LookupTable for &FakeTable {
         let Sought { key, modes, .. } = sought;
         assert!(value.is_empty(), "the buffer must be empty");
         let entries = match &self.content {
-            Content::Entries(entries) => entries,
+            Content::Entries(entries) | Content::Changeable(entries, _) => locked(entries),
             Content::Same(text) => {
                 value.extend_from_slice(text);
                 return Ok(Outcome::Found(NulMode::Bare));
@@ -81,7 +98,8 @@ impl LookupTable for &FakeTable {
         match &self.content {
             Content::Fails(failure) => Err(failure.clone()),
             Content::Same(_) => Err(Failure::Unsupported),
-            Content::Entries(entries) => match entries.get(*cursor) {
+            Content::Entries(entries) | Content::Changeable(entries, _) => match locked(entries).get(*cursor)
+            {
                 None => Ok(Step::End),
                 Some((stored_key, stored_value)) => {
                     *cursor += 1;
@@ -92,6 +110,64 @@ impl LookupTable for &FakeTable {
             },
         }
     }
+
+    fn usable(&self) -> Result<(), Failure> {
+        match &self.content {
+            Content::Fails(failure) => Err(failure.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    fn put(&self, key: &[u8], value: &[u8], mode: NulMode) -> Result<(), Failure> {
+        match &self.content {
+            Content::Fails(failure) => Err(failure.clone()),
+            Content::Entries(_) | Content::Same(_) => Err(Failure::Unsupported),
+            Content::Changeable(entries, limit) => {
+                let (key, value) = (stored(key, mode), stored(value, mode));
+                match *limit {
+                    Some(_) if key.is_empty() => return Err(Failure::KeyEmpty),
+                    Some(limit) if key.len() > limit => {
+                        return Err(Failure::TooLong { what: "key", length: key.len(), limit });
+                    }
+                    _ => {}
+                }
+                let mut entries = locked(entries);
+                entries.retain(|(old, _)| *old != key);
+                entries.push((key, value));
+                entries.sort();
+                Ok(())
+            }
+        }
+    }
+
+    fn remove(&self, key: &[u8], modes: NulModes) -> Result<Outcome, Failure> {
+        let entries = match &self.content {
+            Content::Fails(failure) => return Err(failure.clone()),
+            Content::Entries(_) | Content::Same(_) => return Err(Failure::Unsupported),
+            Content::Changeable(entries, _) => entries,
+        };
+        let plain = !self.nature().kind.has_nul_modes();
+        let ways = [(modes.with_nul && !plain, NulMode::WithNul), (modes.bare || plain, NulMode::Bare)];
+        for (wanted, mode) in ways {
+            let key = stored(key, mode);
+            let found = wanted.then(|| locked(entries).iter().position(|(old, _)| *old == key)).flatten();
+            if let Some(place) = found {
+                locked(entries).remove(place);
+                return Ok(Outcome::Found(mode));
+            }
+        }
+        Ok(Outcome::Absent)
+    }
+}
+
+fn locked(entries: &Mutex<Entries>) -> MutexGuard<'_, Entries> {
+    entries.lock().unwrap()
+}
+
+/// As it would be in a file.
+fn stored(text: &[u8], mode: NulMode) -> Vec<u8> {
+    let nul: &[u8] = if mode == NulMode::WithNul { b"\0" } else { b"" };
+    [text, nul].concat()
 }
 
 impl Tables for FakeTables {

@@ -62,6 +62,25 @@ pub(super) fn after_hit(flags: Flags, mode: NulMode, nature: Nature) -> Flags {
     }
 }
 
+/// The flags in reply to an update: duplicates are replaced and changes are on disk before the answer, whatever the client
+/// asked for.
+pub(super) fn update_flags(requested: Flags, nature: Nature) -> Flags {
+    later_flags(requested, nature) | Flags::SYNC_UPDATE | Flags::DUP_REPLACE
+}
+
+/// The flags in reply to a delete.
+pub(super) fn delete_flags(requested: Flags, nature: Nature) -> Flags {
+    later_flags(requested, nature) | Flags::SYNC_UPDATE
+}
+
+/// How an update stores key and value. Where the client leaves it open, with a NUL byte, as Postfix does on Linux.
+pub(super) fn stored_mode(flags: Flags, nature: Nature) -> NulMode {
+    match nature.kind.has_nul_modes() && flags.contains(Flags::TRY1NULL) {
+        true => NulMode::WithNul,
+        false => NulMode::Bare,
+    }
+}
+
 /// Which ways of storing keys to try.
 pub(super) fn nul_modes(flags: Flags) -> NulModes {
     NulModes { bare: flags.contains(Flags::TRY0NULL), with_nul: flags.contains(Flags::TRY1NULL) }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use mapkeep_proto::{Class, Kind};
-use mapkeep_table::{NulModes, Outcome, Step, Substitution, TableError};
+use mapkeep_table::{NulMode, NulModes, Outcome, Step, Substitution, TableError};
 
 use crate::wire::Status;
 
@@ -22,6 +22,20 @@ pub enum Failure {
     Unsupported,
     /// The value is not UTF-8 although the client asked for UTF-8.
     ValueNotUtf8,
+    /// It could not be done for now, and nothing of it has been: no room, a lock of another program, a damaged file.
+    /// The text is ours and goes to the log.
+    NotDone(String),
+    /// Key or value is longer than can be stored. Stock dies of a long key in lmdb.
+    TooLong {
+        /// Which of the two.
+        what: &'static str,
+        /// Its length as it would be stored, in bytes.
+        length: usize,
+        /// The longest that can be stored, in bytes.
+        limit: usize,
+    },
+    /// The format has no empty keys. Stock dies of it.
+    KeyEmpty,
 }
 
 impl Failure {
@@ -29,8 +43,12 @@ impl Failure {
     #[must_use]
     pub fn status(&self) -> Status {
         match self {
-            Failure::Unavailable(_) | Failure::Content(_) | Failure::OnPurpose => Status::Retry,
-            Failure::Unsupported | Failure::ValueNotUtf8 => Status::Config,
+            Failure::Unavailable(_) | Failure::Content(_) | Failure::OnPurpose | Failure::NotDone(_) => {
+                Status::Retry
+            }
+            Failure::Unsupported | Failure::ValueNotUtf8 | Failure::TooLong { .. } | Failure::KeyEmpty => {
+                Status::Config
+            }
         }
     }
 }
@@ -75,6 +93,9 @@ pub struct Sought<'a> {
 }
 
 /// One approved table, whether it can be read now or not.
+///
+/// One that takes changes has `put` and `remove` of its own. A change is seen at once by whatever is asked next; when it
+/// is durable is the affair of whoever sends the replies.
 pub trait LookupTable {
     /// The position of a scan; its default is before the first entry.
     type Cursor: Default;
@@ -98,6 +119,33 @@ pub trait LookupTable {
         key: &mut Vec<u8>,
         value: &mut Vec<u8>,
     ) -> Result<Step, Failure>;
+
+    /// Whether it can be scanned, as far as that is known beforehand. So a client that goes on with a scan of which we
+    /// know nothing (that of a process before this one, say) is not told that it has come to the end.
+    ///
+    /// # Errors
+    /// The reason why it cannot.
+    fn usable(&self) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// Stores an entry in the place of any with the same key, both with or without a NUL byte at the end as `mode` says.
+    ///
+    /// # Errors
+    /// The reason why it is not stored.
+    fn put(&self, key: &[u8], value: &[u8], mode: NulMode) -> Result<(), Failure> {
+        let _ = (key, value, mode);
+        Err(Failure::Unsupported)
+    }
+
+    /// Removes the entry of the first way of storing the key that there is, in the order of lookups. Says which it was.
+    ///
+    /// # Errors
+    /// The reason why there is no answer, not even "absent".
+    fn remove(&self, key: &[u8], modes: NulModes) -> Result<Outcome, Failure> {
+        let _ = (key, modes);
+        Err(Failure::Unsupported)
+    }
 }
 
 /// The approved tables of one service.

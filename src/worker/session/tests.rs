@@ -1,5 +1,6 @@
 //! Answers over fake tables, in both dialects. The notation `|` is one NUL byte.
 
+mod changes;
 mod random;
 
 use std::borrow::Cow;
@@ -48,12 +49,21 @@ impl Conversation {
     }
 
     fn ask_request(&mut self, request: &Request<'_>) -> Vec<u8> {
+        self.answer(request).0
+    }
+
+    fn answered(&mut self, request: &Request<'_>) -> Answered<usize> {
+        self.answer(request).1
+    }
+
+    fn answer(&mut self, request: &Request<'_>) -> (Vec<u8>, Answered<usize>) {
         let mut out = Vec::new();
         let logged = &mut self.logged;
         let mut log = |event: Event<'_>| logged.push(event.to_string());
         let cursors = &mut self.cursors;
-        answer(request, self.service, &self.tables, &self.settings, cursors, &mut out, &mut log);
-        out
+        let tables = &self.tables;
+        let answered = answer(request, self.service, tables, &self.settings, cursors, &mut out, &mut log);
+        (out, answered)
     }
 
     fn ask(&mut self, text: &str) -> String {

@@ -41,11 +41,17 @@ impl Reply<'_> {
     /// The reply that carries nothing but a status, in the shape for this request.
     #[must_use]
     pub fn refusal(verb: Verb, status: Status) -> Reply<'static> {
+        Reply::empty(verb, status, Flags::NONE)
+    }
+
+    /// The reply without key and value, in the shape for this request.
+    #[must_use]
+    pub fn empty(verb: Verb, status: Status, flags: Flags) -> Reply<'static> {
         match verb {
-            Verb::Open => Reply::Open(status, Flags::NONE),
-            Verb::Lookup => Reply::Lookup(status, Flags::NONE, b""),
-            Verb::Update | Verb::Delete => Reply::Change(status, Flags::NONE),
-            Verb::Sequence => Reply::Sequence(status, Flags::NONE, b"", b""),
+            Verb::Open => Reply::Open(status, flags),
+            Verb::Lookup => Reply::Lookup(status, flags, b""),
+            Verb::Update | Verb::Delete => Reply::Change(status, flags),
+            Verb::Sequence => Reply::Sequence(status, flags, b"", b""),
         }
     }
 }

@@ -1,0 +1,83 @@
+//! A broker's channel to its supervisor: what it still has to say, and what it is told.
+//!
+//! Called by: the event loops of both brokers.
+
+use mapkeep_proto::{BrokerToSupervisor, Decode, MAX_MESSAGE, SupervisorToBroker};
+use mapkeep_sys::channel::{Channel, Received};
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// The channel, and what waits for room in it.
+#[derive(Debug)]
+pub(crate) struct Link {
+    channel: Channel,
+    unsaid: VecDeque<BrokerToSupervisor>,
+}
+
+/// What came out of the channel.
+#[derive(Debug)]
+pub(crate) enum Told {
+    /// A message, and the descriptor that came with it.
+    Message(SupervisorToBroker, Option<OwnedFd>),
+    /// Nothing is waiting.
+    Nothing,
+    /// The supervisor has gone, or says that it is over.
+    Closed,
+}
+
+impl Link {
+    pub(crate) fn new(channel: Channel) -> Link {
+        Link { channel, unsaid: VecDeque::new() }
+    }
+
+    /// Tells the supervisor something, now or when it has room.
+    pub(crate) fn say(&mut self, message: BrokerToSupervisor) -> io::Result<()> {
+        self.unsaid.push_back(message);
+        self.flush()
+    }
+
+    /// Whether all has been said.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.unsaid.is_empty()
+    }
+
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        while let Some(message) = self.unsaid.front() {
+            match self.channel.send(&message.encode(), &[]) {
+                Ok(()) => drop(self.unsaid.pop_front()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                // It has gone: the end of its channel is about to be read.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.unsaid.clear(),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes one message.
+    ///
+    /// # Errors
+    /// What is no message of a supervisor; then the two are not of one version.
+    pub(crate) fn hear(&self) -> io::Result<Told> {
+        let mut buffer = [0; MAX_MESSAGE];
+        let (length, mut descriptors) = match self.channel.receive(&mut buffer)? {
+            Received::Message(length, descriptors) => (length, descriptors),
+            Received::Empty => return Ok(Told::Nothing),
+            Received::Closed => return Ok(Told::Closed),
+            Received::Oversized => return Err(io::ErrorKind::InvalidData.into()),
+        };
+        let message =
+            SupervisorToBroker::decode(buffer.get(..length).unwrap_or_default()).map_err(io::Error::other)?;
+        if descriptors.len() != message.descriptors() {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        Ok(Told::Message(message, descriptors.pop()))
+    }
+}
+
+impl AsFd for Link {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.channel.as_fd()
+    }
+}

@@ -1,0 +1,66 @@
+//! What a broker still has to send to a worker: messages with the descriptors that travel beside them.
+
+use mapkeep_proto::Decode;
+use mapkeep_sys::channel::Channel;
+use nix::errno::Errno;
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::BorrowedFd;
+
+/// The descriptors that travel with a message. They are closed, or given back, once it has been sent.
+pub(crate) trait Freight {
+    /// The descriptors, in their order.
+    fn descriptors(&self) -> Vec<BorrowedFd<'_>>;
+}
+
+/// How far sending has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    All,
+    /// More waits for room in the channel.
+    Part,
+    /// Too many descriptors are on their way. They are counted for our user id, which other services of the machine may
+    /// share; they go when somebody takes them. To be tried again after a while, without more clients meanwhile.
+    Crowded,
+}
+
+/// Messages in the order in which they are to arrive.
+#[derive(Debug)]
+pub(crate) struct Outbox<M, F> {
+    queue: VecDeque<(M, F)>,
+}
+
+impl<M, F> Default for Outbox<M, F> {
+    fn default() -> Self {
+        Outbox { queue: VecDeque::new() }
+    }
+}
+
+impl<M: Decode, F: Freight> Outbox<M, F> {
+    pub(crate) fn push(&mut self, message: M, freight: F) {
+        self.queue.push_back((message, freight));
+    }
+
+    /// Sends what the channel has room for.
+    ///
+    /// # Errors
+    /// The other end is closed.
+    pub(crate) fn flush(&mut self, channel: &Channel) -> io::Result<Sent> {
+        while let Some((message, freight)) = self.queue.front() {
+            match channel.send(&message.encode(), &freight.descriptors()) {
+                Ok(()) => drop(self.queue.pop_front()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Sent::Part),
+                Err(error) if error.raw_os_error() == Some(Errno::ETOOMANYREFS as i32) => {
+                    return Ok(Sent::Crowded);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Sent::All)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = &M> {
+        self.queue.iter().map(|(message, _)| message)
+    }
+}

@@ -1,0 +1,237 @@
+//! Tables that are written: the walk to their directory, and their files, opened and made in it.
+//!
+//! The walk is by descriptor, as for reading: every component is opened below the descriptor of its parent, so that
+//! what is checked is what is used. Files are looked at before they are opened (a FIFO would not block and a device
+//! would not act, but neither is opened at all), and again after. New ones are made in the checked directory, under a
+//! name that is free, with mode 0600.
+//!
+//! May: openat2, fstat, close, with the rights of the tables' owner. Never: follow a link, open a file of another user,
+//! read or write one. Called by the broker of the writing service, and by `mapkeep tables`, which only looks.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use mapkeep_sys::status::Status;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::stat::Mode;
+
+use super::refusal::{Refusal, Rule};
+use super::rules;
+use super::walk::{self, single_component};
+use super::write_files::WriteFiles;
+use super::write_rules;
+use super::{Anchor, settled};
+
+/// What a file is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// For reading only.
+    Read,
+    /// For reading and writing.
+    Write,
+    /// For writing only; each write is on disk when it returns (`O_DSYNC`).
+    Synced,
+}
+
+impl Access {
+    fn flags(self) -> OFlag {
+        match self {
+            Access::Read => OFlag::O_RDONLY,
+            Access::Write => OFlag::O_RDWR,
+            Access::Synced => OFlag::O_WRONLY | OFlag::O_DSYNC,
+        }
+    }
+}
+
+/// Flags of every opening. An `O_NONBLOCK` on a regular file changes nothing once it is open.
+const FLAGS: OFlag =
+    OFlag::O_CLOEXEC.union(OFlag::O_NOFOLLOW).union(OFlag::O_NONBLOCK).union(OFlag::O_NOCTTY);
+
+/// A directory in which its user, and nobody else, can write; found and checked component by component.
+#[derive(Debug)]
+pub struct Place<'a> {
+    anchor: &'a Anchor,
+    handle: OwnedFd,
+    path: Vec<u8>,
+    /// Device and inode number.
+    identity: (u64, u64),
+    owner: u32,
+}
+
+/// A file of a table that is written.
+#[derive(Debug)]
+pub struct WriteOpened {
+    /// An open file description of its own.
+    pub file: OwnedFd,
+    /// Its status when it was opened.
+    pub status: Status,
+}
+
+/// Walks to the directory of the files of a table of the user `owner` and applies the rules to every component.
+///
+/// # Errors
+/// [`Refusal`]; [`Refusal::Missing`] and [`Refusal::Retry`] may pass by themselves.
+pub fn place_of<'a>(anchor: &'a Anchor, files: &WriteFiles, owner: u32) -> Result<Place<'a>, Refusal> {
+    let path = files.path(files.configured());
+    let mut components = walk::components_of(&path)?;
+    // The last component comes first: that is the file.
+    if components.is_empty() {
+        return Err(rules::refuse(&path, Rule::T1, "names no file", "correct the path in the configuration"));
+    }
+    components.remove(0);
+    // Before anything is looked at.
+    for file in files.lasting() {
+        let name = files.name(*file);
+        rules::secret_name(&walk::join(components.iter().rev().map(Vec::as_slice).chain([name.as_slice()])))?;
+    }
+    let (mut handle, mut status) = walk::open_root(anchor)?;
+    let mut names: Vec<Vec<u8>> = Vec::new();
+    while let Some(name) = components.pop() {
+        let above = walk::join(names.iter().map(Vec::as_slice));
+        write_rules::ancestor(&above, &status, owner)?;
+        names.push(name);
+        let at = walk::join(names.iter().map(Vec::as_slice));
+        let name = names.last().map(Vec::as_slice).unwrap_or_default();
+        handle = walk::open_component(handle.as_fd(), name, false, &at)?;
+        status = walk::status_of(handle.as_fd(), &at)?;
+        walk::stored(anchor, &at, &status)?;
+        write_rules::on_the_way(&at, &status)?;
+    }
+    let path = walk::join(names.iter().map(Vec::as_slice));
+    write_rules::directory(&path, &status, owner)?;
+    Ok(Place { anchor, handle, path, identity: (status.dev, status.ino), owner })
+}
+
+impl<'a> Place<'a> {
+    /// The directory, as a mere reference.
+    #[must_use]
+    pub fn handle(&self) -> BorrowedFd<'_> {
+        self.handle.as_fd()
+    }
+
+    /// Its device and inode number.
+    #[must_use]
+    pub fn identity(&self) -> (u64, u64) {
+        self.identity
+    }
+
+    /// The absolute path of `name` in it, for messages.
+    #[must_use]
+    pub fn path_of(&self, name: &[u8]) -> Vec<u8> {
+        let separator: &[u8] = if self.path == b"/" { b"" } else { b"/" };
+        [&self.path, separator, name].concat()
+    }
+
+    /// The status of the file `name`, without applying a rule to it; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`Refusal::Retry`], [`Refusal::Io`], and rule T5 for a mount point.
+    pub fn status(&self, name: &[u8]) -> Result<Option<Status>, Refusal> {
+        let component = self.path_of(name);
+        match walk::open_component(self.handle(), name, true, &component) {
+            Ok(handle) => walk::status_of(handle.as_fd(), &component).map(Some),
+            Err(Refusal::Missing { .. }) => Ok(None),
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    /// Whether a directory of the owner's stands where the file `name` should be.
+    ///
+    /// # Errors
+    /// As for [`Place::status`].
+    pub fn holds_directory(&self, name: &[u8]) -> Result<bool, Refusal> {
+        let status = self.status(name)?;
+        Ok(status.is_some_and(|one| rules::type_of(&one) == rules::Type::Directory && one.uid == self.owner))
+    }
+
+    /// The status of the file `name`, if the file meets the rules.
+    ///
+    /// # Errors
+    /// [`Refusal`], but never [`Refusal::Missing`].
+    pub fn look(&self, name: &[u8], access: Access) -> Result<Option<Status>, Refusal> {
+        let component = self.path_of(name);
+        rules::secret_name(&component)?;
+        let Some(status) = self.status(name)? else { return Ok(None) };
+        self.judge(&component, &status, access)?;
+        Ok(Some(status))
+    }
+
+    fn judge(&self, component: &[u8], status: &Status, access: Access) -> Result<(), Refusal> {
+        walk::stored(self.anchor, component, status)?;
+        self.anchor.refuse_secret(component, status)?;
+        write_rules::file(component, status, self.owner, access)
+    }
+
+    /// Opens the file `name` if it meets the rules; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`Refusal`], but never [`Refusal::Missing`].
+    pub fn open(&self, name: &[u8], access: Access) -> Result<Option<WriteOpened>, Refusal> {
+        let Some(expected) = self.look(name, access)? else { return Ok(None) };
+        self.open_expected(name, access, &expected).map(Some)
+    }
+
+    /// Opens what a look has found, and makes sure that it is the same file.
+    pub(super) fn open_expected(
+        &self,
+        name: &[u8],
+        access: Access,
+        expected: &Status,
+    ) -> Result<WriteOpened, Refusal> {
+        let component = self.path_of(name);
+        let changed = || Refusal::Retry { component: component.clone() };
+        let how = OpenHow::new().flags(access.flags() | FLAGS).resolve(resolve());
+        let file = openat2(self.handle(), name, how).map_err(|errno| match errno {
+            // The name held a regular file a moment ago: gone, or something else took its place.
+            Errno::ENOENT | Errno::ELOOP | Errno::ENXIO | Errno::EISDIR => changed(),
+            _ => walk::failure(&component, errno),
+        })?;
+        let status = walk::status_of(file.as_fd(), &component)?;
+        let same = |status: &Status| (status.dev, status.ino, status.mode, status.uid, status.gid);
+        if same(&status) != same(expected) {
+            return Err(changed());
+        }
+        // The same file, but its links may have changed since, and a secret may have got its inode.
+        self.judge(&component, &status, access)?;
+        Ok(WriteOpened { file, status })
+    }
+
+    /// Makes the file `name`, which there must not be yet: empty, with mode 0600, open for reading and writing.
+    ///
+    /// # Errors
+    /// [`Refusal::Retry`] if there is one now; [`Refusal::Io`], with `ENOSPC` or `EDQUOT` when there is no room.
+    pub fn create(&self, name: &[u8]) -> Result<WriteOpened, Refusal> {
+        let component = self.path_of(name);
+        rules::secret_name(&component)?;
+        let flags = Access::Write.flags() | FLAGS | OFlag::O_CREAT | OFlag::O_EXCL;
+        let how = OpenHow::new().flags(flags).mode(Mode::S_IRUSR | Mode::S_IWUSR).resolve(resolve());
+        let file = openat2(self.handle(), name, how).map_err(|errno| match errno {
+            Errno::EEXIST => Refusal::Retry { component: component.clone() },
+            _ => walk::failure(&component, errno),
+        })?;
+        let status = walk::status_of(file.as_fd(), &component)?;
+        self.judge(&component, &status, Access::Write)?;
+        Ok(WriteOpened { file, status })
+    }
+}
+
+/// Looks at a table that is written without opening or making anything: whether the rules let the user `owner` write
+/// it, and which directory (device and inode number) its files are, or will be, in. Files that are not there are no
+/// obstacle.
+///
+/// # Errors
+/// [`Refusal`].
+pub fn inspect(anchor: &Anchor, files: &WriteFiles, owner: u32) -> Result<(u64, u64), Refusal> {
+    settled(|| {
+        let place = place_of(anchor, files, owner)?;
+        for file in files.lasting() {
+            place.look(&files.name(*file), file.access())?;
+        }
+        Ok(place.identity())
+    })
+}
+
+/// How every file is resolved: in its directory, through no link of any kind, on the same file system.
+fn resolve() -> ResolveFlag {
+    single_component() | ResolveFlag::RESOLVE_NO_XDEV
+}

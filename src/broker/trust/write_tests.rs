@@ -1,0 +1,386 @@
+//! Each rule for tables that are written against the file, its directory and the directories above; then files that are
+//! swapped between the look and the opening (`races.rs`: at any moment).
+//!
+//! Looked at with the rights of root, as `mapkeep tables` does, and with those of the tables' user, as the broker does:
+//! both must say the same.
+
+mod races;
+
+use std::fs;
+use std::os::unix::net::UnixListener;
+use std::process::Command;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+
+use super::testbed::{Bed, OWNER, STRANGER, as_owner};
+use super::*;
+
+/// `g/p` is the owner's directory in one of root; both a btree and an lmdb table are whole.
+fn sound() -> Option<Bed> {
+    let bed = Bed::new()?;
+    bed.directory("g/p");
+    bed.owner("g/p", OWNER);
+    for name in ["x.db", "x.mapkeep", "x.mapkeep-wal", "y.lmdb"] {
+        owned(&bed, &format!("g/p/{name}"));
+    }
+    Some(bed)
+}
+
+/// A file of the owner.
+fn owned(bed: &Bed, name: &str) {
+    bed.file(name, b"content");
+    bed.owner(name, OWNER);
+    bed.mode(name, 0o600);
+}
+
+fn files(bed: &Bed, kind: &str, path: &str) -> WriteFiles {
+    let name = [kind.as_bytes(), b":", &bed.bytes(path)].concat();
+    WriteFiles::of(&name).expect("a type that is written")
+}
+
+/// Every table that has the file `name`.
+fn table_of(bed: &Bed, open: &str) -> WriteFiles {
+    match open.strip_suffix(".lmdb") {
+        Some(path) => files(bed, "lmdb", path),
+        None => files(bed, "btree", open),
+    }
+}
+
+fn look(files: &WriteFiles) -> Result<(u64, u64), Refusal> {
+    inspect(&Anchor::host().expect("anchor"), files, OWNER)
+}
+
+/// Opens every file of the table as the broker does.
+fn open_all(files: &WriteFiles) -> Result<Vec<WriteOpened>, Refusal> {
+    let anchor = Anchor::host().expect("anchor");
+    let place = place_of(&anchor, files, OWNER)?;
+    let mut opened = Vec::new();
+    for file in files.lasting() {
+        opened.extend(place.open(&files.name(*file), file.access())?);
+    }
+    Ok(opened)
+}
+
+/// A way to spoil one component, the rule that it breaks, and the remedy that must be named.
+type Defect = (&'static str, fn(&Bed, &str), Rule, &'static str);
+
+const AWAY: &str = "name a file in a directory of uid 64322 alone, such as $data_directory";
+
+const DIRECTORY: &[Defect] = &[
+    ("of root", |b, n| b.owner(n, 0), Rule::W1, "or, if it is for such tables only, run: chown 64322 "),
+    ("of a stranger", |b, n| b.owner(n, STRANGER), Rule::W2, "run: chown 64322 "),
+    ("0775", |b, n| b.mode(n, 0o775), Rule::W5, "run: chmod go-w "),
+    ("0757", |b, n| b.mode(n, 0o757), Rule::W5, "run: chmod go-w "),
+    ("sticky 1777", |b, n| b.mode(n, 0o1777), Rule::W5, AWAY),
+    ("sticky 1770", |b, n| b.mode(n, 0o1770), Rule::W5, AWAY),
+    ("0555", |b, n| b.mode(n, 0o555), Rule::W5, "run: chmod u+rwx "),
+    ("a file", replace_by_file, Rule::W4, "correct the path"),
+    ("a FIFO", fifo, Rule::W4, "correct the path"),
+    ("a link to the real one", move_behind_link, Rule::W4, "name the directory behind the link"),
+];
+
+const ABOVE: &[Defect] = &[
+    ("of a stranger", |b, n| b.owner(n, STRANGER), Rule::W5, "run: chown root "),
+    ("0775", |b, n| b.mode(n, 0o775), Rule::W5, "run: chmod go-w "),
+    ("0757", |b, n| b.mode(n, 0o757), Rule::W5, "run: chmod go-w "),
+    ("sticky 1777", |b, n| b.mode(n, 0o1777), Rule::W5, AWAY),
+    ("0700", |b, n| b.mode(n, 0o700), Rule::W5, "run: chmod o+x "),
+    (
+        "of the owner, without search",
+        |b, n| {
+            b.owner(n, OWNER);
+            b.mode(n, 0o655);
+        },
+        Rule::W5,
+        "run: chmod u+x ",
+    ),
+    ("a file", replace_by_file, Rule::W4, "correct the path"),
+    ("a link to the real one", move_behind_link, Rule::W4, "name the directory behind the link"),
+];
+
+const FILE: &[Defect] = &[
+    ("of root", |b, n| b.owner(n, 0), Rule::W2, "run: chown 64322 "),
+    ("of a stranger", |b, n| b.owner(n, STRANGER), Rule::W2, "run: chown 64322 "),
+    ("0620", |b, n| b.mode(n, 0o620), Rule::W5, "run: chmod go-w "),
+    ("0602", |b, n| b.mode(n, 0o602), Rule::W5, "run: chmod go-w "),
+    ("set-user-id", |b, n| b.mode(n, 0o4600), Rule::W5, "run: chmod u-s,g-s "),
+    ("set-group-id", |b, n| b.mode(n, 0o2600), Rule::W5, "run: chmod u-s,g-s "),
+    ("0000", |b, n| b.mode(n, 0o000), Rule::W5, "run: chmod u+r"),
+    (
+        "with a second name",
+        |b, n| fs::hard_link(b.path(n), b.path("second")).expect("link"),
+        Rule::W3,
+        "run: cp -p ",
+    ),
+    ("a link to the real one", move_behind_link, Rule::W4, "put the file itself there"),
+    ("a dangling link", dangling, Rule::W4, "put the file itself there"),
+    ("a FIFO", fifo, Rule::W5, "move it away"),
+    ("a socket", socket, Rule::W5, "move it away"),
+    ("a directory", replace_by_directory, Rule::W5, "move it away"),
+];
+
+/// Files that must be written, too.
+const TRUTH: &[Defect] = &[("0400", |b, n| b.mode(n, 0o400), Rule::W5, "run: chmod u+rw ")];
+
+fn replace_by_file(bed: &Bed, name: &str) {
+    bed.remove(name);
+    bed.file(name, b"x");
+}
+
+fn replace_by_directory(bed: &Bed, name: &str) {
+    bed.remove(name);
+    bed.directory(name);
+}
+
+fn fifo(bed: &Bed, name: &str) {
+    bed.remove(name);
+    mkfifo(&bed.path(name), Mode::S_IRUSR).expect("mkfifo");
+}
+
+fn socket(bed: &Bed, name: &str) {
+    bed.remove(name);
+    UnixListener::bind(bed.path(name)).expect("bind");
+}
+
+fn move_behind_link(bed: &Bed, name: &str) {
+    fs::rename(bed.path(name), bed.path("real")).expect("rename");
+    bed.link(bed.path("real").to_str().expect("text"), name);
+}
+
+fn dangling(bed: &Bed, name: &str) {
+    bed.remove(name);
+    bed.link("nowhere", name);
+}
+
+#[test]
+fn each_rule_broken_names_component_rule_and_remedy() {
+    let both: &[&[Defect]] = &[FILE, TRUTH];
+    let places: [(&str, &str, &[&[Defect]]); 6] = [
+        ("g/p", "g/p/x", &[DIRECTORY]),
+        ("g", "g/p/x", &[ABOVE]),
+        ("g/p/x.db", "g/p/x", &[FILE]),
+        ("g/p/x.mapkeep", "g/p/x", both),
+        ("g/p/x.mapkeep-wal", "g/p/x", both),
+        ("g/p/y.lmdb", "g/p/y.lmdb", both),
+    ];
+    let mut count = 0;
+    for (component, table, defects) in places {
+        for (what, spoil, rule, remedy) in defects.iter().copied().flatten() {
+            let Some(bed) = sound() else { return };
+            let files = table_of(&bed, table);
+            assert!(look(&files).is_ok(), "sound before");
+            spoil(&bed, component);
+            let refusal = look(&files).expect_err(what);
+            let text = refusal.to_string();
+            assert_eq!(refusal.rule(), Some(*rule), "{component} {what}: {text}");
+            assert_eq!(refusal.component(), bed.bytes(component), "{component} {what}: {text}");
+            assert!(text.contains(&format!("(rule {}: {}); ", rule.name(), rule.sentence())), "{text}");
+            assert!(text.contains(remedy), "{component} {what}: {text}");
+            assert_eq!(as_owner(|| open_all(&files)).expect_err(what), refusal, "{component} {what}");
+            count += 1;
+
+            // A remedy that is a command must cure exactly what was complained of.
+            if let Some((_, command)) = text.split_once("run: ") {
+                let status = Command::new("bash").args(["-c", command]).status().expect("bash");
+                assert!(status.success(), "{command}");
+                if let Err(next) = look(&files) {
+                    assert_ne!(next, refusal, "{component} {what}: the remedy did not help");
+                }
+            }
+        }
+    }
+    assert!(count >= 70, "{count} cases");
+}
+
+#[test]
+fn sound_tables_pass_and_open_as_wanted() {
+    let Some(bed) = sound() else { return };
+    for (what, act) in [
+        ("0755", (|_| ()) as fn(&Bed)),
+        ("0700", |b| b.mode("g/p", 0o700)),
+        ("above of the owner", |b| b.owner("g", OWNER)),
+        ("files that others may read", |b| b.mode("g/p/x.db", 0o644)),
+        ("database that its owner only reads", |b| b.mode("g/p/x.db", 0o400)),
+    ] {
+        act(&bed);
+        assert!(look(&table_of(&bed, "g/p/x")).is_ok(), "{what}");
+        let opened = as_owner(|| open_all(&table_of(&bed, "g/p/x"))).expect(what);
+        let modes: Vec<_> = opened
+            .iter()
+            .map(|one| fcntl(&one.file, FcntlArg::F_GETFL).expect("flags") & nix::libc::O_ACCMODE)
+            .collect();
+        assert_eq!(modes, [nix::libc::O_RDONLY, nix::libc::O_RDWR, nix::libc::O_RDWR], "{what}");
+        for one in &opened {
+            let flags = FdFlag::from_bits_retain(fcntl(&one.file, FcntlArg::F_GETFD).expect("flags"));
+            assert!(flags.contains(FdFlag::FD_CLOEXEC));
+        }
+        assert!(as_owner(|| open_all(&table_of(&bed, "g/p/y.lmdb"))).is_ok(), "{what}");
+    }
+    // Nothing of the table is there yet: it can be made.
+    assert!(look(&table_of(&bed, "g/p/fresh")).is_ok());
+    assert_eq!(as_owner(|| open_all(&table_of(&bed, "g/p/fresh"))).expect("nothing").len(), 0);
+}
+
+#[test]
+fn odd_paths_are_refused() {
+    let Some(bed) = sound() else { return };
+    for (name, rule) in [
+        ("btree:g/p/x", Rule::T1),
+        ("hash:/../x", Rule::T1),
+        ("lmdb:/a\0b", Rule::T1),
+        ("hash:/x", Rule::W1),
+        ("hash:/etc/shadow", Rule::T6),
+        ("lmdb:/proc/self/x", Rule::T5),
+        ("btree:/etc/postfix/x", Rule::W1),
+        ("btree:/tmp/x", Rule::W1),
+    ] {
+        let refusal = look(&WriteFiles::of(name.as_bytes()).expect("written")).expect_err(name);
+        assert_eq!(refusal.rule(), Some(rule), "{name}: {refusal}");
+    }
+    let missing = look(&table_of(&bed, "g/none/x")).expect_err("missing");
+    assert_eq!(missing, Refusal::Missing { component: bed.bytes("g/none") });
+}
+
+#[test]
+fn hard_link_to_shadow_is_refused_as_a_secret() {
+    let Some(bed) = sound() else { return };
+    bed.remove("g/p/x.db");
+    match fs::hard_link("/etc/shadow", bed.path("g/p/x.db")) {
+        Ok(()) => {}
+        Err(error) => {
+            eprintln!("SKIPPED: /run and /etc are not on one file system, or no /etc/shadow: {error}");
+            return;
+        }
+    }
+    let refusal = look(&table_of(&bed, "g/p/x")).expect_err("shadow by another name");
+    assert_eq!((refusal.rule(), refusal.component()), (Some(Rule::T6), bed.bytes("g/p/x.db").as_slice()));
+}
+
+#[test]
+fn created_file_is_new_private_and_the_owners() {
+    let Some(bed) = sound() else { return };
+    let anchor = Anchor::host().expect("anchor");
+    let files = table_of(&bed, "g/p/x");
+    let made = as_owner(|| {
+        let place = place_of(&anchor, &files, OWNER).expect("place");
+        assert_eq!(
+            place.create(b"x.db").expect_err("there is one"),
+            Refusal::Retry { component: bed.bytes("g/p/x.db") }
+        );
+        place.create(b"new").expect("create")
+    });
+    assert_eq!((made.status.mode & 0o7777, made.status.uid, made.status.size), (0o600, OWNER, 0));
+    // Not through a link, whatever that leads to.
+    bed.link("elsewhere", "g/p/link");
+    as_owner(|| {
+        let place = place_of(&anchor, &files, OWNER).expect("place");
+        assert!(matches!(place.create(b"link"), Err(Refusal::Retry { .. })));
+    });
+    assert!(!bed.path("g/p/elsewhere").exists());
+    // With the rights of root it would be root's file: never handed out.
+    let place = place_of(&anchor, &files, OWNER).expect("place");
+    assert_eq!(place.create(b"roots").expect_err("of root").rule(), Some(Rule::W2));
+}
+
+#[test]
+fn file_exchanged_between_look_and_opening_is_not_opened() {
+    type Exchange = (&'static str, fn(&Bed), Option<Rule>);
+    let exchanges: [Exchange; 9] = [
+        ("another sound file", |b| fs::rename(b.path("g/p/u"), b.path("g/p/x.db")).expect("rename"), None),
+        ("nothing", |b| b.remove("g/p/x.db"), None),
+        (
+            "a link",
+            |b| {
+                b.remove("g/p/x.db");
+                b.link("u", "g/p/x.db");
+            },
+            None,
+        ),
+        ("a socket", |b| socket(b, "g/p/x.db"), None),
+        ("a FIFO", |b| fifo(b, "g/p/x.db"), None),
+        ("a directory", |b| replace_by_directory(b, "g/p/x.db"), None),
+        (
+            "a second name",
+            |b| fs::hard_link(b.path("g/p/x.db"), b.path("g/p/v")).expect("link"),
+            Some(Rule::W3),
+        ),
+        ("another mode", |b| b.mode("g/p/x.db", 0o622), None),
+        ("another owner", |b| b.owner("g/p/x.db", STRANGER), None),
+    ];
+    let anchor = Anchor::host().expect("anchor");
+    for access in [Access::Read, Access::Write, Access::Synced] {
+        for (what, exchange, rule) in exchanges {
+            let Some(bed) = sound() else { return };
+            owned(&bed, "g/p/u");
+            let place = place_of(&anchor, &table_of(&bed, "g/p/x"), OWNER).expect("place");
+            let found = place.look(b"x.db", access).expect("sound").expect("there");
+            exchange(&bed);
+            // With the rights of root, so that it is the check that fails and not the opening.
+            let refusal = place.open_expected(b"x.db", access, &found).expect_err(what);
+            assert_eq!(refusal.rule(), rule, "{what}: {refusal}");
+            assert!(
+                rule.is_some() || refusal == Refusal::Retry { component: bed.bytes("g/p/x.db") },
+                "{what}"
+            );
+        }
+    }
+}
+
+#[test]
+fn directory_exchanged_after_the_walk_is_not_used() {
+    let Some(bed) = sound() else { return };
+    let anchor = Anchor::host().expect("anchor");
+    let place = place_of(&anchor, &table_of(&bed, "g/p/x"), OWNER).expect("place");
+    fs::rename(bed.path("g/p"), bed.path("g/old")).expect("rename");
+    bed.directory("g/p");
+    as_owner(|| place.create(b"made")).expect("in the directory that was checked");
+    assert!(bed.path("g/old/made").exists() && !bed.path("g/p/made").exists());
+}
+
+#[test]
+fn mount_points_are_refused_as_files_and_taken_as_directories() {
+    let Some(bed) = sound() else { return };
+    let can = Command::new("unshare").args(["--mount", "true"]).status().is_ok_and(|status| status.success());
+    if !can {
+        assert!(std::env::var_os("CI").is_none(), "CI may make mount namespaces");
+        eprintln!("SKIPPED: this test needs a mount namespace (unshare --mount)");
+        return;
+    }
+    let status = Command::new("unshare")
+        .args(["--mount", "--propagation", "private"])
+        .arg(std::env::current_exe().expect("own path"))
+        .args(["--exact", "trust::write_tests::in_mount_namespace", "--ignored", "--nocapture"])
+        .env("MAPKEEP_TEST_BED", bed.path(""))
+        .status();
+    assert!(status.is_ok_and(|status| status.success()), "failed in the mount namespace");
+}
+
+/// Run by the test above in a mount namespace of its own.
+#[test]
+#[ignore = "runs in a mount namespace"]
+fn in_mount_namespace() {
+    let base = std::env::var("MAPKEEP_TEST_BED").expect("started by another test");
+    let run = |command: &str| {
+        let done = Command::new("bash").args(["-ec", command]).current_dir(&base).status().expect("bash");
+        assert!(done.success(), "{command}");
+    };
+    let table = |path: &str| WriteFiles::of(format!("lmdb:{base}/{path}").as_bytes()).expect("lmdb");
+    run("mkdir m && mount --bind g/p m");
+    assert!(look(&table("m/y")).is_ok(), "a directory may be a mount point");
+    run("touch g/p/z.lmdb && chown 64322 g/p/z.lmdb && mount --bind g/p/y.lmdb g/p/z.lmdb");
+    let refusal = look(&table("g/p/z")).expect_err("a file may not");
+    assert_eq!(refusal.rule(), Some(Rule::T5), "{refusal}");
+
+    // Files cannot be made for want of room; once there is some, they can.
+    run("mkdir s && mount -t tmpfs -o nr_inodes=3,mode=0700,uid=64322 none s && touch s/a s/b");
+    let anchor = Anchor::host().expect("anchor");
+    let files = table("s/y");
+    let create = || as_owner(|| place_of(&anchor, &files, OWNER).and_then(|place| place.create(b"y.lmdb")));
+    let refusal = create().expect_err("no room");
+    assert!(matches!(refusal, Refusal::Io { errno: Errno::ENOSPC, .. }), "{refusal}");
+    run("rm s/a");
+    assert!(create().is_ok());
+}

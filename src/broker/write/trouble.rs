@@ -1,0 +1,65 @@
+//! Why a table is not handed out, for the log and for the writer.
+//!
+//! Pure.
+
+use crate::trust::Refusal;
+use mapkeep_proto::Unavailable;
+use nix::errno::Errno;
+use std::time::Instant;
+
+/// Why a table is not handed out, or a file not set aside.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    Refusal(Refusal),
+    /// Its files are called damaged too often; when one may be set aside again.
+    TooOften(Instant),
+    /// A damaged file could not be renamed.
+    Rename(Vec<u8>, Errno),
+}
+
+impl From<Refusal> for Trouble {
+    fn from(refusal: Refusal) -> Trouble {
+        Trouble::Refusal(refusal)
+    }
+}
+
+impl Trouble {
+    /// What the writer is told.
+    pub(super) fn reason(&self) -> Unavailable {
+        match self {
+            Trouble::Refusal(Refusal::Missing { .. }) => Unavailable::Missing,
+            Trouble::Refusal(Refusal::Untrusted { .. }) => Unavailable::Refused,
+            Trouble::Refusal(Refusal::Io { errno: Errno::ENOSPC | Errno::EDQUOT, .. }) => Unavailable::NoRoom,
+            Trouble::Refusal(Refusal::Retry { .. }) => Unavailable::Loading,
+            Trouble::Refusal(Refusal::Io { .. }) | Trouble::TooOften(_) | Trouble::Rename(..) => {
+                Unavailable::Unreadable
+            }
+        }
+    }
+
+    /// What the log is told.
+    pub(super) fn text(&self) -> String {
+        match self {
+            Trouble::Refusal(refusal) => text_of(refusal),
+            Trouble::TooOften(_) => "its files have been found damaged and set aside too often lately; \
+                                     the next one is set aside when some time has passed"
+                .to_owned(),
+            Trouble::Rename(path, errno) => {
+                format!("{} cannot be set aside: {}", String::from_utf8_lossy(path), errno.desc())
+            }
+        }
+    }
+}
+
+/// A refusal for the log.
+pub(super) fn text_of(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::Io { component, errno: errno @ (Errno::ENOSPC | Errno::EDQUOT) } => {
+            format!("{} cannot be made: {}", String::from_utf8_lossy(component), errno.desc())
+        }
+        Refusal::Io { errno: Errno::EACCES, .. } => format!(
+            "{refusal}; if its directory was made or replaced after the start, run \"postfix reload\""
+        ),
+        refusal => refusal.to_string(),
+    }
+}

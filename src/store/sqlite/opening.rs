@@ -1,0 +1,216 @@
+//! Opening a store, and what SQLite's errors mean.
+//!
+//! Purpose: from two descriptors to a database that is checked and set up, or the reason why not. May: make the tables
+//! in an empty file. Never: change a file that fails a check. Called by: the store.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags, ffi};
+
+use super::descriptors::{Descriptors, PAGE, Part};
+use super::meta::{self, Meta};
+use super::{SqliteStore, files, handle, log};
+use crate::StoreError;
+
+/// What could not be opened, and why.
+#[derive(Debug)]
+pub struct Unopened {
+    /// Why.
+    pub error: StoreError,
+    /// The main file and its log, as they were given.
+    pub files: Option<(OwnedFd, OwnedFd)>,
+}
+
+/// So many pages of changes are collected in the log before they are brought into the main file. The log then stays at
+/// about this size, and a commit that does not make it longer costs less.
+const LOG_PAGES: u32 = 1000;
+/// The log is cut to this size, in bytes, when an import has made it longer.
+const LOG_LIMIT: u32 = 8 << 20;
+/// Kibibytes of pages that SQLite keeps in memory, for each table.
+const CACHE_KIB: u32 = 4096;
+
+/// The number of a store under which SQLite finds its files.
+pub(super) struct Registration(u64);
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        handle::forget(self.0);
+    }
+}
+
+/// Does what needs system calls that a locked-down process may not make (random numbers for SQLite and for hash maps,
+/// first use of the library). To be called once, before the lock; without it the first store does it.
+///
+/// # Errors
+/// SQLite does not start.
+pub fn prepare() -> Result<(), StoreError> {
+    let broken = |what: &str| StoreError::Io(format!("SQLite does not start: {what}"));
+    if !files::install() {
+        return Err(broken("it takes no files"));
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Connection::open_in_memory_with_flags(flags)
+        .and_then(|connection| connection.prepare_cached("SELECT 1")?.query_row([], |_| Ok(())))
+        .map_err(|error| broken(&error.to_string()))
+}
+
+pub(super) fn open(main: OwnedFd, log: OwnedFd) -> Result<SqliteStore, Unopened> {
+    let files = Arc::new(Descriptors::new(main, log));
+    open_checked(&files)
+        .map_err(|error| Unopened { error, files: Arc::into_inner(files).map(Descriptors::into_descriptors) })
+}
+
+fn open_checked(files: &Arc<Descriptors>) -> Result<SqliteStore, StoreError> {
+    if !files::install() {
+        return Err(StoreError::Io("SQLite does not take its files".to_owned()));
+    }
+    files.lock()?;
+    let is_new = check_files(files)?;
+
+    let registration = Registration(handle::register(files));
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let meaning = |error: rusqlite::Error| meaning(&error, files);
+    let connection = Connection::open_with_flags_and_vfs(format!("/{}", registration.0), flags, c"mapkeep")
+        .map_err(meaning)?;
+    set_up(&connection, is_new).map_err(meaning)?;
+    // A new file, or one whose maker was killed before the tables were there.
+    if is_empty(&connection).map_err(meaning)? {
+        meta::create(&connection).map_err(meaning)?;
+        files.committed();
+    }
+    check(&connection, files)?;
+    let meta = Meta::load(&connection, files)?;
+    let counts = "SELECT coalesce(max(version), 0), count(*) > count(value) FROM entries";
+    let (newest, has_tombstones) =
+        connection.query_row(counts, [], |row| Ok((row.get::<_, i64>(0)?, row.get(1)?))).map_err(meaning)?;
+    let changed = newest.max(meta.saved);
+    Ok(SqliteStore {
+        connection,
+        registration,
+        files: Arc::clone(files),
+        meta,
+        version: meta.pending.map_or(changed, |(_, version)| changed.max(version)),
+        changed,
+        grouped: changed,
+        has_tombstones,
+        is_open: false,
+    })
+}
+
+/// Looks at both files before SQLite does. True: they are empty.
+fn check_files(files: &Descriptors) -> Result<bool, StoreError> {
+    let io = |error: io::Error| io_meaning(&error);
+    let (main, logged) = (files.size(Part::Main).map_err(io)?, files.size(Part::Log).map_err(io)?);
+    if logged == 0 && main <= PAGE as u64 {
+        let mut first = [0_u8; PAGE];
+        files
+            .read(Part::Main, 0, first.get_mut(..usize::try_from(main).unwrap_or(0)).unwrap_or_default())
+            .map_err(io)?;
+        if first.iter().all(|byte| *byte == 0) {
+            // A power failure may leave the length of a new file without its content.
+            files.truncate(Part::Main, 0).map_err(io)?;
+            return Ok(true);
+        }
+    }
+    if main == 0 {
+        return Err(StoreError::Corrupt("the main file is empty, but its log is not".to_owned()));
+    }
+    log::check(files)?;
+    Ok(false)
+}
+
+/// What has to be said to SQLite on each connection.
+fn set_up(connection: &Connection, is_new: bool) -> rusqlite::Result<()> {
+    connection.busy_timeout(Duration::ZERO)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    if is_new {
+        files::reserve_checksum(connection);
+        connection.pragma_update(None, "page_size", PAGE as i64)?;
+    }
+    // In this mode SQLite keeps the index of the log in memory instead of a third file.
+    pragma(connection, "locking_mode = EXCLUSIVE")?;
+    pragma(connection, "temp_store = MEMORY")?;
+    pragma(connection, "cell_size_check = ON")?;
+    pragma(connection, &format!("cache_size = -{CACHE_KIB}"))?;
+    pragma(connection, "synchronous = FULL")?;
+    if is_new {
+        // The one page that says "this file has a log" is written without a journal: there is nothing to go back to.
+        pragma(connection, "journal_mode = MEMORY")?;
+        pragma(connection, "journal_mode = WAL")?;
+    }
+    pragma(connection, &format!("wal_autocheckpoint = {LOG_PAGES}"))?;
+    pragma(connection, &format!("journal_size_limit = {LOG_LIMIT}"))
+}
+
+fn pragma(connection: &Connection, text: &str) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare(&format!("PRAGMA {text}"))?;
+    let mut rows = statement.query([])?;
+    while rows.next()?.is_some() {}
+    Ok(())
+}
+
+fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get(0))
+}
+
+/// Checks that this is one of our databases, and whole.
+fn check(connection: &Connection, files: &Descriptors) -> Result<(), StoreError> {
+    let meaning = |error: rusqlite::Error| meaning(&error, files);
+    let text =
+        |statement: &str| connection.query_row(statement, [], |row| row.get::<_, String>(0)).map_err(meaning);
+    if text("PRAGMA journal_mode")? != "wal" {
+        return Err(StoreError::Corrupt("the main file does not say that it has a log".to_owned()));
+    }
+    meta::check_schema(connection).map_err(meaning)?;
+    match text("PRAGMA quick_check(1)")? {
+        good if good == "ok" => Ok(()),
+        found => Err(StoreError::Corrupt(found)),
+    }
+}
+
+/// Closes the connection and takes the descriptors back.
+pub(super) fn shut(
+    connection: Connection,
+    registration: Registration,
+    files: Arc<Descriptors>,
+) -> Option<(OwnedFd, OwnedFd)> {
+    drop(connection);
+    drop(registration);
+    Arc::into_inner(files).map(Descriptors::into_descriptors)
+}
+
+/// What an error of SQLite means.
+pub(super) fn meaning(error: &rusqlite::Error, files: &Descriptors) -> StoreError {
+    let rusqlite::Error::SqliteFailure(code, text) = error else {
+        // A column of another type than was asked for, or a row that is not there.
+        return StoreError::Corrupt(error.to_string());
+    };
+    let text = || text.clone().unwrap_or_else(|| code.to_string());
+    match (code.extended_code, code.extended_code & 0xff) {
+        (ffi::SQLITE_IOERR_DATA, _) => {
+            StoreError::Corrupt("a page of the main file does not have its checksum".to_owned())
+        }
+        (_, ffi::SQLITE_FULL) => StoreError::NoRoom(files.reason().to_string()),
+        (_, ffi::SQLITE_IOERR) => StoreError::Io(format!("{}: {}", text(), files.reason())),
+        (_, ffi::SQLITE_BUSY | ffi::SQLITE_LOCKED) => StoreError::Busy,
+        (_, ffi::SQLITE_NOMEM) => StoreError::Io("out of memory".to_owned()),
+        (_, ffi::SQLITE_CORRUPT | ffi::SQLITE_NOTADB | ffi::SQLITE_CONSTRAINT | ffi::SQLITE_ERROR) => {
+            StoreError::Corrupt(text())
+        }
+        _ => StoreError::Io(text()),
+    }
+}
+
+/// What an error of the kernel means.
+pub(crate) fn io_meaning(error: &io::Error) -> StoreError {
+    match error.raw_os_error() {
+        Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG) => StoreError::NoRoom(error.to_string()),
+        _ => StoreError::Io(error.to_string()),
+    }
+}

@@ -1,0 +1,120 @@
+//! The files: their locks, what is in them, and what is never made.
+
+use std::fs;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::super::testing::{Scratch, list};
+use crate::{Store, StoreError};
+
+/// Another program, with SQLite's own way to files.
+fn stranger(scratch: &Scratch, statement: &str) -> rusqlite::Result<()> {
+    let connection =
+        Connection::open_with_flags_and_vfs(scratch.path("t"), OpenFlags::SQLITE_OPEN_READ_WRITE, c"unix")?;
+    connection.busy_timeout(std::time::Duration::ZERO)?;
+    connection.prepare(statement)?.query([])?.next().map(|_| ())
+}
+
+#[test]
+fn second_opener_is_told_that_it_is_busy() {
+    let scratch = Scratch::new();
+    let mut store = scratch.open("t");
+    store.put(b"a", b"1").unwrap();
+    store.commit().unwrap();
+    let refused = scratch.try_open("t").err().unwrap();
+    assert_eq!(refused.error, StoreError::Busy);
+    // Closing another descriptor of the file would end a POSIX lock.
+    drop(refused);
+    drop(fs::File::open(scratch.path("t")).unwrap());
+    assert_eq!(scratch.try_open("t").err().unwrap().error, StoreError::Busy);
+    let error = stranger(&scratch, "SELECT * FROM entries").unwrap_err();
+    assert_eq!(error.sqlite_error_code(), Some(rusqlite::ErrorCode::DatabaseBusy));
+    store.put(b"b", b"2").unwrap();
+    store.commit().unwrap();
+    drop(store);
+    assert_eq!(list(&mut scratch.open("t")).len(), 2);
+}
+
+#[test]
+fn stranger_that_reads_keeps_us_off_until_it_leaves() {
+    let scratch = Scratch::new();
+    drop(scratch.open("t"));
+    let connection =
+        Connection::open_with_flags_and_vfs(scratch.path("t"), OpenFlags::SQLITE_OPEN_READ_WRITE, c"unix")
+            .unwrap();
+    connection.query_row("SELECT count(*) FROM entries", [], |_| Ok(())).unwrap();
+    let refused = scratch.try_open("t").err().unwrap();
+    assert_eq!(refused.error, StoreError::Busy);
+    drop(connection);
+    let (main, log) = refused.files.unwrap();
+    crate::sqlite::SqliteStore::open(main, log).unwrap();
+}
+
+#[test]
+fn other_programs_find_a_sound_database() {
+    let scratch = Scratch::new();
+    let mut store = scratch.open("t");
+    for number in 0..2_000_u32 {
+        store.put(&number.to_be_bytes(), &[7; 50]).unwrap();
+    }
+    store.commit().unwrap();
+    drop(store);
+    let connection =
+        Connection::open_with_flags_and_vfs(scratch.path("t"), OpenFlags::SQLITE_OPEN_READ_WRITE, c"unix")
+            .unwrap();
+    let ask = |statement: &str| connection.query_row(statement, [], |row| row.get::<_, String>(0)).unwrap();
+    assert_eq!(ask("PRAGMA integrity_check"), "ok");
+    assert_eq!(ask("SELECT count(*) || ' ' || sum(length(value)) FROM entries"), "2000 100000");
+}
+
+#[test]
+fn no_third_file_is_made() {
+    let scratch = Scratch::new();
+    let mut store = scratch.open("t");
+    for number in 0..5_000_u32 {
+        store.put(&number.to_be_bytes(), &[7; 50]).unwrap();
+        if number % 10 == 0 {
+            store.commit().unwrap();
+        }
+    }
+    store.undo();
+    drop(store);
+    drop(scratch.open("t"));
+    let mut names: Vec<_> = fs::read_dir(scratch.path(""))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["t", "t.log"]);
+}
+
+#[test]
+fn log_does_not_grow_without_bound() {
+    let scratch = Scratch::new();
+    let mut store = scratch.open("t");
+    let mut sizes = Vec::new();
+    for number in 0..6_000_u32 {
+        store.put(&(number % 700).to_be_bytes(), &number.to_be_bytes()).unwrap();
+        store.commit().unwrap();
+        if number % 1_500 == 1_499 {
+            sizes.push(fs::metadata(&scratch.files("t")[1]).unwrap().len());
+        }
+    }
+    assert!(sizes.iter().all(|size| *size < 8 << 20), "{sizes:?}");
+    assert_eq!(sizes[1], sizes[3], "{sizes:?}");
+}
+
+#[test]
+fn empty_file_of_a_power_failure_is_new() {
+    let scratch = Scratch::new();
+    for size in [0, 1, 4095, 4096] {
+        let [main, log] = scratch.files("t");
+        fs::write(main, vec![0; size]).unwrap();
+        fs::write(log, b"").unwrap();
+        let mut store = scratch.open("t");
+        store.put(b"a", b"1").unwrap();
+        store.commit().unwrap();
+        drop(store);
+        assert_eq!(list(&mut scratch.open("t")).len(), 1);
+    }
+}

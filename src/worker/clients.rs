@@ -1,0 +1,162 @@
+//! All clients of one process, as its event loop sees them.
+//!
+//! May: add connections to epoll and take them out. Never: answer.
+
+use crate::client::{Client, Fate};
+use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+/// Bytes of incomplete requests, of all clients together.
+const HELD: usize = 64 << 20;
+
+/// The connections, by the number that stands for each in epoll's events. `C` is the position of a scan.
+pub struct Clients<C> {
+    list: BTreeMap<u64, Client<C>>,
+    last: u64,
+    /// Deadlines in the order in which they were set; entries whose client has moved on are skipped.
+    deadlines: VecDeque<(Instant, u64)>,
+    held: usize,
+    closed: u32,
+}
+
+impl<C: Default> Clients<C> {
+    /// None yet. They get numbers above `last`, each number once, so that an event of a closed connection can reach no
+    /// other.
+    #[must_use]
+    pub fn numbered_after(last: u64) -> Clients<C> {
+        Clients { list: BTreeMap::new(), last, deadlines: VecDeque::new(), held: 0, closed: 0 }
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// How many have gone since this was asked last.
+    pub fn take_closed(&mut self) -> u32 {
+        std::mem::take(&mut self.closed)
+    }
+
+    /// When to look for late clients next.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.front().map(|(moment, _)| *moment)
+    }
+
+    /// Takes over a connection.
+    ///
+    /// # Errors
+    /// Those of epoll_ctl(2).
+    pub fn add(&mut self, epoll: &Epoll, socket: OwnedFd, now: Instant) -> io::Result<()> {
+        let (client, fate) = Client::new(socket, now);
+        if fate == Fate::Closed {
+            self.closed = self.closed.saturating_add(1);
+            return Ok(());
+        }
+        self.last = self.last.saturating_add(1);
+        epoll.add(&client, EpollEvent::new(interest(fate), self.last))?;
+        self.list.insert(self.last, client);
+        Ok(())
+    }
+
+    /// Lets `work` do something with a client, and draws the consequences. `work` is told whether bytes of incomplete
+    /// requests may still be kept.
+    ///
+    /// # Errors
+    /// Those of epoll_ctl(2).
+    pub fn with(
+        &mut self,
+        epoll: &Epoll,
+        number: u64,
+        work: impl FnOnce(&mut Client<C>, bool) -> Fate,
+    ) -> io::Result<()> {
+        let Some(client) = self.list.get_mut(&number) else { return Ok(()) };
+        let (held, deadline) = (client.held(), client.deadline);
+        let fate = work(client, self.held < HELD);
+        self.held = self.held.saturating_sub(held).saturating_add(client.held());
+        if fate == Fate::Closed {
+            return self.close(epoll, number);
+        }
+        if let Some(moment) = client.deadline.filter(|moment| Some(*moment) != deadline) {
+            self.deadlines.push_back((moment, number));
+        }
+        if fate != client.awaited {
+            client.awaited = fate;
+            epoll.modify(&*client, &mut EpollEvent::new(interest(fate), number))?;
+        }
+        Ok(())
+    }
+
+    /// The client of this number, if it is still there.
+    pub fn get_mut(&mut self, number: u64) -> Option<&mut Client<C>> {
+        self.list.get_mut(&number)
+    }
+
+    /// Closes a connection.
+    fn close(&mut self, epoll: &Epoll, number: u64) -> io::Result<()> {
+        if let Some(client) = self.list.remove(&number) {
+            self.held = self.held.saturating_sub(client.held());
+            epoll.delete(&client)?;
+            self.closed = self.closed.saturating_add(1);
+        }
+        Ok(())
+    }
+
+    /// Closes the connections of clients that take too long over a request or a reply.
+    ///
+    /// # Errors
+    /// Those of epoll_ctl(2).
+    pub fn close_late(&mut self, epoll: &Epoll, now: Instant) -> io::Result<()> {
+        while let Some((moment, number)) = self.deadlines.front().copied() {
+            if moment > now {
+                break;
+            }
+            self.deadlines.pop_front();
+            if self.list.get(&number).is_some_and(|client| client.is_late(now)) {
+                self.close(epoll, number)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes the connections of clients that are between requests and have been silent for so long. Postfix's clients
+    /// notice before their next request and connect again without a delay.
+    ///
+    /// # Errors
+    /// Those of epoll_ctl(2).
+    pub fn close_silent(&mut self, epoll: &Epoll, silence: Duration, now: Instant) -> io::Result<()> {
+        let silent = |client: &Client<C>| {
+            client.is_idle() && now.saturating_duration_since(client.last_active) >= silence
+        };
+        let silent = self.list.iter().filter(|(_, client)| silent(client));
+        let numbers: Vec<u64> = silent.map(|(number, _)| *number).collect();
+        numbers.into_iter().try_for_each(|number| self.close(epoll, number))
+    }
+
+    /// Closes every connection.
+    ///
+    /// # Errors
+    /// Those of epoll_ctl(2).
+    pub fn close_all(&mut self, epoll: &Epoll) -> io::Result<()> {
+        let numbers: Vec<u64> = self.list.keys().copied().collect();
+        numbers.into_iter().try_for_each(|number| self.close(epoll, number))
+    }
+}
+
+impl<C> fmt::Debug for Clients<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Clients").field("count", &self.list.len()).finish_non_exhaustive()
+    }
+}
+
+fn interest(fate: Fate) -> EpollFlags {
+    match fate {
+        Fate::Writing => EpollFlags::EPOLLOUT,
+        Fate::Reading | Fate::Closed => EpollFlags::EPOLLIN,
+    }
+}

@@ -1,0 +1,59 @@
+//! What the starts of all locked-down processes have in common.
+//!
+//! May: end the process. Never: choose a limit or a rule.
+
+use mapkeep_proto::Arguments;
+use mapkeep_sandbox::{LockError, Privilege};
+use mapkeep_sys::exit;
+use nix::sys::epoll::{Epoll, EpollCreateFlags};
+use std::error::Error;
+use std::os::fd::{AsRawFd, RawFd};
+use std::path::PathBuf;
+
+/// The exit status of a process whose lock could not be installed (sysexits' EX_CONFIG).
+pub const LOCK_FAILED: u8 = 78;
+
+/// The fixed descriptor of the channel to whoever the process works for.
+pub const CHANNEL: RawFd = 3;
+/// That of the way to the log.
+pub const LOG: RawFd = 4;
+/// That of epoll, which the process makes itself.
+pub const EPOLL: RawFd = 5;
+
+/// Address space for programs, libraries and stacks, in bytes.
+pub const PROGRAM: u64 = 256 << 20;
+
+/// Ends the process, with a line in the log if something went wrong.
+pub fn leave(ended: Result<(), Box<dyn Error>>) -> ! {
+    let status = match ended {
+        Ok(()) => 0,
+        Err(error) => {
+            tracing::error!(fatal = true, "{error}");
+            if error.downcast_ref::<LockError>().is_some() { LOCK_FAILED } else { 1 }
+        }
+    };
+    exit::now(status)
+}
+
+/// epoll at the number that the system call filters know.
+///
+/// # Errors
+/// Those of epoll_create1(2), and a number that is taken.
+pub fn fixed_epoll() -> Result<Epoll, Box<dyn Error>> {
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+    if epoll.0.as_raw_fd() != EPOLL {
+        return Err("descriptor 5 was open at start: this program is started by mapkeepd, not by hand".into());
+    }
+    Ok(epoll)
+}
+
+/// Whose rights the process takes, by its arguments. It keeps no capability.
+///
+/// # Errors
+/// Arguments that are missing or no numbers.
+pub fn privilege(arguments: &Arguments, chroot: Option<PathBuf>) -> Result<Privilege, Box<dyn Error>> {
+    if arguments.value("rootless")? {
+        return Ok(Privilege::Rootless);
+    }
+    Ok(Privilege::Root { uid: arguments.value("uid")?, gid: arguments.value("gid")?, chroot, keep: &[] })
+}

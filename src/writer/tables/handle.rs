@@ -1,0 +1,169 @@
+//! What a request may ask of a table, and what a store's error is for its client.
+
+use super::{Slot, State, Tables};
+use crate::engine::Engine;
+use mapkeep_proto::Kind;
+use mapkeep_store::StoreError;
+use mapkeep_table::{MAX_ITEM, NulMode, NulModes, Outcome, Query, Step, Table};
+use mapkeep_worker::session::{self, Failure, Nature, Sought};
+use std::borrow::Cow;
+
+/// A table as a request sees it.
+pub(crate) struct Handle<'t> {
+    tables: &'t Tables,
+    nature: Nature,
+    /// `None` when nobody knows whether the table is approved.
+    slot: Option<(u16, &'t Slot)>,
+}
+
+/// Where a scan stands: on this key, as stored, which may be gone by now. Nothing: before the first.
+#[derive(Debug, Default)]
+pub(crate) struct Position(Option<Vec<u8>>);
+
+impl Handle<'_> {
+    /// Does something with what answers for the table.
+    fn ask<T>(
+        &self,
+        named: impl FnOnce(&Table<Vec<u8>>) -> Result<T, Failure>,
+        open: impl FnOnce(&mut dyn Engine) -> Result<T, StoreError>,
+    ) -> Result<T, Failure> {
+        let unjudged = || Failure::Unavailable(Cow::Borrowed("the configuration cannot be read"));
+        let (id, slot) = self.slot.ok_or_else(unjudged)?;
+        let mut state =
+            slot.state.try_borrow_mut().map_err(|_| Failure::NotDone("it is in use".to_owned()))?;
+        match &mut *state {
+            State::Closed(reason) => Err(Failure::Unavailable(reason.clone())),
+            State::Named(table) => named(table),
+            State::Open(engine) => {
+                self.tables.touch(id, slot)?;
+                open(engine.as_mut()).map_err(|error| {
+                    if matches!(error, StoreError::Corrupt(_)) {
+                        // Nothing that a damaged store says holds.
+                        slot.turn.borrow_mut().lost = Some(error.clone());
+                    }
+                    failure(error)
+                })
+            }
+        }
+    }
+
+    /// Changes the store. Any error but that of a key ends its group.
+    fn change<T>(
+        &self,
+        named: impl FnOnce(&Table<Vec<u8>>) -> Result<T, Failure>,
+        change: impl FnOnce(&mut dyn Engine) -> Result<T, StoreError>,
+    ) -> Result<T, Failure> {
+        self.ask(named, |engine| {
+            let changed = change(engine);
+            if let (Err(error), Some((_, slot))) = (&changed, self.slot)
+                && !matches!(error, StoreError::KeyTooLong { .. } | StoreError::KeyEmpty)
+            {
+                slot.turn.borrow_mut().lost = Some(error.clone());
+            }
+            changed
+        })
+    }
+
+    /// Calls `act` with each form of the key that is to be tried, until one is there.
+    fn find(
+        &self,
+        key: &[u8],
+        modes: NulModes,
+        mut act: impl FnMut(&[u8]) -> Result<bool, StoreError>,
+    ) -> Result<Outcome, StoreError> {
+        let plain = !self.nature.kind.has_nul_modes();
+        let forms = [(modes.with_nul && !plain, NulMode::WithNul), (modes.bare || plain, NulMode::Bare)];
+        for (_, mode) in forms.into_iter().filter(|(wanted, _)| *wanted) {
+            match act(&stored(key, mode)) {
+                Ok(true) => return Ok(Outcome::Found(mode)),
+                // What cannot be stored is not there.
+                Ok(false) | Err(StoreError::KeyTooLong { .. } | StoreError::KeyEmpty) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Outcome::Absent)
+    }
+}
+
+/// Key or value as the file has it.
+fn stored(text: &[u8], mode: NulMode) -> Cow<'_, [u8]> {
+    match mode {
+        NulMode::Bare => Cow::Borrowed(text),
+        NulMode::WithNul => Cow::Owned([text, b"\0"].concat()),
+    }
+}
+
+/// The one place that decides what a store's error is for the client.
+fn failure(error: StoreError) -> Failure {
+    match error {
+        StoreError::KeyTooLong { length, limit } => Failure::TooLong { what: "key", length, limit },
+        StoreError::KeyEmpty => Failure::KeyEmpty,
+        other => Failure::NotDone(other.to_string()),
+    }
+}
+
+fn unsupported<T>(table: &Table<Vec<u8>>) -> Result<T, Failure> {
+    match table.kind() {
+        Kind::Fail => Err(Failure::OnPurpose),
+        _ => Err(Failure::Unsupported),
+    }
+}
+
+impl session::LookupTable for Handle<'_> {
+    type Cursor = Position;
+
+    fn nature(&self) -> Nature {
+        self.nature
+    }
+
+    fn lookup(&self, sought: Sought<'_>, value: &mut Vec<u8>) -> Result<Outcome, Failure> {
+        let mut found = Vec::new();
+        let outcome = self.ask(
+            |table| Ok(table.lookup_with(&Query::new(sought.key), &mut found)?),
+            |engine| self.find(sought.key, sought.modes, |key| engine.get(key, value)),
+        );
+        value.append(&mut found);
+        outcome
+    }
+
+    fn step(&self, position: &mut Position, key: &mut Vec<u8>, value: &mut Vec<u8>) -> Result<Step, Failure> {
+        let found = self.ask(unsupported, |engine| engine.after(position.0.as_deref(), key, value))?;
+        if !found {
+            return Ok(Step::End);
+        }
+        position.0 = Some(key.clone());
+        Ok(Step::Record)
+    }
+
+    fn usable(&self) -> Result<(), Failure> {
+        self.ask(|table| if table.kind() == Kind::Fail { unsupported(table) } else { Ok(()) }, |_| Ok(()))
+    }
+
+    fn put(&self, key: &[u8], value: &[u8], mode: NulMode) -> Result<(), Failure> {
+        let mode = if self.nature.kind.has_nul_modes() { mode } else { NulMode::Bare };
+        let value = stored(value, mode);
+        if value.len() > MAX_ITEM {
+            return Err(Failure::TooLong { what: "value", length: value.len(), limit: MAX_ITEM });
+        }
+        self.change(unsupported, |engine| engine.put(&stored(key, mode), &value))
+    }
+
+    fn remove(&self, key: &[u8], modes: NulModes) -> Result<Outcome, Failure> {
+        self.change(unsupported, |engine| self.find(key, modes, |key| engine.delete(key)))
+    }
+}
+
+impl session::Tables for Tables {
+    type Id = u32;
+    type Cursor = Position;
+    type Table<'t> = Handle<'t>;
+
+    fn find(&self, name: &[u8]) -> Option<(u32, Handle<'_>)> {
+        let Some(id) = self.by_name.get(name).copied() else {
+            let unjudged = Handle { tables: self, nature: Nature::of(name), slot: None };
+            return (!self.approval_known).then_some((u32::MAX, unjudged));
+        };
+        let slot = self.slots.get(usize::from(id))?;
+        Some((u32::from(id), Handle { tables: self, nature: slot.nature, slot: Some((id, slot)) }))
+    }
+}
