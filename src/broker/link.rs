@@ -47,8 +47,12 @@ impl Link {
             match self.channel.send(&message.encode(), &[]) {
                 Ok(()) => drop(self.unsaid.pop_front()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                // It has gone: the end of its channel is about to be read.
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.unsaid.clear(),
+                // It has gone, maybe without reading all that we had said: the end of its channel is about to be read.
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) =>
+                {
+                    self.unsaid.clear();
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -79,5 +83,46 @@ impl Link {
 impl AsFd for Link {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.channel.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mapkeep_proto::WorkerId;
+
+    #[test]
+    fn supervisor_that_goes_without_reading_is_no_error() {
+        let (near, far) = Channel::pair().unwrap();
+        let mut link = Link::new(near);
+        link.say(BrokerToSupervisor::Ready).unwrap();
+        drop(far);
+        for _ in 0..3 {
+            link.say(BrokerToSupervisor::Kill(WorkerId(1))).unwrap();
+            assert!(link.is_quiet());
+        }
+        assert!(matches!(link.hear().unwrap(), Told::Closed));
+    }
+
+    #[test]
+    fn what_has_no_room_is_said_later_and_in_order() {
+        let (near, far) = Channel::pair().unwrap();
+        let mut link = Link::new(near);
+        let mut said = 0;
+        while link.is_quiet() {
+            link.say(BrokerToSupervisor::Clients(said)).unwrap();
+            said += 1;
+        }
+        link.say(BrokerToSupervisor::Clients(said)).unwrap();
+        for expected in 0..=said {
+            let mut buffer = [0; 64];
+            let Ok(Received::Message(length, _)) = far.receive_plain(&mut buffer) else {
+                panic!("{expected}")
+            };
+            let message = BrokerToSupervisor::decode(&buffer[..length]).unwrap();
+            assert_eq!(message, BrokerToSupervisor::Clients(expected));
+            link.flush().unwrap();
+        }
+        assert!(link.is_quiet());
     }
 }

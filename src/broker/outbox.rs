@@ -59,6 +59,11 @@ impl<M: Decode, F: Freight> Outbox<M, F> {
         Ok(Sent::All)
     }
 
+    /// What has not been sent.
+    pub(crate) fn into_unsent(self) -> impl Iterator<Item = (M, F)> {
+        self.queue.into_iter()
+    }
+
     #[cfg(test)]
     pub(crate) fn waiting(&self) -> impl Iterator<Item = &M> {
         self.queue.iter().map(|(message, _)| message)

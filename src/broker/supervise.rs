@@ -188,6 +188,11 @@ impl Supervisor {
     }
 
     fn start_worker(&mut self, number: u32, now: Instant) -> io::Result<()> {
+        if self.serving.plan.writes() && !self.state.workers.is_empty() {
+            // Two writers must never have the same tables. One whose broker has died is about to leave.
+            self.state.starts.push((Role::Writer, number, now.checked_add(LOOK).unwrap_or(now)));
+            return Ok(());
+        }
         let takes = std::iter::once(&self.serving).chain(&self.coming).find(|one| one.number == number);
         let Some(generation) = takes else { return Ok(()) };
         let (child, channel) = match generation.plan.worker_role() {

@@ -73,7 +73,9 @@ pub(crate) fn prepare(rules: &FileRules) -> Result<RulesetCreated, LockError> {
         | AccessFs::WriteFile
         | AccessFs::Truncate
         | AccessFs::MakeReg
-        | AccessFs::RemoveFile;
+        | AccessFs::RemoveFile
+        | AccessFs::MakeDir
+        | AccessFs::RemoveDir;
     for path in &rules.write_beneath {
         ruleset = allow(ruleset, path, write)?;
     }

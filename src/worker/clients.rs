@@ -107,33 +107,43 @@ impl<C: Default> Clients<C> {
         Ok(())
     }
 
-    /// Closes the connections of clients that take too long over a request or a reply.
+    /// Closes the connections of clients that take too long over a request or a reply; not of those that wait for us.
     ///
     /// # Errors
     /// Those of epoll_ctl(2).
-    pub fn close_late(&mut self, epoll: &Epoll, now: Instant) -> io::Result<()> {
-        while let Some((moment, number)) = self.deadlines.front().copied() {
-            if moment > now {
-                break;
-            }
+    pub fn close_late(&mut self, epoll: &Epoll, now: Instant, waits: impl Fn(u64) -> bool) -> io::Result<()> {
+        let mut waiting = Vec::new();
+        while let Some((moment, number)) =
+            self.deadlines.front().copied().filter(|(moment, _)| *moment <= now)
+        {
             self.deadlines.pop_front();
-            if self.list.get(&number).is_some_and(|client| client.is_late(now)) {
+            if waits(number) {
+                waiting.push((moment, number));
+            } else if self.list.get(&number).is_some_and(|client| client.is_late(now)) {
                 self.close(epoll, number)?;
             }
         }
+        waiting.into_iter().rev().for_each(|entry| self.deadlines.push_front(entry));
         Ok(())
     }
 
-    /// Closes the connections of clients that are between requests and have been silent for so long. Postfix's clients
-    /// notice before their next request and connect again without a delay.
+    /// Closes the connections of clients that are between requests and have been silent for so long; not of those that
+    /// wait for us. Postfix's clients notice before their next request and connect again without a delay.
     ///
     /// # Errors
     /// Those of epoll_ctl(2).
-    pub fn close_silent(&mut self, epoll: &Epoll, silence: Duration, now: Instant) -> io::Result<()> {
-        let silent = |client: &Client<C>| {
-            client.is_idle() && now.saturating_duration_since(client.last_active) >= silence
+    pub fn close_silent(
+        &mut self,
+        epoll: &Epoll,
+        silence: Duration,
+        now: Instant,
+        waits: impl Fn(u64) -> bool,
+    ) -> io::Result<()> {
+        let silent = |(number, client): &(&u64, &Client<C>)| {
+            let silence_now = now.saturating_duration_since(client.last_active);
+            client.is_idle() && silence_now >= silence && !waits(**number)
         };
-        let silent = self.list.iter().filter(|(_, client)| silent(client));
+        let silent = self.list.iter().filter(silent);
         let numbers: Vec<u64> = silent.map(|(number, _)| *number).collect();
         numbers.into_iter().try_for_each(|number| self.close(epoll, number))
     }

@@ -81,7 +81,7 @@ impl Lookup {
             if events.iter().take(count).any(|event| event.data() == BROKER) {
                 leaving = !self.hear_broker(now)?;
             }
-            self.clients.close_late(&self.epoll, now)?;
+            self.clients.close_late(&self.epoll, now, |_| false)?;
             self.drain(now)?;
             let closed = self.clients.take_closed();
             if closed > 0 {
@@ -189,6 +189,6 @@ impl Lookup {
             return Ok(());
         }
         self.next_tick = now.checked_add(TICK);
-        self.clients.close_silent(&self.epoll, SILENCE, now)
+        self.clients.close_silent(&self.epoll, SILENCE, now, |_| false)
     }
 }

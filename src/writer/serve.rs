@@ -61,6 +61,9 @@ pub(crate) struct Writer<O> {
     next_tick: Option<Instant>,
     /// Nothing more is read from clients than what has arrived.
     closing: bool,
+    /// When all that had arrived was noted last. Whoever has sent something by then is not late, however long a sync
+    /// took that kept us from reading it.
+    looked: Instant,
     /// Whether epoll tells of room in the broker's channel.
     waits_for_room: bool,
     scratch: Vec<u8>,
@@ -84,6 +87,7 @@ impl<O: Opener> Writer<O> {
             finishing: None,
             next_tick: None,
             closing: false,
+            looked: Instant::now(),
             waits_for_room: false,
             scratch: vec![0; CHUNK],
         })
@@ -109,7 +113,7 @@ impl<O: Opener> Writer<O> {
                 return self.last_turns();
             }
             self.take_step(now)?;
-            self.clients.close_late(&self.epoll, now)?;
+            self.close_late()?;
             if self.is_finished(now)? {
                 return Ok(());
             }
@@ -124,8 +128,8 @@ impl<O: Opener> Writer<O> {
             return EpollTimeout::ZERO;
         }
         let saving = if let When::At(moment) = saving { Some(moment) } else { None };
-        let moments =
-            [self.clients.next_deadline(), self.next_tick, self.openings.next(now), saving, self.finishing];
+        let last = self.finishing.filter(|_| !self.clients.is_empty());
+        let moments = [self.clients.next_deadline(), self.next_tick, self.openings.next(now), saving, last];
         let Some(next) = moments.into_iter().flatten().min() else { return EpollTimeout::NONE };
         let wait = next.saturating_duration_since(now).as_micros().div_ceil(1000);
         EpollTimeout::from(u16::try_from(wait).unwrap_or(u16::MAX))
@@ -139,6 +143,9 @@ impl<O: Opener> Writer<O> {
             Err(Errno::EINTR) => 0,
             Err(error) => return Err(error.into()),
         };
+        if count < EVENTS {
+            self.looked = Instant::now();
+        }
         let mut found = false;
         for event in events.iter().take(count) {
             if event.data() == BROKER {
@@ -296,20 +303,24 @@ impl<O: Opener> Writer<O> {
     /// Once the service ends: lets clients go. Whether everything is done.
     fn is_finished(&mut self, now: Instant) -> io::Result<bool> {
         let Some(until) = self.finishing else { return Ok(false) };
-        if self.clients.is_empty() {
-            // Nothing more is to be waited for.
-            self.finishing = Some(now);
-        } else if now >= until {
+        if now >= until && !self.clients.is_empty() {
             self.close_all()?;
-        } else if self.next_tick.is_none_or(|tick| tick <= now) {
+        } else if self.next_tick.is_some_and(|tick| tick <= now) {
             self.next_tick = now.checked_add(TICK);
-            self.clients.close_silent(&self.epoll, SILENCE, now)?;
+            let Writer { clients, epoll, is_ready, looked, .. } = self;
+            clients.close_silent(epoll, SILENCE, *looked, |client| is_ready.contains(&client))?;
         }
         if !self.clients.is_empty() {
             return Ok(false);
         }
         self.next_tick = None;
         Ok(self.saving.is_done() && !self.line.has_more_to_say())
+    }
+
+    /// Closes the connections of clients that take too long.
+    fn close_late(&mut self) -> io::Result<()> {
+        let Writer { clients, epoll, is_ready, looked, .. } = self;
+        clients.close_late(epoll, *looked, |client| is_ready.contains(&client))
     }
 
     /// Answers what has arrived, then closes every connection.

@@ -16,6 +16,7 @@ use mapkeep_sandbox::Confined;
 use mapkeep_sys::channel::Channel;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags, EpollTimeout};
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -53,6 +54,8 @@ pub(super) struct State {
     wanted: bool,
     /// A writer that is lost, and whose process may still be there. Two must never have the same files.
     ending: Option<WorkerId>,
+    /// Clients that a writer was to have, and that it did not take before it was lost.
+    waiting: VecDeque<Rc<OwnedFd>>,
     clients_told: bool,
     next_heartbeat: Option<Instant>,
     said_ready: bool,
@@ -80,6 +83,7 @@ impl WriteBroker {
             self.hand_out(now);
             self.beat(now)?;
             self.want_writer()?;
+            self.seat();
             self.flush()?;
             self.listen(now)?;
             self.supervisor.flush()?;
@@ -150,6 +154,16 @@ impl WriteBroker {
         Ok(())
     }
 
+    /// Hands over the clients that are left from before.
+    fn seat(&mut self) {
+        let Some(writer) = &mut self.writer else { return };
+        while writer.takes_clients(self.bounds.room)
+            && let Some(client) = self.state.waiting.pop_front()
+        {
+            writer.client(client);
+        }
+    }
+
     fn flush(&mut self) -> io::Result<()> {
         let Some(writer) = &mut self.writer else { return Ok(()) };
         let more = match writer.flush() {
@@ -194,7 +208,7 @@ impl WriteBroker {
                 return Ok(());
             };
             let Some(client) = self.door.accept(token)? else { return Ok(()) };
-            writer.client(client);
+            writer.client(Rc::new(client));
         }
         Ok(())
     }
@@ -250,6 +264,7 @@ impl WriteBroker {
     /// its checkpoints need us.
     fn finish(&mut self) -> io::Result<()> {
         self.state.finishing = true;
+        self.state.waiting.clear();
         self.door.close(&self.epoll)?;
         match self.writer.as_mut().map(|writer| (writer.stage, writer)) {
             // It has done nothing yet.
@@ -303,6 +318,9 @@ impl WriteBroker {
     fn forget(&mut self, id: WorkerId) -> io::Result<()> {
         if let Some(writer) = self.writer.take_if(|writer| writer.id == id) {
             self.epoll.delete(&writer.channel)?;
+            if !self.state.finishing {
+                self.state.waiting.extend(writer.into_clients());
+            }
         }
         Ok(())
     }

@@ -193,10 +193,16 @@ impl Writer {
     }
 
     /// Hands a connection over.
-    pub(super) fn client(&mut self, client: OwnedFd) {
-        self.outbox.push(BrokerToWriter::Client, Freight(vec![Rc::new(client)]));
+    pub(super) fn client(&mut self, client: Rc<OwnedFd>) {
+        self.outbox.push(BrokerToWriter::Client, Freight(vec![client]));
         self.clients = self.clients.saturating_add(1);
         self.serves = true;
+    }
+
+    /// The connections that it has not been sent: they are as good for the next writer.
+    pub(super) fn into_clients(self) -> impl Iterator<Item = Rc<OwnedFd>> {
+        let unsent = self.outbox.into_unsent().filter(|(message, _)| *message == BrokerToWriter::Client);
+        unsent.flat_map(|(_, Freight(clients))| clients)
     }
 
     /// Has it answer what it has been asked, write its checkpoints, and leave.

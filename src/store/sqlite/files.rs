@@ -79,14 +79,9 @@ static METHODS: ffi::sqlite3_io_methods = ffi::sqlite3_io_methods {
     xUnlock: Some(lock),
     xCheckReservedLock: Some(is_reserved),
     xFileControl: Some(control),
-    xSectorSize: None,
     xDeviceCharacteristics: Some(characteristics),
-    xShmMap: None,
-    xShmLock: None,
-    xShmBarrier: None,
-    xShmUnmap: None,
-    xFetch: None,
-    xUnfetch: None,
+    // SAFETY: optional functions, for which zeros are a valid value.
+    ..unsafe { zeroed() }
 };
 
 type File = *mut ffi::sqlite3_file;
@@ -104,8 +99,8 @@ unsafe extern "C" fn open(_: Vfs, name: *const c_char, file: File, flags: c_int,
     // SAFETY: SQLite gives `szOsFile` bytes for the file, and room for the flags or null.
     unsafe {
         file.cast::<Open>().write(Open(base, Box::into_raw(Box::new(handle))));
-        if let Some(out) = out.as_mut() {
-            *out = flags;
+        if !out.is_null() {
+            out.write(flags);
         }
     }
     ffi::SQLITE_OK
@@ -150,14 +145,11 @@ unsafe extern "C" fn sync(file: File, _: c_int) -> c_int {
 }
 
 unsafe extern "C" fn file_size(file: File, out: *mut i64) -> c_int {
-    // SAFETY: an open file.
-    match unsafe { handle(file) }.size() {
-        Ok(size) => {
-            // SAFETY: SQLite gives room for the number.
-            unsafe { *out = size };
-            ffi::SQLITE_OK
-        }
-        Err(code) => code,
+    // SAFETY: an open file, and room for the number.
+    unsafe {
+        let (code, size) = handle(file).size();
+        out.write(size);
+        code
     }
 }
 
@@ -168,7 +160,7 @@ unsafe extern "C" fn lock(_: File, _: c_int) -> c_int {
 
 unsafe extern "C" fn is_reserved(_: File, out: *mut c_int) -> c_int {
     // SAFETY: SQLite gives room for the answer.
-    unsafe { *out = 0 };
+    unsafe { out.write(0) };
     ffi::SQLITE_OK
 }
 
@@ -177,7 +169,7 @@ unsafe extern "C" fn control(_: File, operation: c_int, argument: *mut c_void) -
         return ffi::SQLITE_NOTFOUND;
     }
     // SAFETY: the argument of this operation is an int: whether the log stays when the database is closed.
-    unsafe { *argument.cast::<c_int>() = 1 };
+    unsafe { argument.cast::<c_int>().write(1) };
     ffi::SQLITE_OK
 }
 
@@ -195,8 +187,8 @@ unsafe extern "C" fn delete(_: Vfs, _: *const c_char, _: c_int) -> c_int {
 unsafe extern "C" fn access(_: Vfs, name: *const c_char, _: c_int, out: *mut c_int) -> c_int {
     // SAFETY: SQLite gives a C string, and room for the answer.
     unsafe {
-        let size = Handle::named(CStr::from_ptr(name).to_bytes()).and_then(|file| file.size().ok());
-        *out = c_int::from(size.is_some_and(|size| size > 0));
+        let file = Handle::named(CStr::from_ptr(name).to_bytes());
+        out.write(c_int::from(file.is_some_and(|file| file.size().1 > 0)));
     }
     ffi::SQLITE_OK
 }

@@ -73,11 +73,12 @@ impl Handle {
         code(self.files.sync(self.part), ffi::SQLITE_IOERR_FSYNC)
     }
 
-    pub fn size(&self) -> Result<i64, c_int> {
-        self.files
-            .size(self.part)
-            .map(|size| i64::try_from(size).unwrap_or(i64::MAX))
-            .map_err(|_| ffi::SQLITE_IOERR_FSTAT)
+    /// The result code, and the length in bytes.
+    pub fn size(&self) -> (c_int, i64) {
+        match self.files.size(self.part) {
+            Ok(size) => (ffi::SQLITE_OK, i64::try_from(size).unwrap_or(i64::MAX)),
+            Err(_) => (ffi::SQLITE_IOERR_FSTAT, 0),
+        }
     }
 }
 

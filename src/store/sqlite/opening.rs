@@ -76,7 +76,14 @@ fn open_checked(files: &Arc<Descriptors>) -> Result<SqliteStore, StoreError> {
     let meaning = |error: rusqlite::Error| meaning(&error, files);
     let connection = Connection::open_with_flags_and_vfs(format!("/{}", registration.0), flags, c"mapkeep")
         .map_err(meaning)?;
-    set_up(&connection, is_new).map_err(meaning)?;
+    if let Err(error) = set_up(&connection, is_new) {
+        let error = meaning(error);
+        if is_new {
+            // A part of the first page would be taken for damage.
+            let _ = files.truncate(Part::Main, 0);
+        }
+        return Err(error);
+    }
     // A new file, or one whose maker was killed before the tables were there.
     if is_empty(&connection).map_err(meaning)? {
         meta::create(&connection).map_err(meaning)?;
@@ -106,10 +113,8 @@ fn check_files(files: &Descriptors) -> Result<bool, StoreError> {
     let io = |error: io::Error| io_meaning(&error);
     let (main, logged) = (files.size(Part::Main).map_err(io)?, files.size(Part::Log).map_err(io)?);
     if logged == 0 && main <= PAGE as u64 {
-        let mut first = [0_u8; PAGE];
-        files
-            .read(Part::Main, 0, first.get_mut(..usize::try_from(main).unwrap_or(0)).unwrap_or_default())
-            .map_err(io)?;
+        let mut first = vec![0_u8; usize::try_from(main).unwrap_or(PAGE)];
+        files.read(Part::Main, 0, &mut first).map_err(io)?;
         if first.iter().all(|byte| *byte == 0) {
             // A power failure may leave the length of a new file without its content.
             files.truncate(Part::Main, 0).map_err(io)?;

@@ -5,9 +5,10 @@ use std::fs::{self, File, OpenOptions};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use super::{SqliteStore, Unopened};
-use crate::Store;
+use crate::{Store, StoreError};
 
 /// A directory that goes with the value; in memory where that is possible, since nothing here cuts the power.
 pub(crate) struct Scratch(PathBuf);
@@ -35,6 +36,11 @@ impl Scratch {
     }
 
     pub fn try_open(&self, name: &str) -> Result<SqliteStore, Unopened> {
+        reopen(self.descriptors(name))
+    }
+
+    /// The same, for a store that may well be locked.
+    pub fn try_open_once(&self, name: &str) -> Result<SqliteStore, Unopened> {
         let (main, log) = self.descriptors(name);
         SqliteStore::open(main, log)
     }
@@ -64,6 +70,21 @@ impl Drop for Scratch {
 
 fn log_of(main: &Path) -> PathBuf {
     main.with_added_extension("log")
+}
+
+/// Opens a store. Where another test has just started a program, that has all our descriptors, locks included, until it
+/// has become another program: then this waits for it.
+pub(crate) fn reopen((mut main, mut log): (OwnedFd, OwnedFd)) -> Result<SqliteStore, Unopened> {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        match SqliteStore::open(main, log) {
+            Err(Unopened { error: StoreError::Busy, files: Some(files) }) if Instant::now() < deadline => {
+                (main, log) = files;
+                std::thread::yield_now();
+            }
+            other => return other,
+        }
+    }
 }
 
 /// Opens the two files of a store, and makes those that are missing.

@@ -37,6 +37,35 @@ fn random_operations_with_reopening_as_the_model() {
 }
 
 #[test]
+fn saved_tombstones_are_gone() {
+    let scratch = Scratch::new();
+    let mut store = scratch.open("t");
+    let rows = |store: &SqliteStore| {
+        store.ask("SELECT count(*) FROM entries", [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    for round in 0..2 {
+        store.put(b"a", b"1").unwrap();
+        store.delete(b"a").unwrap();
+        store.commit().unwrap();
+        assert_eq!(rows(&store), Some(1));
+        store
+            .note_pending(crate::Stamp { dev: 1, ino: 2, size: 3, mtime_ns: round }, store.version())
+            .unwrap();
+        store.saved().unwrap();
+        assert_eq!(rows(&store), Some(0));
+    }
+}
+
+#[test]
+fn put_newer_leaves_newer_versions() {
+    let scratch = Scratch::new();
+    let store = scratch.open("t");
+    for (value, version, changed) in [(b"b", 5, 1), (b"a", 3, 0), (b"c", 6, 1)] {
+        assert_eq!(store.run(PUT_NEWER, (&b"key"[..], &value[..], version)), Ok(changed));
+    }
+}
+
+#[test]
 fn versions_survive_and_rise() {
     let scratch = Scratch::new();
     let mut store = scratch.open("t");

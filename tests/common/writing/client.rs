@@ -72,8 +72,16 @@ impl Reply {
     }
 
     pub fn status(&self) -> u32 {
-        let text = String::from_utf8_lossy(self.field("status")).into_owned();
-        text.parse().unwrap_or_else(|_| panic!("no status in {self:?}"))
+        self.number("status")
+    }
+
+    pub fn flags(&self) -> u32 {
+        self.number("flags")
+    }
+
+    fn number(&self, name: &str) -> u32 {
+        let text = String::from_utf8_lossy(self.field(name)).into_owned();
+        text.parse().unwrap_or_else(|_| panic!("no {name} in {self:?}"))
     }
 
     pub fn value(&self) -> &[u8] {

@@ -4,7 +4,7 @@ use super::super::tables::tests::{bed, list, owned};
 use super::*;
 use crate::trust::Anchor;
 use crate::trust::testbed::{Bed, OWNER, as_owner};
-use mapkeep_proto::{Decode, MAX_MESSAGE, Part, TableId, Unavailable, WriterToBroker};
+use mapkeep_proto::{Decode, Listed, MAX_MESSAGE, Part, TableId, Unavailable, WriterToBroker};
 use mapkeep_sys::channel::Received;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::EpollCreateFlags;
@@ -12,6 +12,25 @@ use std::fs;
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::thread::JoinHandle;
+
+/// A broker for these tables, and the supervisor's end of its channel.
+fn broker(list: Vec<Listed>, listener: UnixListener, bounds: Bounds, supervisor: Channel) -> WriteBroker {
+    let broker = WriteBroker {
+        supervisor: Link::new(supervisor),
+        epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap(),
+        door: Door::new(vec![listener.into()], crate::serve::LISTENERS),
+        tables: Tables::new(list, Anchor::host().unwrap(), OWNER),
+        hello: (
+            BrokerToWriter::Names { size: 3, smtputf8: true, approval_known: true },
+            Rc::new(fs::File::open("/dev/null").unwrap().into()),
+        ),
+        bounds,
+        writer: None,
+        state: State::default(),
+    };
+    broker.register().unwrap();
+    broker
+}
 
 /// How long an event may take that must come.
 const PATIENCE: u16 = 20_000;
@@ -63,20 +82,7 @@ impl Scene {
         let kept = listener.try_clone().unwrap();
         let list = list(&bed, names);
         let thread = std::thread::spawn(move || {
-            let broker = WriteBroker {
-                supervisor: Link::new(far),
-                epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap(),
-                door: Door::new(vec![listener.into()], crate::serve::LISTENERS),
-                tables: Tables::new(list, Anchor::host().unwrap(), OWNER),
-                hello: (
-                    BrokerToWriter::Names { size: 3, smtputf8: true, approval_known: true },
-                    Rc::new(fs::File::open("/dev/null").unwrap().into()),
-                ),
-                bounds: Bounds { room, daemon_timeout },
-                writer: None,
-                state: State::default(),
-            };
-            broker.register().unwrap();
+            let broker = broker(list, listener, Bounds { room, daemon_timeout }, far);
             as_owner(|| broker.serve())
         });
         Some(Scene { supervisor, thread: Some(thread), _listener: kept, bed })
@@ -201,6 +207,35 @@ fn next_writer_comes_only_after_the_end_of_the_last() {
     scene.expect(BrokerToSupervisor::Clients(1));
     scene.expect(BrokerToSupervisor::Kill(WorkerId(3)));
     assert!(receive::<BrokerToWriter>(&third, MOMENT).is_none());
+}
+
+#[test]
+fn client_that_a_dead_writer_did_not_get_goes_to_the_next() {
+    let Some(bed) = bed() else { return };
+    let listener = UnixListener::bind(bed.path("socket")).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let bounds = Bounds { room: 9, daemon_timeout: Duration::from_secs(9) };
+    let (_supervisor, far) = Channel::pair().unwrap();
+    let mut broker = broker(Vec::new(), listener, bounds, far);
+    let admit = |broker: &mut WriteBroker, id| {
+        let (near, far) = Channel::pair().unwrap();
+        broker.greet(WorkerId(id), far).unwrap();
+        broker.writer.as_mut().unwrap().stage = Stage::Admitted;
+        near
+    };
+    drop(admit(&mut broker, 1));
+    // It has died, and we do not know yet.
+    let _client = UnixStream::connect(bed.path("socket")).unwrap();
+    broker.accept(crate::serve::LISTENERS).unwrap();
+    assert_eq!(broker.writer.as_ref().unwrap().clients, 1);
+    broker.flush().unwrap();
+    assert!(broker.writer.is_none());
+    let writer = admit(&mut broker, 2);
+    broker.seat();
+    broker.flush().unwrap();
+    assert!(matches!(gets(&writer).0, BrokerToWriter::Names { .. }));
+    assert_eq!(gets(&writer).0, BrokerToWriter::Client);
+    assert_eq!(broker.writer.as_ref().unwrap().clients, 1);
 }
 
 #[test]

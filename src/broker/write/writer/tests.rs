@@ -209,7 +209,7 @@ fn clients_wait_for_the_first_word_about_every_table() {
         assert!(!one.takes_clients(10));
     }
     one.stage = Stage::Admitted;
-    one.client(std::fs::File::open("/dev/null").unwrap().into());
+    one.client(Rc::new(std::fs::File::open("/dev/null").unwrap().into()));
     one.slots[1].used = Use::Handed;
     assert!(
         one.takes_clients(2) && !one.takes_clients(1),

@@ -3,8 +3,8 @@
 use std::fs;
 
 use super::super::descriptors::PAGE;
-use super::super::testing::{Entries, Numbers, Scratch, list};
-use crate::sqlite::{RescuedEntry, SqliteStore, salvage};
+use super::super::testing::{Entries, Numbers, Scratch, list, reopen};
+use crate::sqlite::{RescuedEntry, salvage};
 use crate::{Stamp, Store, StoreError};
 
 /// A store whose content is partly in the main file and partly in the log, as a kill has left it, and all that it ever
@@ -102,7 +102,7 @@ fn bits_flipped_in_the_main_file() {
     let sample = sample(700, 12);
     let mut numbers = Numbers(1);
     let (mut refused, last) = (0, sample.states.len() - 1);
-    for round in 0..250 {
+    for round in 0..180 {
         let mut main = sample.main.clone();
         // Every byte of the header, and others.
         let at = if round < 100 { round } else { numbers.below(main.len()) };
@@ -111,7 +111,7 @@ fn bits_flipped_in_the_main_file() {
             usize::from(!sample.assert_right_or_corrupt(&main, &sample.log, last, &format!("main {at}")));
     }
     // A page whose newest version is in the log is not read from the main file; and nobody reads free pages.
-    assert!(refused > 180, "{refused}");
+    assert!(refused > 130, "{refused}");
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn bits_flipped_in_the_log() {
     let sample = sample(500, 40);
     let mut numbers = Numbers(2);
     let mut refused = 0;
-    for round in 0..400 {
+    for round in 0..250 {
         let mut log = sample.log.clone();
         let at = if round < 60 { round } else { numbers.below(log.len()) };
         log[at] ^= 1 << numbers.below(8);
@@ -131,7 +131,7 @@ fn bits_flipped_in_the_log() {
             &what,
         ));
     }
-    assert!(refused > 350, "{refused}");
+    assert!(refused > 215, "{refused}");
 }
 
 #[test]
@@ -185,6 +185,15 @@ fn files_cut_short() {
         sample.assert_right_or_corrupt(&sample.main, &sample.log[..size], 0, &format!("log cut to {size}"));
     }
     assert!(!sample.assert_right_or_corrupt(b"", &sample.log, last, "no main file"));
+    for less in [1, 100, PAGE - 1, PAGE, PAGE + 1, 3 * PAGE] {
+        let size = sample.main.len() - less;
+        sample.assert_right_or_corrupt(
+            &sample.main[..size],
+            &sample.log,
+            last,
+            &format!("last {less} bytes"),
+        );
+    }
 }
 
 #[test]
@@ -250,6 +259,32 @@ fn salvage_gives_every_row_of_a_good_page() {
 }
 
 #[test]
+fn salvage_leaves_out_what_was_deleted_for_good() {
+    let scratch = Scratch::new();
+    let mut store = scratch.open("t");
+    for number in 0..1_500_u32 {
+        store.put(&number.to_be_bytes(), &[7; 60]).unwrap();
+    }
+    store.commit().unwrap();
+    store.empty_log();
+    for number in 100..1_400_u32 {
+        store.delete(&number.to_be_bytes()).unwrap();
+    }
+    store.commit().unwrap();
+    store.note_pending(Stamp { dev: 1, ino: 2, size: 3, mtime_ns: 4 }, store.version()).unwrap();
+    store.saved().unwrap();
+    store.empty_log();
+    let left = list(&mut store);
+    drop(store);
+    let (main, log) = scratch.descriptors("t");
+    let mut found = Entries::new();
+    let rescued =
+        salvage(main, log, |entry| drop(found.insert(entry.key.to_vec(), entry.value.unwrap().to_vec())));
+    assert!(found == left, "{} of {}", found.len(), left.len());
+    assert_eq!((rescued.entries, rescued.lost), (200, 0));
+}
+
+#[test]
 fn rescue_and_import_lose_nothing_that_either_has() {
     let sample = sample(700, 12);
     let saved = &sample.states[0];
@@ -286,7 +321,7 @@ fn page_that_goes_bad_while_the_store_is_open_is_an_error() {
     fs::write(&files[0], &sample.main).unwrap();
     fs::write(&files[1], &sample.log).unwrap();
     let (main, log) = sample.scratch.descriptors("t");
-    let mut store = SqliteStore::open(main, log).unwrap();
+    let mut store = reopen((main, log)).unwrap();
     store.connection.execute_batch("PRAGMA shrink_memory").unwrap();
     let mut bad = sample.main.clone();
     bad[3 * PAGE..].fill(0x55);

@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use super::super::faults::{self, Fault};
-use super::super::testing::{Entries, Numbers, Scratch, list, new_file};
+use super::super::testing::{Entries, Numbers, Scratch, list, new_file, reopen};
 use crate::sqlite::{Form, SqliteStore};
 use crate::{Checkpoint, Progress, Stamp, Store, StoreError};
 
@@ -124,7 +124,7 @@ fn group_of_many_pages_with_a_fault_at_every_call() {
 #[test]
 fn group_larger_than_the_cache_with_a_fault_at_every_call() {
     at_every_call("PRAGMA cache_size = 5", |store| {
-        for number in 0..16_u8 {
+        for number in 0..11_u8 {
             store.put(&[number; 9], &[number; 1_500])?;
         }
         store.commit()
@@ -211,8 +211,17 @@ fn first_opening_with_a_fault_at_every_call() {
                 }
                 Err(refused) => {
                     assert_expected(&refused.error, fault);
-                    let (main, log) = refused.files.unwrap();
-                    SqliteStore::open(main, log).unwrap()
+                    match reopen(refused.files.unwrap()) {
+                        Ok(store) => store,
+                        Err(refused) => {
+                            // A part of the first page is there, and could not be cut off either.
+                            assert!(
+                                bad > 1 && matches!(refused.error, StoreError::Corrupt(_)),
+                                "{refused:?}"
+                            );
+                            continue;
+                        }
+                    }
                 }
             };
             store.put(b"a", b"1").unwrap();

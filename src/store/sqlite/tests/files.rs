@@ -4,7 +4,8 @@ use std::fs;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::super::testing::{Scratch, list};
+use super::super::faults::{self, Fault};
+use super::super::testing::{Scratch, list, reopen};
 use crate::{Store, StoreError};
 
 /// Another program, with SQLite's own way to files.
@@ -21,12 +22,12 @@ fn second_opener_is_told_that_it_is_busy() {
     let mut store = scratch.open("t");
     store.put(b"a", b"1").unwrap();
     store.commit().unwrap();
-    let refused = scratch.try_open("t").err().unwrap();
+    let refused = scratch.try_open_once("t").err().unwrap();
     assert_eq!(refused.error, StoreError::Busy);
     // Closing another descriptor of the file would end a POSIX lock.
     drop(refused);
     drop(fs::File::open(scratch.path("t")).unwrap());
-    assert_eq!(scratch.try_open("t").err().unwrap().error, StoreError::Busy);
+    assert_eq!(scratch.try_open_once("t").err().unwrap().error, StoreError::Busy);
     let error = stranger(&scratch, "SELECT * FROM entries").unwrap_err();
     assert_eq!(error.sqlite_error_code(), Some(rusqlite::ErrorCode::DatabaseBusy));
     store.put(b"b", b"2").unwrap();
@@ -43,11 +44,11 @@ fn stranger_that_reads_keeps_us_off_until_it_leaves() {
         Connection::open_with_flags_and_vfs(scratch.path("t"), OpenFlags::SQLITE_OPEN_READ_WRITE, c"unix")
             .unwrap();
     connection.query_row("SELECT count(*) FROM entries", [], |_| Ok(())).unwrap();
-    let refused = scratch.try_open("t").err().unwrap();
+    let refused = scratch.try_open_once("t").err().unwrap();
     assert_eq!(refused.error, StoreError::Busy);
     drop(connection);
     let (main, log) = refused.files.unwrap();
-    crate::sqlite::SqliteStore::open(main, log).unwrap();
+    reopen((main, log)).unwrap();
 }
 
 #[test]
@@ -102,6 +103,50 @@ fn log_does_not_grow_without_bound() {
     }
     assert!(sizes.iter().all(|size| *size < 8 << 20), "{sizes:?}");
     assert_eq!(sizes[1], sizes[3], "{sizes:?}");
+}
+
+fn log_size(scratch: &Scratch, name: &str) -> u64 {
+    fs::metadata(&scratch.files(name)[1]).unwrap().len()
+}
+
+#[test]
+fn group_of_a_killed_writer_is_cut_off() {
+    let scratch = Scratch::new();
+    let mut store = scratch.open("t");
+    store.put(b"a", b"1").unwrap();
+    store.commit().unwrap();
+    let before = log_size(&scratch, "t");
+    // More than the cache holds is written before it is committed.
+    store.connection.execute_batch("PRAGMA cache_size = 5").unwrap();
+    for number in 0..60_u8 {
+        store.put(&[number; 9], &[number; 1_500]).unwrap();
+    }
+    assert!(log_size(&scratch, "t") > before);
+    scratch.copy("t", "killed");
+    let mut killed = scratch.open("killed");
+    assert_eq!((log_size(&scratch, "killed"), list(&mut killed).len()), (before, 1));
+    store.undo();
+    assert_eq!((log_size(&scratch, "t"), list(&mut store).len()), (before, 1));
+}
+
+#[test]
+fn group_that_could_not_be_cut_off_is_before_the_next_one() {
+    let scratch = Scratch::new();
+    let mut store = scratch.open("t");
+    store.put(b"a", b"1").unwrap();
+    store.commit().unwrap();
+    let before = log_size(&scratch, "t");
+    for number in 0..60_u8 {
+        store.put(&[number; 9], &[number; 1_500]).unwrap();
+    }
+    // The disk takes what is written, but cannot say so, and not even a cut goes through.
+    faults::plan(Fault::Errno(libc::EIO), 2, u64::MAX);
+    store.commit().unwrap_err();
+    faults::end();
+    assert!(log_size(&scratch, "t") > before);
+    store.put(b"a", b"2").unwrap();
+    store.commit().unwrap();
+    assert_eq!((log_size(&scratch, "t"), list(&mut store).len()), (before + 24 + 4_096, 1));
 }
 
 #[test]

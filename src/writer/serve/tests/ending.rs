@@ -148,3 +148,24 @@ fn ping_is_answered() {
     broker.say(BrokerToWriter::Ping(77), &[]);
     assert_eq!(broker.hear(), WriterToBroker::Pong(77));
 }
+
+#[test]
+fn client_is_not_late_because_of_a_slow_commit() {
+    let fake = Fake::default();
+    let broker = Broker::with_fakes(&[(TABLE, &fake)]);
+    let (mut first, mut half) = (broker.client(), broker.client());
+    let gate = Gate::new(&fake);
+    let request = update(TABLE, "half");
+    let (begin, rest) = request.split_at(30);
+    half.send(begin);
+    // The beginning has been read when somebody else has been served after it.
+    while first.ask(&lookup(TABLE, "x")) != "status|1|value|||" {}
+    gate.hold_up(&mut first);
+    half.send(rest);
+    // The sync takes longer than a client may take over a request.
+    std::thread::sleep(mapkeep_worker::client::DEADLINE * 3 / 2);
+    gate.leave();
+    gate.entered();
+    gate.open(&fake);
+    assert_eq!((first.hear(), half.hear()), ("status|0||".to_owned(), "status|0||".to_owned()));
+}
