@@ -270,8 +270,11 @@ fn directories_of(names: &[Listed], inside: &Path) -> Vec<PathBuf> {
     let changeable = |kind| matches!(kind, Kind::Hash | Kind::Btree | Kind::Lmdb);
     for table in names.iter().filter(|table| changeable(Kind::of(&table.name))) {
         let Some(path) = file_of(&table.name) else { continue };
-        let relative = Path::new(OsStr::from_bytes(&path)).strip_prefix("/").unwrap_or(Path::new("")).to_owned();
-        let Some(parent) = Path::new("/").join(inside).join(relative).parent().map(Path::to_owned) else { continue };
+        let relative =
+            Path::new(OsStr::from_bytes(&path)).strip_prefix("/").unwrap_or(Path::new("")).to_owned();
+        let Some(parent) = Path::new("/").join(inside).join(relative).parent().map(Path::to_owned) else {
+            continue;
+        };
         if parent.is_dir() && !directories.contains(&parent) {
             directories.push(parent);
         }

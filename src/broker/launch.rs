@@ -153,8 +153,9 @@ fn supervisor(options: &Options) -> Result<Ending, Box<dyn Error>> {
     let listeners = listeners(inherited.listeners, options, &plan)?;
     let places = listeners.iter().filter_map(path_of).collect();
     let status = inherited.status.map(|channel| Status::new(channel, &generation, std::process::id()));
-    let mask: SigSet =
-        [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1].into_iter().collect();
+    let mask: SigSet = [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1]
+        .into_iter()
+        .collect();
     mask.thread_block()?;
     let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
     let nursery = nursery(&plan)?;

@@ -110,7 +110,10 @@ impl Plan {
             (self.chroot != before.chroot, "chroot_directory"),
             (self.log != before.log, "where the log goes and its names"),
             (self.place.usual != before.place.usual, "the place of the socket"),
-            (self.write_directories != before.write_directories, "the directories of tables that can be changed"),
+            (
+                self.write_directories != before.write_directories,
+                "the directories of tables that can be changed",
+            ),
         ];
         let waiting = waiting.into_iter().filter(|(changed, _)| *changed).map(|(_, what)| what).collect();
         let plan = Plan {

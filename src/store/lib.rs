@@ -13,10 +13,10 @@ mod stamp;
 
 pub use checkpoint::{Checkpoint, Progress};
 pub use error::StoreError;
+pub use lmdb::LmdbStore;
 pub use memory::MemoryStore;
 pub use sqlite::prepare;
 pub use stamp::Stamp;
-pub use lmdb::LmdbStore;
 
 /// One table that can be changed.
 ///

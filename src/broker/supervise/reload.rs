@@ -130,7 +130,8 @@ impl Supervisor {
     /// Whether every broker of before has stopped accepting, and the new one serves.
     fn is_settled(&self) -> bool {
         self.coming.is_none()
-            && (self.serving.was_ready || !self.serving.plan.writes()) && self.leaving.iter().all(|old| old.stopped || old.ended)
+            && (self.serving.was_ready || !self.serving.plan.writes())
+            && self.leaving.iter().all(|old| old.stopped || old.ended)
     }
 
     /// Ends what takes too long, and a reload that is complete.

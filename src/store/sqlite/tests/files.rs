@@ -132,18 +132,27 @@ fn group_of_a_killed_writer_is_cut_off() {
 #[test]
 fn group_that_could_not_be_cut_off_is_before_the_next_one() {
     let scratch = Scratch::new();
-    let mut store = scratch.open("t");
-    store.put(b"a", b"1").unwrap();
+    let begin = |name| {
+        let mut store = scratch.open(name);
+        store.put(b"a", b"1").unwrap();
+        store.commit().unwrap();
+        for number in 0..60_u8 {
+            store.put(&[number; 9], &[number; 1_500]).unwrap();
+        }
+        store
+    };
+    let mut store = begin("count");
+    faults::plan(Fault::Errno(libc::EIO), u64::MAX, 0);
     store.commit().unwrap();
+    let (calls, _) = faults::end();
+
+    let mut store = begin("t");
     let before = log_size(&scratch, "t");
-    for number in 0..60_u8 {
-        store.put(&[number; 9], &[number; 1_500]).unwrap();
-    }
-    // The disk takes what is written, but cannot say so, and not even a cut goes through.
-    faults::plan(Fault::Errno(libc::EIO), 2, u64::MAX);
+    // The disk takes all that is written, but the sync fails, and so does the cut.
+    faults::plan(Fault::Errno(libc::EIO), calls - 1, u64::MAX);
     store.commit().unwrap_err();
-    faults::end();
-    assert!(log_size(&scratch, "t") > before);
+    assert_eq!(faults::end().1, 2);
+    assert_eq!(log_size(&scratch, "t"), log_size(&scratch, "count"));
     store.put(b"a", b"2").unwrap();
     store.commit().unwrap();
     assert_eq!((log_size(&scratch, "t"), list(&mut store).len()), (before + 24 + 4_096, 1));
