@@ -64,7 +64,8 @@ pub fn probes_are_cached_and_cleaned_up(server: Server, kind: &str) {
     smtp.mail("someone@client.example");
     assert_eq!(smtp.rcpt("last@good.example").code, 250);
     // The first scan may come upon entries that are not old enough yet; others follow.
-    wait_for_clean_up(&mail, seen, "/verify[", GOOD.len() + BAD.len());
+    let scans = wait_for_clean_up(&mail, seen, "/verify[", 1);
+    assert!(scans.iter().any(|(_, dropped)| *dropped > 0), "{scans:?}");
     smtp.quit();
     stop(&mail);
     let left = keys(&mail, &cache);

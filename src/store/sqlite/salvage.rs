@@ -145,7 +145,10 @@ impl SqliteStore {
     /// It cannot be stored: nothing has been taken over. What cannot be read is no error.
     pub fn rescue(&mut self, main: OwnedFd, log: OwnedFd) -> Result<Rescued, StoreError> {
         let pages = Pages::new(Descriptors::new(main, log));
-        let meta = pages.meta().unwrap_or(Meta { saved: -1, recorded: None, pending: None });
+        let saved = pages.meta().map_or(-1, |meta| meta.saved);
+        // Without the stamps, so that `NAME.db` is taken over once more, even if this process ends before that: it may
+        // have what could not be read here.
+        let meta = Meta { saved, recorded: None, pending: None };
         let rescued = self.alone(|store| {
             store.write_meta(&meta)?;
             let mut failed = None;
