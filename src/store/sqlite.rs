@@ -58,8 +58,13 @@ pub struct SqliteStore {
     grouped: i64,
     /// There may be tombstones.
     has_tombstones: bool,
+    /// How many pages of changes are collected in the log.
+    log_pages: u64,
     is_open: bool,
 }
+
+/// Fewer pages than this are not worth the two syncs that it takes to bring them into the main file.
+const MIN_LOG_PAGES: u64 = 8;
 
 const GET: &str = "SELECT value FROM entries WHERE key = ?1 AND value IS NOT NULL";
 const FIRST: &str = "SELECT key, value FROM entries WHERE value IS NOT NULL ORDER BY key LIMIT 1";
@@ -87,7 +92,8 @@ impl SqliteStore {
         opening::open(main, log)
     }
 
-    /// Closes the store and gives the descriptors back, for [`salvage`]. Changes that wait for a commit are lost.
+    /// Closes a damaged store, with its files as they are, and gives the descriptors back, for [`salvage`]. Changes that
+    /// wait for a commit are lost.
     #[must_use]
     pub fn close(self) -> Option<(OwnedFd, OwnedFd)> {
         let SqliteStore { connection, registration, files, .. } = self;
@@ -162,11 +168,22 @@ impl SqliteStore {
         self.grouped = self.grouped.max(version);
     }
 
-    /// Ends the group after an error.
+    /// Ends the group after an error. If the file system is full, what the log gives back may be all the room that there
+    /// is; and from now on it does not become as long as that again.
     fn fail(&mut self, error: &StoreError) {
         self.undo();
         if matches!(error, StoreError::NoRoom(_)) {
+            self.log_pages = self.log_pages.min(self.files.logged_pages() / 4).max(MIN_LOG_PAGES);
             self.empty_log();
+        }
+    }
+
+    /// Brings the log into the main file if it has more than so many pages. The next change begins it anew.
+    fn tidy(&mut self, pages: u64) {
+        if self.files.logged_pages() > pages {
+            // Whatever it says, nothing is lost: what is not in the main file stays in the log.
+            let _ = self.ask("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+            self.files.log_is_old();
         }
     }
 
@@ -219,10 +236,8 @@ impl SqliteStore {
         each().map_err(|error: rusqlite::Error| self.meaning(&error))
     }
 
-    /// Brings the log into the main file and empties it, as far as that goes. For a file system that is full: what the
-    /// log gives back may be all the room that there is.
+    /// Brings the log into the main file and cuts it to nothing, as far as that goes.
     fn empty_log(&self) {
-        // Whatever it says, nothing is lost: what is not in the main file stays in the log.
         let _ = self.ask("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
     }
 }
@@ -275,7 +290,15 @@ impl Store for SqliteStore {
         self.files.committed();
         self.changed = self.grouped;
         self.is_open = false;
+        // If there is time, this is done while nobody waits.
+        self.tidy(self.log_pages.saturating_mul(2));
         Ok(())
+    }
+
+    fn rest(&mut self) {
+        if !self.is_open {
+            self.tidy(self.log_pages);
+        }
     }
 
     fn undo(&mut self) {

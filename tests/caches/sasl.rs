@@ -1,12 +1,13 @@
 //! smtp(8): a remote server refuses its login; `smtp_sasl_auth_cache_name` keeps it from trying again for a while.
 
-use crate::common::PATIENCE;
 use crate::common::postfix::{Instance, Server};
+use crate::common::{PATIENCE, poll};
 use crate::site::{assert_content, assert_served, cache, keys, stop};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 /// An SMTP server that offers AUTH, and refuses it. It serves until its process ends.
 struct Refusing {
@@ -60,6 +61,20 @@ fn converse(stream: TcpStream, attempts: &AtomicUsize) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Reloads, and waits until mail is delivered again: a queue manager that is just leaving may overlook a new message.
+fn reload(mail: &Instance) {
+    mail.reload();
+    let delivered = || {
+        let mut smtp = mail.smtp();
+        let id = smtp.deliver("a@client.example", "root@local.example");
+        smtp.quit();
+        let line =
+            || mail.log_lines().into_iter().find(|line| line.contains(&id) && line.contains("status=sent"));
+        poll(Duration::from_secs(3), line)
+    };
+    assert!(poll(PATIENCE, delivered).is_some(), "no delivery after a reload\n{}", mail.log_text());
+}
+
 /// One login is refused; deliveries after that are put off without another, also after a reload, until the password
 /// is another one, or the entry has expired.
 pub fn refused_logins_are_cached(server: Server, kind: &str) {
@@ -96,20 +111,20 @@ pub fn refused_logins_are_cached(server: Server, kind: &str) {
     refused(&mail, 2, true);
     refused(&mail, 3, true);
     assert_served(&mail, "sasl_cache");
-    mail.reload();
+    reload(&mail);
     refused(&mail, 4, true);
     assert_eq!(remote.attempts(), 1, "the cache was not asked");
 
     mail.set("smtp_sasl_password_maps", "static:user:two");
-    mail.reload();
+    reload(&mail);
     refused(&mail, 5, false);
     refused(&mail, 6, true);
     assert_eq!(remote.attempts(), 2, "another password is tried once");
 
     mail.set("smtp_sasl_auth_cache_time", "1s");
-    mail.reload();
+    reload(&mail);
     // The entry is over a second old by the time that this message gets there, or by that of the next.
-    let expired = crate::common::poll(PATIENCE, || {
+    let expired = poll(PATIENCE, || {
         let mut smtp = mail.smtp();
         let id = smtp.deliver("a@client.example", "late@away.example");
         smtp.quit();

@@ -24,18 +24,21 @@ fn furnished(server: Server, kind: &str) -> (Instance, String) {
     (mail, cache)
 }
 
-/// Asks for all recipients; gives how many probes have been made up to now.
+/// Asks for all recipients, each in a session of its own, since smtpd(8) sleeps between two looks at a probe. Gives how
+/// many probes have been made up to now.
 fn ask_all(mail: &Instance) -> usize {
-    let mut smtp = mail.smtp();
-    smtp.mail("someone@client.example");
-    for to in GOOD {
-        assert_eq!(smtp.rcpt(to).code, 250, "{to}");
-    }
-    for to in BAD {
+    let ask = |to: &str| {
+        let mut smtp = mail.smtp();
+        smtp.mail("someone@client.example");
         let reply = smtp.rcpt(to);
-        assert!(reply.code == 550 && reply.text.contains("nobody here"), "{to}: {reply:?}");
-    }
-    smtp.quit();
+        smtp.quit();
+        let right = match GOOD.contains(&to) {
+            true => reply.code == 250,
+            false => reply.code == 550 && reply.text.contains("nobody here"),
+        };
+        assert!(right, "{to}: {reply:?}");
+    };
+    std::thread::scope(|scope| GOOD.iter().chain(&BAD).for_each(|to| drop(scope.spawn(move || ask(to)))));
     count(mail, &["status=deliverable"]) + count(mail, &["status=undeliverable"])
 }
 
@@ -59,10 +62,10 @@ pub fn probes_are_cached_and_cleaned_up(server: Server, kind: &str) {
     mail.set("address_verify_cache_cleanup_interval", "2s");
     let seen = mail.log_lines().len();
     mail.reload();
-    // Starts verify(8), with an entry of its own.
+    // Starts verify(8), with an entry of its own. It may expire before it is asked for.
     let mut smtp = mail.smtp();
     smtp.mail("someone@client.example");
-    assert_eq!(smtp.rcpt("last@good.example").code, 250);
+    assert!(matches!(smtp.rcpt("last@good.example").code, 250 | 450));
     // The first scan may come upon entries that are not old enough yet; others follow.
     let scans = wait_for_clean_up(&mail, seen, "/verify[", 1);
     assert!(scans.iter().any(|(_, dropped)| *dropped > 0), "{scans:?}");
@@ -73,8 +76,7 @@ pub fn probes_are_cached_and_cleaned_up(server: Server, kind: &str) {
     let expired: Vec<&String> =
         left.iter().filter(|key| GOOD.iter().chain(&BAD).any(|to| to == key)).collect();
     assert!(expired.is_empty(), "{expired:?}");
-    // A reload ends verify(8) under the connections of smtpd(8), which come again.
-    assert_content(&mail, &["problem talking to service verify: Connection reset by peer"]);
+    assert_content(&mail, &[]);
 }
 
 /// mapkeepd only: the writer is killed again and again; no probe is made twice, and no mail program complains.

@@ -23,6 +23,9 @@ use crate::StoreError;
 /// Bytes in a page. A change of a single entry writes one page; this is the block size of the usual file systems.
 pub(super) const PAGE: usize = 4096;
 
+/// Bytes before each page in the log, which begin with the page's number.
+pub(super) const FRAME_HEADER: usize = 24;
+
 /// Bytes at the end of each page of the main file that hold its checksum.
 pub(super) const CHECKSUM: usize = 8;
 
@@ -50,6 +53,10 @@ pub(super) struct Descriptors {
     log: File,
     /// Where in the log the first write since the last commit was.
     floor: AtomicU64,
+    /// Where the last write to the log ended.
+    logged: AtomicU64,
+    /// How many pages the main file has room for.
+    room: AtomicU64,
     /// The last error of the kernel, for the message of SQLite's error.
     errno: AtomicI32,
 }
@@ -63,6 +70,8 @@ impl Descriptors {
             main: main.into(),
             log: log.into(),
             floor: AtomicU64::new(NO_FLOOR),
+            logged: AtomicU64::new(0),
+            room: AtomicU64::new(0),
             errno: AtomicI32::new(0),
         }
     }
@@ -122,10 +131,11 @@ impl Descriptors {
     /// Writes `bytes` at `at`; a whole page of the main file with its checksum.
     pub fn write(&self, part: Part, at: u64, bytes: &[u8]) -> io::Result<()> {
         let written = match (part, page_number(at, bytes.len()), <[u8; PAGE]>::try_from(bytes)) {
-            (Part::Log, ..) => {
+            (Part::Log, ..) => self.make_room(bytes).and_then(|()| {
                 self.floor.fetch_min(at, Ordering::Relaxed);
+                self.logged.store(at.saturating_add(bytes.len() as u64), Ordering::Relaxed);
                 calls::write(&self.log, at, bytes)
-            }
+            }),
             (Part::Main, Some(number), Ok(mut page)) => {
                 seal(number, &mut page);
                 calls::write(&self.main, at, &page)
@@ -136,9 +146,41 @@ impl Descriptors {
         written.map_err(|error| self.noted(error))
     }
 
+    /// Grows the main file by zeros where this is the header of a frame with a page that is not there yet. So the log,
+    /// when it has filled the file system, can still be brought into the main file, and then gives its room back.
+    fn make_room(&self, header: &[u8]) -> io::Result<()> {
+        let Ok([a, b, c, d, ..]) = <[u8; FRAME_HEADER]>::try_from(header) else { return Ok(()) };
+        let page = u64::from(u32::from_be_bytes([a, b, c, d]));
+        for next in self.room.load(Ordering::Relaxed)..page {
+            calls::write(&self.main, next.saturating_mul(PAGE as u64), &[0; PAGE])?;
+            self.room.store(next.saturating_add(1), Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
     /// Cuts the file, or grows it by zeros.
     pub fn truncate(&self, part: Part, size: u64) -> io::Result<()> {
-        calls::truncate(self.file(part), size).map_err(|error| self.noted(error))
+        calls::truncate(self.file(part), size).map_err(|error| self.noted(error))?;
+        self.measured(part, size);
+        Ok(())
+    }
+
+    /// Notes how long a file is, from where on it will be written.
+    fn measured(&self, part: Part, size: u64) {
+        match part {
+            Part::Main => self.room.store(size.div_ceil(PAGE as u64), Ordering::Relaxed),
+            Part::Log => drop(self.logged.fetch_min(size, Ordering::Relaxed)),
+        }
+    }
+
+    /// What is in the log counts no more: the next write begins it anew, or says where it goes on.
+    pub fn log_is_old(&self) {
+        self.logged.store(0, Ordering::Relaxed);
+    }
+
+    /// How many pages were written to the log since it was last begun anew.
+    pub fn logged_pages(&self) -> u64 {
+        self.logged.load(Ordering::Relaxed).checked_div(PAGE as u64).unwrap_or(0)
     }
 
     /// Makes what was written durable.
@@ -149,6 +191,7 @@ impl Descriptors {
     /// Length in bytes.
     pub fn size(&self, part: Part) -> io::Result<u64> {
         let status = mapkeep_sys::status::of(self.file(part).as_fd()).map_err(|error| self.noted(error))?;
+        self.measured(part, status.size);
         Ok(status.size)
     }
 

@@ -12,12 +12,11 @@
 
 use std::io;
 
-use super::descriptors::{Descriptors, PAGE, Part, Read};
+use super::descriptors::{Descriptors, FRAME_HEADER, PAGE, Part, Read};
 use super::opening::io_meaning;
 use crate::StoreError;
 
 const HEADER: usize = 32;
-const FRAME_HEADER: usize = 24;
 const FRAME: usize = FRAME_HEADER + PAGE;
 /// The checksums are over little-endian words; with the lowest bit set, over big-endian ones.
 const MAGIC: u32 = 0x377f_0682;

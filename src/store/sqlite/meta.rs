@@ -114,6 +114,8 @@ impl SqliteStore {
         })?;
         self.meta = meta;
         self.has_tombstones = self.changed > version;
+        // There was room for a whole file.
+        self.log_pages = opening::LOG_PAGES;
         Ok(())
     }
 

@@ -27,9 +27,9 @@ pub struct Unopened {
 
 /// So many pages of changes are collected in the log before they are brought into the main file. The log then stays at
 /// about this size, and a commit that does not make it longer costs less.
-const LOG_PAGES: u32 = 1000;
+pub(super) const LOG_PAGES: u64 = 1000;
 /// The log is cut to this size, in bytes, when an import has made it longer.
-const LOG_LIMIT: u32 = 8 << 20;
+const LOG_LIMIT: u32 = 16 << 20;
 /// Kibibytes of pages that SQLite keeps in memory, for each table.
 const CACHE_KIB: u32 = 4096;
 
@@ -95,6 +95,7 @@ fn open_checked(files: &Arc<Descriptors>) -> Result<SqliteStore, StoreError> {
     let (newest, has_tombstones) =
         connection.query_row(counts, [], |row| Ok((row.get::<_, i64>(0)?, row.get(1)?))).map_err(meaning)?;
     let changed = newest.max(meta.saved);
+    leave_log(&connection, false).map_err(meaning)?;
     Ok(SqliteStore {
         connection,
         registration,
@@ -104,6 +105,7 @@ fn open_checked(files: &Arc<Descriptors>) -> Result<SqliteStore, StoreError> {
         changed,
         grouped: changed,
         has_tombstones,
+        log_pages: LOG_PAGES,
         is_open: false,
     })
 }
@@ -134,6 +136,7 @@ fn set_up(connection: &Connection, is_new: bool) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     connection.set_prepared_statement_cache_capacity(32);
+    leave_log(connection, true)?;
     if is_new {
         files::reserve_checksum(connection);
         connection.pragma_update(None, "page_size", PAGE as i64)?;
@@ -149,8 +152,15 @@ fn set_up(connection: &Connection, is_new: bool) -> rusqlite::Result<()> {
         pragma(connection, "journal_mode = MEMORY")?;
         pragma(connection, "journal_mode = WAL")?;
     }
-    pragma(connection, &format!("wal_autocheckpoint = {LOG_PAGES}"))?;
+    // See `SqliteStore::tidy`.
+    pragma(connection, "wal_autocheckpoint = 0")?;
     pragma(connection, &format!("journal_size_limit = {LOG_LIMIT}"))
+}
+
+/// Whether the log is left as it is when the connection closes: that of a store that fails a check, or is damaged, is.
+/// Otherwise it is brought into the main file, and emptied.
+fn leave_log(connection: &Connection, leave: bool) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, leave).map(|_| ())
 }
 
 fn pragma(connection: &Connection, text: &str) -> rusqlite::Result<()> {
@@ -179,12 +189,13 @@ fn check(connection: &Connection, files: &Descriptors) -> Result<(), StoreError>
     }
 }
 
-/// Closes the connection and takes the descriptors back.
+/// Closes the connection, with the files as they are, and takes the descriptors back.
 pub(super) fn shut(
     connection: Connection,
     registration: Registration,
     files: Arc<Descriptors>,
 ) -> Option<(OwnedFd, OwnedFd)> {
+    let _ = leave_log(&connection, true);
     drop(connection);
     drop(registration);
     Arc::into_inner(files).map(Descriptors::into_descriptors)

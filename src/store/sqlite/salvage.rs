@@ -138,8 +138,8 @@ pub fn salvage(main: OwnedFd, log: OwnedFd, take: impl FnMut(RescuedEntry<'_>)) 
 
 impl SqliteStore {
     /// Takes over what can be read of the damaged store in `main` and `log`, with what it knew of the Berkeley DB file,
-    /// and commits it. For a store that is empty. Nothing is left out of the file's import afterwards but what had
-    /// changed since the file was written.
+    /// and commits it. For a store that is empty. The file, if there is one, should be imported afterwards, whether or
+    /// not it is known: it has, of what could not be read, what it was when the file was written.
     ///
     /// # Errors
     /// It cannot be stored: nothing has been taken over. What cannot be read is no error.

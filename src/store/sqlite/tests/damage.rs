@@ -70,6 +70,7 @@ impl Sample {
             }
             Err(refused) => {
                 assert!(matches!(refused.error, StoreError::Corrupt(_)), "{what}: {:?}", refused.error);
+                assert!(fs::read(&files[0]).unwrap() == main, "{what}");
                 let (main, log) = refused.files.unwrap();
                 let mut rescued = self.scratch.open("rescue");
                 rescued.rescue(main, log).unwrap();
@@ -342,5 +343,6 @@ fn page_that_goes_bad_while_the_store_is_open_is_an_error() {
     });
     assert!(errors.count() > 400);
     let (main, log) = store.close().unwrap();
+    assert!(fs::read(&files[0]).unwrap() == bad);
     salvage(main, log, |_| {});
 }

@@ -91,18 +91,56 @@ fn no_third_file_is_made() {
 
 #[test]
 fn log_does_not_grow_without_bound() {
+    for rests in [false, true] {
+        let scratch = Scratch::new();
+        let mut store = scratch.open("t");
+        store.log_pages = 100;
+        let mut sizes = Vec::new();
+        for number in 0..1_200_u32 {
+            store.put(&(number % 70).to_be_bytes(), &number.to_be_bytes()).unwrap();
+            store.commit().unwrap();
+            if rests {
+                store.rest();
+            }
+            if number % 300 == 299 {
+                sizes.push(log_size(&scratch, "t"));
+            }
+        }
+        let limit = if rests { 105 } else { 210 };
+        assert!(sizes.iter().all(|size| *size > (limit - 10) * 4_120 && *size < limit * 4_120), "{sizes:?}");
+        assert_eq!(sizes[1], sizes[3], "{sizes:?}");
+    }
+}
+
+#[test]
+fn main_file_has_room_for_what_is_in_the_log() {
     let scratch = Scratch::new();
     let mut store = scratch.open("t");
-    let mut sizes = Vec::new();
-    for number in 0..6_000_u32 {
-        store.put(&(number % 700).to_be_bytes(), &number.to_be_bytes()).unwrap();
+    for number in 0..300_u32 {
+        store.put(&number.to_be_bytes(), &[7; 700]).unwrap();
         store.commit().unwrap();
-        if number % 1_500 == 1_499 {
-            sizes.push(fs::metadata(&scratch.files("t")[1]).unwrap().len());
-        }
+        let pages = store.ask("PRAGMA page_count", [], |row| row.get::<_, i64>(0)).unwrap().unwrap();
+        let main = fs::metadata(&scratch.files("t")[0]).unwrap().len();
+        assert_eq!(main, u64::try_from(pages * 4_096).unwrap());
     }
-    assert!(sizes.iter().all(|size| *size < 8 << 20), "{sizes:?}");
-    assert_eq!(sizes[1], sizes[3], "{sizes:?}");
+    scratch.copy("t", "killed");
+    assert_eq!(list(&mut scratch.open("killed")).len(), 300);
+    store.rest();
+    drop(store);
+    // Room that was made for a group that came to nothing.
+    let mut store = scratch.open("t");
+    store.put(b"long", &[7; 100_000]).unwrap();
+    faults::plan(Fault::Errno(libc::ENOSPC), 40, 1);
+    assert!(matches!(store.commit(), Err(StoreError::NoRoom(_))));
+    faults::end();
+    drop(store);
+    let mut store = scratch.open("t");
+    for number in 300..600_u32 {
+        store.put(&number.to_be_bytes(), &[7; 700]).unwrap();
+        store.commit().unwrap();
+    }
+    drop(store);
+    assert_eq!(list(&mut scratch.open("t")).len(), 600);
 }
 
 fn log_size(scratch: &Scratch, name: &str) -> u64 {

@@ -42,7 +42,7 @@ fn killed_child() {
     let place = Path::new(&place);
     let (main, log) = open_files(place);
     let mut store = SqliteStore::open(main, log).unwrap();
-    store.connection.execute_batch("PRAGMA wal_autocheckpoint = 9").ok();
+    store.log_pages = 5;
     let mut model = Model { now: super::super::testing::list(&mut store), ..Model::default() };
     let first = last(&mut store) + 1;
     let mut out = std::io::stdout().lock();
