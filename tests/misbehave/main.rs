@@ -1,11 +1,11 @@
-//! The escape tests: hostile code inside a real, locked-down lookup worker of a real mapkeepd.
+//! The escape tests: hostile code inside a real, locked-down lookup worker, and writer, of a real mapkeepd.
 //!
 //! Purpose: each attempt of the attacker's table must end as required, and one second later the service must answer as if
 //! nothing had happened. May: start mapkeepd in a directory of its own. Never: touch the machine's Postfix. Needs root.
 //!
-//! This program plays two parts. Started by cargo, it is the test. A copy of it stands beside a copy of mapkeepd under
-//! the name `mapkeep-worker`, and there it is the real worker, lock and all, save that a client's bytes can make it run
-//! an attempt (see the attacker's `raw.rs`). An attempt more is a line in `attacker/table`.
+//! This program plays three parts. Started by cargo, it is the test. Copies of it stand beside a copy of mapkeepd under
+//! the names `mapkeep-worker` and `mapkeep-writer`, and there it is the real worker or writer, lock and all, save that a
+//! client's bytes can make it run an attempt (see the attacker's `raw.rs`). An attempt more is a line in `attacker/table`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -20,10 +20,11 @@ mod common;
 mod report;
 mod second;
 mod service;
+mod tables;
 
 use common::PATIENCE;
 use common::process::wait_gone;
-use mapkeep_attacker::{Attack, Attempt, Outcome, attacks, errno_name};
+use mapkeep_attacker::{Attack, Attempt, Outcome, Role, attacks, errno_name, outcome};
 use report::Line;
 use service::{Ground, Seen, Service};
 use std::process::ExitCode;
@@ -37,12 +38,18 @@ const RECOVERY: Duration = Duration::from_secs(1);
 const LIVES: usize = 5;
 /// Services that are attacked at the same time.
 const SERVICES: usize = 2;
+/// Services that are only looked at.
+const SCENES: usize = 2;
 
 fn main() -> ExitCode {
     let role = |wanted: &str| std::env::args().any(|word| word == format!("role={wanted}"));
     if role("lookup") {
-        mapkeep_attacker::take_over();
+        mapkeep_attacker::take_over(Role::Lookup);
         mapkeep_worker::main();
+    }
+    if role("writer") {
+        mapkeep_attacker::take_over(Role::Writer);
+        mapkeep_writer::main();
     }
     if role("logger") {
         mapkeep_worker::main();
@@ -57,13 +64,20 @@ fn main() -> ExitCode {
     // Forks; so it comes before any thread.
     let mut lines = second::run(&ground.empty());
     report::print("Without the system call filter", &lines);
-    let scene = scene(&ground);
-    report::print("The worker as it stands", &scene);
-    let (attempts, slowest) = attack_all(&ground);
-    report::print("Inside the worker", &attempts);
-    println!("\nSlowest answer after an attack: {} ms", slowest.as_millis());
-    lines.extend(scene);
-    lines.extend(attempts);
+    for (number, role, name) in [(0, Role::Lookup, "worker"), (1, Role::Writer, "writer")] {
+        let scene = scene(&ground, number, role);
+        report::print(&format!("The {name} as it stands"), &scene);
+        lines.extend(scene);
+    }
+    let all = attack_all(&ground);
+    for (role, name) in [(Role::Lookup, "worker"), (Role::Writer, "writer")] {
+        let (attempts, times): (Vec<Line>, Vec<Duration>) =
+            all.iter().filter(|(attempt, _)| attempt.role == role).map(|(_, result)| result.clone()).unzip();
+        report::print(&format!("Inside the {name}"), &attempts);
+        let slowest = times.into_iter().max().unwrap_or_default();
+        println!("\nSlowest answer after an attack on the {name}: {} ms", slowest.as_millis());
+        lines.extend(attempts);
+    }
     report::end(&lines, begin)
 }
 
@@ -72,10 +86,11 @@ fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }
 
-/// What items 4 and 5 ask of the worker before any attack: no uid 0, no capability, no directory in its hands.
-fn scene(ground: &Ground) -> Vec<Line> {
-    let service = Service::start(ground, 0);
-    let worker = service.child("lookup worker").expect("a lookup worker").pid;
+/// What items 4 and 5 ask of the process before any attack: no uid 0, no capability, no directory in its hands, and
+/// no file but those of its tables.
+fn scene(ground: &Ground, number: usize, role: Role) -> Vec<Line> {
+    let service = Service::start(ground, number, role);
+    let worker = service.victim().expect("the process that hears clients").pid;
     let status = std::fs::read_to_string(format!("/proc/{worker}/status")).expect("its status");
     let field = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
@@ -100,20 +115,40 @@ fn scene(ground: &Ground) -> Vec<Line> {
         let path = entry.expect("a descriptor").path();
         let target = std::fs::read_link(&path).expect("what it is").display().to_string();
         let harmless = ["/dev/null", "socket:", "anon_inode:[eventpoll]", "/memfd:"];
-        let passed = harmless.iter().any(|start| target.starts_with(start));
+        let passed = harmless.iter().any(|start| target.starts_with(start))
+            || role == Role::Writer && service.is_table_file(&target);
         let number = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         note(5, &format!("descriptor {number}"), "no directory", target, passed);
     }
     lines
 }
 
-/// Makes every attempt; gives the lines in the table's order, and the longest time without an answer.
-fn attack_all(ground: &Ground) -> (Vec<Line>, Duration) {
-    let list: Vec<(usize, &Attack, usize)> = attacks()
-        .enumerate()
-        .flat_map(|(number, attack)| (0..attack.attempts.len()).map(move |attempt| (number, attack, attempt)))
-        .collect();
-    let batches: Vec<_> = list.chunks(LIVES).collect();
+/// One attempt of the table, by its place there.
+#[derive(Clone, Copy)]
+struct Try {
+    role: Role,
+    attack: usize,
+    attempt: usize,
+}
+
+impl Try {
+    fn all(role: Role) -> Vec<Try> {
+        let attempts = |(attack, found): (usize, &Attack)| {
+            (0..found.attempts.len()).map(move |attempt| Try { role, attack, attempt })
+        };
+        attacks(role).enumerate().flat_map(attempts).collect()
+    }
+
+    fn attack(self) -> &'static Attack {
+        attacks(self.role).nth(self.attack).expect("an attack of the table")
+    }
+}
+
+/// Makes every attempt; gives the lines in the table's order, each with the time without an answer.
+fn attack_all(ground: &Ground) -> Vec<(Try, (Line, Duration))> {
+    let (lookup, writer) = (Try::all(Role::Lookup), Try::all(Role::Writer));
+    // From the end of the table on: the attempts that take long are there, and others run meanwhile.
+    let batches: Vec<&[Try]> = writer.chunks(LIVES).rev().chain(lookup.chunks(LIVES).rev()).collect();
     let next = AtomicUsize::new(0);
     let results = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -123,29 +158,31 @@ fn attack_all(ground: &Ground) -> (Vec<Line>, Duration) {
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     batches.get(number).map(|batch| (number, batch))
                 } {
-                    let mut service = Service::start(ground, number + 1);
-                    for (index, attack, attempt) in *batch {
-                        let result = judge(&mut service, *index, attack, *attempt);
-                        results.lock().unwrap().push(((*index, *attempt), result));
+                    let role = batch.first().expect("no batch is empty").role;
+                    let mut service = Service::start(ground, number + SCENES, role);
+                    for attempt in *batch {
+                        let result = judge(&mut service, *attempt);
+                        results.lock().unwrap().push((*attempt, result));
                     }
                 }
             });
         }
     });
     let mut results = results.into_inner().unwrap();
-    results.sort_by_key(|(place, _)| *place);
-    let slowest = results.iter().map(|(_, (_, time))| *time).max().unwrap_or_default();
-    (results.into_iter().map(|(_, (line, _))| line).collect(), slowest)
+    results.sort_by_key(|(Try { attack, attempt, .. }, _)| (*attack, *attempt));
+    results
 }
 
 /// Makes one attempt and says whether it ended as it must, and how long the service then took to answer.
-fn judge(service: &mut Service, index: usize, attack: &Attack, attempt: usize) -> (Line, Duration) {
-    let Attempt(what, _) = &attack.attempts[attempt];
+fn judge(service: &mut Service, place: Try) -> (Line, Duration) {
+    let attack = place.attack();
+    let attempt @ Attempt(what, _) = &attack.attempts[place.attempt];
+    let required = outcome(place.role, attack, attempt);
     let logged_before = service.log().len();
-    let seen = service.attack(index, attempt);
+    let seen = service.attack(place.attack, place.attempt);
     let answered = service.ask(RECOVERY.saturating_sub(seen.end.elapsed()));
     let time = seen.end.elapsed();
-    let outcome = verdict(service, logged_before, attack.outcome, &seen);
+    let outcome = verdict(service, logged_before, required, &seen);
     let damage = service.damage();
     let passed = outcome.is_ok() && answered && damage.is_none();
     let mut text = match outcome {
@@ -161,7 +198,7 @@ fn judge(service: &mut Service, index: usize, attack: &Attack, attempt: usize) -
         println!("--- log of {} / {what}:\n{}", attack.name, service.log());
     }
     let what = format!("{}: {what}", attack.name);
-    let line = Line { item: attack.item, what, required: attack.outcome.to_string(), seen: text, passed };
+    let line = Line { item: attack.item, what, required: required.to_string(), seen: text, passed };
     (line, time)
 }
 
@@ -200,7 +237,7 @@ fn killed_by(service: &Service, since: usize, seen: &Seen, names: &[&str]) -> Re
     if let Some(report) = &seen.report {
         return Err(format!("the call came back: {report}"));
     }
-    let start = format!("lookup process {} ended: ", seen.worker);
+    let start = format!("{} process {} ended: ", service.role_name(), seen.worker);
     service.logged(since, &start);
     let log = service.log();
     let end = log.lines().find_map(|line| line.split_once(&start)).map_or("no death logged", |(_, end)| end);

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 /// One attempt and what became of it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Line {
     pub item: u8,
     pub what: String,

@@ -8,7 +8,7 @@ use crate::report::Line;
 use Layer::{Chroot, Landlock, Uid};
 use mapkeep_attacker::layers::{Layer, attempt_under};
 use mapkeep_attacker::raw::Idler;
-use mapkeep_attacker::{Answer, Attempt, Loot, attacks, errno_name};
+use mapkeep_attacker::{Answer, Attempt, Loot, Role, attacks, errno_name};
 use nix::errno::Errno::{self, EACCES, ENOENT, EPERM};
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -77,7 +77,8 @@ fn listener() -> UnixListener {
 }
 
 fn find(item: u8, what: &str) -> &'static Attempt {
-    let attempts = attacks().filter(|attack| attack.item == item).flat_map(|attack| attack.attempts);
+    let attempts =
+        attacks(Role::Lookup).filter(|attack| attack.item == item).flat_map(|attack| attack.attempts);
     let mut named = attempts.filter(|Attempt(name, _)| *name == what);
     named.next().unwrap_or_else(|| panic!("no attempt {what:?} at item {item}"))
 }

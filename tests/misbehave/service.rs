@@ -6,7 +6,8 @@ use crate::common::process::{self, Process};
 use crate::common::stopwatch::{Stopwatch, poll_promise};
 use crate::common::wire::{ANNOUNCEMENT, Heard, Wire, bytes};
 use crate::common::{PATIENCE, fresh_directory, poll};
-use mapkeep_attacker::command;
+use crate::tables::Tables;
+use mapkeep_attacker::{Role, command};
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -22,15 +23,14 @@ const ANSWER: &str = "status|0|value|there||";
 pub struct Ground(PathBuf);
 
 impl Ground {
-    /// Makes it, with the programs: this test program takes the name under which mapkeepd looks for its worker.
+    /// Makes it, with the programs: this test program takes the name s under which mapkeepd looks for its worker and its writer.
     pub fn make() -> Ground {
         let ground = Ground(fresh_directory("/var/lib/mapkeep-misbehave"));
         fs::set_permissions(&ground.0, fs::Permissions::from_mode(0o755)).expect("its mode");
         make_directory(&ground.empty(), 0o755);
         let own = std::env::current_exe().expect("the path of this program");
-        for (from, name) in
-            [(Path::new(env!("CARGO_BIN_EXE_mapkeepd")), "mapkeepd"), (&own, "mapkeep-worker")]
-        {
+        let daemon = Path::new(env!("CARGO_BIN_EXE_mapkeepd"));
+        for (from, name) in [(daemon, "mapkeepd"), (&own, "mapkeep-worker"), (&own, "mapkeep-writer")] {
             let to = ground.0.join(name);
             fs::copy(from, &to).expect("a copy of the program");
             fs::set_permissions(&to, fs::Permissions::from_mode(0o755)).expect("its mode");
@@ -55,6 +55,8 @@ pub struct Service {
     daemon: Child,
     folder: PathBuf,
     broker: u32,
+    /// Those of the writing service.
+    tables: Option<Tables>,
 }
 
 /// What a client saw of an attack.
@@ -70,7 +72,7 @@ pub struct Seen {
 
 impl Service {
     /// Starts it and waits until it answers.
-    pub fn start(ground: &Ground, number: usize) -> Service {
+    pub fn start(ground: &Ground, number: usize, role: Role) -> Service {
         let folder = ground.0.join(number.to_string());
         make_directory(&folder, 0o755);
         make_directory(&folder.join("private"), 0o700);
@@ -79,12 +81,14 @@ impl Service {
             fs::write(folder.join(name), text).expect("a file of the site");
             fs::set_permissions(folder.join(name), fs::Permissions::from_mode(0o644)).expect("its mode");
         };
+        let tables = (role == Role::Writer).then(|| Tables::make(&folder, mail_owner()));
+        let written = tables.as_ref().map(Tables::configuration).unwrap_or_default();
         write("text", "key there\n");
         write(
             "main.cf",
             &format!(
                 "compatibility_level = 3.6\nqueue_directory = {here}\nmail_owner = {}\n\
-                 virtual_alias_maps = proxy:texthash:{here}/text\n",
+                 virtual_alias_maps = proxy:texthash:{here}/text\n{written}",
                 mail_owner()
             ),
         );
@@ -95,18 +99,41 @@ impl Service {
             .arg(&folder)
             .arg("--socket")
             .arg(folder.join("private/proxymap"));
+        if tables.is_some() {
+            daemon.args(["-n", "proxywrite"]);
+        }
         daemon.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let daemon = daemon.spawn().expect("mapkeepd");
-        let mut service = Service { daemon, folder, broker: 0 };
+        let mut service = Service { daemon, folder, broker: 0, tables };
         let listens = poll(PATIENCE, || UnixStream::connect(service.socket()).ok());
         assert!(listens.is_some() && service.ask(PATIENCE), "the service did not start:\n{}", service.log());
-        service.broker = service.child("broker").expect("a broker").pid;
+        service.broker = service.broker_now().expect("a broker").pid;
         service
     }
 
-    /// The process with this word in its title.
-    pub fn child(&self, word: &str) -> Option<Process> {
-        process::descendants(self.daemon.id()).into_iter().find(|process| process.command.contains(word))
+    /// The process that hears clients.
+    pub fn victim(&self) -> Option<Process> {
+        self.child(if self.tables.is_some() { "writer" } else { "lookup worker" })
+    }
+
+    /// The name of that process in the log.
+    pub fn role_name(&self) -> &'static str {
+        if self.tables.is_some() { "writer" } else { "lookup" }
+    }
+
+    /// Whether this is a path of a file that a table of the writing service has.
+    pub fn is_table_file(&self, path: &str) -> bool {
+        self.tables.as_ref().is_some_and(|tables| tables.has(Path::new(path)))
+    }
+
+    fn broker_now(&self) -> Option<Process> {
+        self.child(if self.tables.is_some() { "write broker" } else { "broker" })
+    }
+
+    /// The process with this title.
+    fn child(&self, role: &str) -> Option<Process> {
+        let title = format!("mapkeep: {role}");
+        process::descendants(self.daemon.id()).into_iter().find(|process| process.command.starts_with(&title))
     }
 
     /// All that it has logged, in whole lines: of a line that is being written, nothing.
@@ -122,8 +149,14 @@ impl Service {
     }
 
     /// Whether a lookup is answered within this time, taken with a stopwatch; a client that is turned away comes back, as
-    /// Postfix does.
-    pub fn ask(&self, within: Duration) -> bool {
+    /// Postfix does. In the writing service: lookups of what was acknowledged, and an update.
+    pub fn ask(&mut self, within: Duration) -> bool {
+        let socket = self.socket();
+        if let Some(tables) = &mut self.tables {
+            let watch = Stopwatch::start();
+            let answered = || tables.ask(&socket).map(|()| watch.elapsed() <= within);
+            return poll_promise(within, answered) == Some(true);
+        }
         let request =
             format!("request|lookup|table|texthash:{}/text|flags|0|key|key||", self.folder.display());
         let watch = Stopwatch::start();
@@ -165,8 +198,8 @@ impl Service {
         if let Ok(Some(status)) = self.daemon.try_wait() {
             return Some(format!("mapkeepd has ended: {status}"));
         }
-        match self.child("broker") {
-            Some(broker) if broker.pid == self.broker => None,
+        match self.broker_now() {
+            Some(broker) if broker.pid == self.broker => self.tables.as_mut().and_then(Tables::damage),
             _ => Some("the broker has ended".to_owned()),
         }
     }
@@ -184,7 +217,7 @@ impl Drop for Service {
     }
 }
 
-fn make_directory(path: &Path, mode: u32) {
+pub fn make_directory(path: &Path, mode: u32) {
     fs::create_dir(path).unwrap_or_else(|error| panic!("{} must be fresh: {error}", path.display()));
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("its mode");
 }

@@ -1,16 +1,36 @@
-//! Hostile code for the escape tests: what an attacker would try who has taken a lookup worker over.
+//! Hostile code for the escape tests: what an attacker would try who has taken a lookup worker or the writer over.
 //!
-//! Purpose: one table of attempts, and the two places to run them from: inside a real worker, where a client's bytes
-//! ask for one ([`take_over`]), and under one layer of the lock alone ([`layers`]). May: try anything. Never: ships.
+//! Purpose: one table of attempts, and the places to run them from: inside a real worker or writer, where a client's
+//! bytes ask for one ([`take_over`]), and under one layer of the lock alone ([`layers`]). May: try anything. Never: ships.
 //! Called by: `tests/misbehave`.
 
 pub mod layers;
+pub mod lmdb;
 pub mod raw;
 mod table;
 
-pub use table::attacks;
+pub use table::{attacks, outcome};
 
+use mapkeep_proto::{BrokerToWriter, Decode, TableId};
 use std::fmt;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// The process that is taken over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// A lookup worker of proxymap.
+    Lookup,
+    /// The writer of proxywrite.
+    Writer,
+}
+
+/// The number of the table that the attacks on the writer's tables go for; the harness lists it second.
+pub const VICTIM: TableId = TableId(1);
+
+static ROLE: OnceLock<Role> = OnceLock::new();
+/// How the broker numbered the last opening of the victim.
+static GENERATION: AtomicU32 = AtomicU32::new(0);
 
 /// What a raw system call gave: its value, or the error number.
 pub type Answer = Result<i64, i32>;
@@ -18,7 +38,7 @@ pub type Answer = Result<i64, i32>;
 /// What the attacker has to work with.
 #[derive(Clone, Copy, Debug)]
 pub struct Loot {
-    /// A descriptor that the worker was handed: the sealed content of a table.
+    /// A descriptor that the process was handed: the sealed content of a table, or the writer's sealed list of names.
     pub handed: i32,
     /// The connection of the client that sent the attack.
     pub client: i32,
@@ -71,7 +91,7 @@ pub struct Attack {
     pub item: u8,
     /// What is attacked.
     pub name: &'static str,
-    /// How every attempt must end.
+    /// How every attempt must end; see [`outcome`] for those that end otherwise in the writer.
     pub outcome: Outcome,
     /// The attempts, each made in a life of its own.
     pub attempts: &'static [Attempt],
@@ -91,14 +111,39 @@ pub fn command(attack: usize, attempt: usize, target: u32) -> String {
 
 /// Makes this process hostile, once it is locked down and serves: code of ours runs wherever it reads a client's bytes,
 /// as it would after a memory error in the parser. Nothing else about the process changes.
-pub fn take_over() {
-    raw::on_client_bytes(obey);
+pub fn take_over(role: Role) {
+    let _ = ROLE.set(role);
+    match role {
+        Role::Lookup => raw::on_client_bytes(obey, raw::Keep::Last),
+        Role::Writer => {
+            lmdb::link();
+            raw::on_messages(note);
+            raw::on_client_bytes(obey, raw::Keep::First);
+        }
+    }
+}
+
+/// How the broker numbered the last opening of the victim that this process has heard of.
+fn generation() -> u32 {
+    GENERATION.load(Ordering::Relaxed)
+}
+
+/// What every writer knows, and the attacker has to see go by.
+fn note(packet: &[u8]) {
+    if let Ok(
+        BrokerToWriter::Store { id: VICTIM, generation }
+        | BrokerToWriter::StoreBeside { id: VICTIM, generation },
+    ) = BrokerToWriter::decode(packet)
+    {
+        GENERATION.store(generation, Ordering::Relaxed);
+    }
 }
 
 /// Runs the attempt that these bytes order, if they do. True when they did.
 fn obey(client: i32, bytes: &[u8]) -> bool {
     let Some((attack, attempt, target)) = parse(bytes) else { return false };
-    let found = attacks().nth(attack).and_then(|attack| attack.attempts.get(attempt));
+    let role = ROLE.get().copied().unwrap_or(Role::Lookup);
+    let found = attacks(role).nth(attack).and_then(|attack| attack.attempts.get(attempt));
     let Some(Attempt(_, step)) = found else { return false };
     raw::tell(client, format!("begin {}\n", raw::own_pid()).as_bytes());
     let report = match step(&Loot { handed: raw::handed(), client, target }) {

@@ -1,10 +1,10 @@
 //! The calls that no safe wrapper offers: any system call by number, its old entries, fork, and two functions of libc in
 //! the attacker's version.
 //!
-//! May: be unsafe, as the only file of these tests. Never: ships.
+//! May: be unsafe, as the only file of these tests beside `lmdb.rs`. Never: ships.
 //!
-//! `recv` and `close` are the names that the worker's code is linked against, and a definition in the program goes
-//! before that in libc. So the program under test needs no hook for an attacker: it is the product's code throughout.
+//! `recv`, `recvmsg` and `close` are the names that the worker's code is linked against, and a definition in the program
+//! goes before that in libc. So the program under test needs no hook for an attacker: it is the product's code throughout.
 #![allow(unsafe_code)]
 
 use crate::Answer;
@@ -14,21 +14,42 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, pause};
 use std::ffi::CStr;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 /// What runs when a client's bytes have come in; true if they were meant for it.
 pub type Hook = fn(client: i32, bytes: &[u8]) -> bool;
 
+/// What sees the start of each message with descriptors.
+pub type Note = fn(packet: &[u8]);
+
+/// Which of the nameless files that the process has been handed the attacker keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// The one that was closed first.
+    First,
+    /// The one that was closed last.
+    Last,
+}
+
 static HOOK: OnceLock<Hook> = OnceLock::new();
+static NOTE: OnceLock<Note> = OnceLock::new();
+static KEEP_FIRST: AtomicBool = AtomicBool::new(false);
 static OWN_PID: AtomicI32 = AtomicI32::new(0);
 static HANDED: AtomicI32 = AtomicI32::new(-1);
 
-/// Arms the two functions below. To be called at the start of the process, while it may still ask for its own id.
-pub fn on_client_bytes(hook: Hook) {
+/// Arms `recv` and `close` below. To be called at the start of the process, while it may still ask for its own id.
+pub fn on_client_bytes(hook: Hook, keep: Keep) {
+    KEEP_FIRST.store(keep == Keep::First, Ordering::Relaxed);
     OWN_PID.store(std::process::id().cast_signed(), Ordering::Relaxed);
     // Names both functions, so that the linker takes them out of this library.
     std::hint::black_box([recv as *const c_void, close as *const c_void]);
     let _ = HOOK.set(hook);
+}
+
+/// Arms `recvmsg` below.
+pub fn on_messages(note: Note) {
+    std::hint::black_box(recvmsg as *const c_void);
+    let _ = NOTE.set(note);
 }
 
 /// This process's id, found before the lock.
@@ -37,7 +58,7 @@ pub fn own_pid() -> i32 {
     OWN_PID.load(Ordering::Relaxed)
 }
 
-/// The last content that the worker was handed; -1 if there was none.
+/// The nameless file that was kept; -1 if there was none.
 #[must_use]
 pub fn handed() -> i32 {
     HANDED.load(Ordering::Relaxed)
@@ -61,14 +82,32 @@ pub unsafe extern "C" fn recv(fd: c_int, buffer: *mut c_void, length: size_t, fl
     if hook(fd, bytes) { 0 } else { got as ssize_t }
 }
 
-/// close(2), save for contents of tables, the last of which the attacker keeps.
+/// recvmsg(2), and then the attacker's code with what came.
+///
+/// # Safety
+/// As for libc's own: `message` must describe memory that may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn recvmsg(fd: c_int, message: *mut libc::msghdr, flags: c_int) -> ssize_t {
+    // SAFETY: the arguments are those of the caller, who vouches for them.
+    let got = unsafe { libc::syscall(libc::SYS_recvmsg, fd, message, flags) };
+    if let (Some(note), Ok(count @ 1..)) = (NOTE.get(), usize::try_from(got)) {
+        // SAFETY: the kernel has just filled a part or more of the caller's.
+        let part = unsafe { (*message).msg_iov.read() };
+        // SAFETY: it has filled `count` bytes, from the first part on.
+        note(unsafe { std::slice::from_raw_parts(part.iov_base.cast::<u8>(), count.min(part.iov_len)) });
+    }
+    got as ssize_t
+}
+
+/// close(2), save for nameless files, one of which the attacker keeps.
 ///
 /// # Safety
 /// As for libc's own: nobody may use the number afterwards.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn close(fd: c_int) -> c_int {
     let mut unwanted = fd;
-    if HOOK.get().is_some() && is_nameless_file(fd) {
+    let full = KEEP_FIRST.load(Ordering::Relaxed) && handed() >= 0;
+    if HOOK.get().is_some() && !full && is_nameless_file(fd) {
         unwanted = HANDED.swap(fd, Ordering::Relaxed);
     }
     if unwanted < 0 && unwanted != fd {

@@ -8,13 +8,13 @@ use libc::*;
 use mapkeep_proto::{Decode, LookupToBroker, TableId};
 
 /// The descriptor of the channel to the broker.
-const BROKER: i32 = 3;
-/// The descriptor of the worker's epoll.
-const EPOLL: i32 = 5;
+pub(super) const BROKER: i32 = 3;
+/// The descriptor of the process's epoll.
+pub(super) const EPOLL: i32 = 5;
 /// Messages of a flood.
 const FLOOD: u32 = 100_000;
 
-fn say(packet: &[u8]) -> Answer {
+pub(super) fn say(packet: &[u8]) -> Answer {
     let flags = MSG_NOSIGNAL | MSG_DONTWAIT;
     call!(SYS_sendto, BROKER, packet.as_ptr() as u64, packet.len().word(), flags, 0, 0)
 }
@@ -23,12 +23,11 @@ fn message(message: LookupToBroker) -> Answer {
     say(&message.encode())
 }
 
-/// Sends as fast as the broker takes it.
-fn flood(message: LookupToBroker) -> Answer {
-    let packet = message.encode();
+/// Sends a message as fast as the broker takes it.
+pub(super) fn flood(packet: &[u8]) -> Answer {
     let mut sent = 0;
     while sent < FLOOD {
-        match say(&packet) {
+        match say(packet) {
             Ok(_) => sent += 1,
             Err(EAGAIN) => drop(call!(SYS_epoll_wait, EPOLL, &mut [0_u64; 8], 4, 1)),
             Err(number) => return Err(number),
@@ -55,7 +54,8 @@ fn balloon() -> Answer {
     }
 }
 
-pub(super) const LIST: &[Attack] = &[
+/// What every process of ours that hears clients may try.
+pub(super) const BOTH: &[Attack] = &[
     Attack {
         item: 34,
         name: "malformed messages",
@@ -85,6 +85,26 @@ pub(super) const LIST: &[Attack] = &[
         ],
     },
     Attack {
+        item: 44,
+        name: "all memory that it can get",
+        outcome: Errno(&[ENOMEM]),
+        attempts: &[Attempt("mmap", |_| balloon())],
+    },
+    Attack {
+        item: 45,
+        name: "stop answering",
+        outcome: Dismissed("does not answer"),
+        attempts: &[Attempt("spin", |_| {
+            loop {
+                std::hint::spin_loop();
+            }
+        })],
+    },
+];
+
+/// What a lookup worker may say at the wrong time.
+pub(super) const LIST: &[Attack] = &[
+    Attack {
         item: 34,
         name: "wrong order",
         outcome: Dismissed("sent ready twice"),
@@ -107,7 +127,7 @@ pub(super) const LIST: &[Attack] = &[
         outcome: Dismissed("sent an answer to no ping"),
         attempts: &[
             Attempt("a pong", |_| message(LookupToBroker::Pong(u32::MAX))),
-            Attempt("a flood of pongs", |_| flood(LookupToBroker::Pong(7)).or(Ok(0))),
+            Attempt("a flood of pongs", |_| flood(&LookupToBroker::Pong(7).encode()).or(Ok(0))),
         ],
     },
     Attack {
@@ -120,7 +140,7 @@ pub(super) const LIST: &[Attack] = &[
         item: 34,
         name: "a flood of messages",
         outcome: Dismissed("a message that says nothing"),
-        attempts: &[Attempt("100,000 times no client gone", |_| flood(LookupToBroker::Closed(0)))],
+        attempts: &[Attempt("100,000 times no client gone", |_| flood(&LookupToBroker::Closed(0).encode()))],
     },
     Attack {
         item: 35,
@@ -132,21 +152,5 @@ pub(super) const LIST: &[Attack] = &[
                 message(LookupToBroker::Rejected { id: TableId(u16::MAX), generation: 0 })
             }),
         ],
-    },
-    Attack {
-        item: 44,
-        name: "all memory that it can get",
-        outcome: Errno(&[ENOMEM]),
-        attempts: &[Attempt("mmap", |_| balloon())],
-    },
-    Attack {
-        item: 45,
-        name: "stop answering",
-        outcome: Dismissed("does not answer"),
-        attempts: &[Attempt("spin", |_| {
-            loop {
-                std::hint::spin_loop();
-            }
-        })],
     },
 ];

@@ -9,14 +9,27 @@ mod messages;
 mod paths;
 mod processes;
 mod sockets;
+mod writer;
 
-use crate::{Attack, Attempt, Outcome, call};
+use crate::{Attack, Attempt, Outcome, Role, call};
 use libc::{CLOCK_MONOTONIC, EBADF, MSG_DONTWAIT, SYS_clock_gettime, SYS_recvfrom};
 
-/// Every attack.
-pub fn attacks() -> impl Iterator<Item = &'static Attack> {
-    let parts = [CONTROLS, paths::LIST, descriptors::LIST, processes::LIST];
-    parts.into_iter().chain([sockets::LIST, kernel::LIST, messages::LIST]).flatten()
+/// Every attack on this process.
+pub fn attacks(role: Role) -> impl Iterator<Item = &'static Attack> {
+    let own = match role {
+        Role::Lookup => [messages::LIST, &[]],
+        Role::Writer => [writer::LIST, writer::MESSAGES],
+    };
+    let parts = [CONTROLS, paths::LIST, descriptors::LIST, processes::LIST, sockets::LIST, kernel::LIST];
+    parts.into_iter().chain([messages::BOTH]).chain(own).flatten()
+}
+
+/// How an attempt must end in this process.
+#[must_use]
+pub fn outcome(role: Role, attack: &Attack, Attempt(what, _): &Attempt) -> Outcome {
+    let mut others = writer::DIFFERENT.iter().filter(|_| role == Role::Writer);
+    let other = others.find(|(item, name, _)| *item == attack.item && name == what);
+    other.map_or(attack.outcome, |(_, _, outcome)| *outcome)
 }
 
 /// What the worker may do, seen with the same eyes: a harness that took everything for a death would fail here.
