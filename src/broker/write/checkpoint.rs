@@ -130,6 +130,10 @@ impl Entry {
         let refused = |refusal: Refusal| text_of(&refusal);
         let failed = |errno: Errno| format!("{}: {}", shown(place, &database), errno.desc());
         let written = status::of(new.as_fd()).map_err(|error| error.to_string())?;
+        if written.size == 0 {
+            // Whatever has taken the writer over: nothing must not take the place of something.
+            return Err(format!("{} is empty", shown(place, &fresh)));
+        }
         let named = place.look(&fresh, Access::Write).map_err(refused)?;
         if named.is_none_or(|named| (named.dev, named.ino) != (written.dev, written.ino)) {
             return Err(format!("{} has been removed or replaced", shown(place, &fresh)));
