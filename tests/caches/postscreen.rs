@@ -2,7 +2,7 @@
 
 use crate::common::postfix::{Instance, Server};
 use crate::common::{PATIENCE, poll};
-use crate::site::{assert_content, assert_served, cache, keys, port, stop, wait_for_clean_up};
+use crate::site::{assert_content, assert_served, cache, keys, port, reload, stop, wait_for_clean_up};
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 
@@ -89,7 +89,7 @@ pub fn passes_are_cached_and_cleaned_up(server: Server, kind: &str) {
     mail.set("postscreen_cache_retention_time", "1s");
     mail.set("postscreen_cache_cleanup_interval", "2s");
     let seen = mail.log_lines().len();
-    mail.reload();
+    reload(&mail);
     pass_after_reload(&mail, 2, port);
     for last in [5, 6, 7] {
         pass(&mail, last, port, "PASS NEW");

@@ -2,7 +2,7 @@
 
 use crate::common::postfix::{Instance, Server};
 use crate::common::{PATIENCE, poll};
-use crate::site::{assert_content, assert_served, cache, keys, stop};
+use crate::site::{assert_content, assert_served, cache, keys, reload, stop};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
@@ -62,8 +62,8 @@ fn converse(stream: TcpStream, attempts: &AtomicUsize) -> std::io::Result<()> {
 }
 
 /// Reloads, and waits until mail is delivered again: a queue manager that is just leaving may overlook a new message.
-fn reload(mail: &Instance) {
-    mail.reload();
+fn reload_and_settle(mail: &Instance) {
+    reload(mail);
     let delivered = || {
         let mut smtp = mail.smtp();
         let id = smtp.deliver("a@client.example", "root@local.example");
@@ -111,18 +111,18 @@ pub fn refused_logins_are_cached(server: Server, kind: &str) {
     refused(&mail, 2, true);
     refused(&mail, 3, true);
     assert_served(&mail, "sasl_cache");
-    reload(&mail);
+    reload_and_settle(&mail);
     refused(&mail, 4, true);
     assert_eq!(remote.attempts(), 1, "the cache was not asked");
 
     mail.set("smtp_sasl_password_maps", "static:user:two");
-    reload(&mail);
+    reload_and_settle(&mail);
     refused(&mail, 5, false);
     refused(&mail, 6, true);
     assert_eq!(remote.attempts(), 2, "another password is tried once");
 
     mail.set("smtp_sasl_auth_cache_time", "1s");
-    reload(&mail);
+    reload_and_settle(&mail);
     // The entry is over a second old by the time that this message gets there, or by that of the next.
     let expired = poll(PATIENCE, || {
         let mut smtp = mail.smtp();

@@ -4,7 +4,7 @@ use crate::common::PATIENCE;
 use crate::common::poll;
 use crate::common::postfix::{Instance, Server};
 use crate::common::process;
-use crate::site::{assert_content, assert_served, cache, count, keys, stop, wait_for_clean_up};
+use crate::site::{assert_content, assert_served, cache, count, keys, reload, stop, wait_for_clean_up};
 
 const GOOD: [&str; 4] = ["one@good.example", "two@good.example", "three@good.example", "four@good.example"];
 const BAD: [&str; 3] = ["one@bad.example", "two@bad.example", "three@bad.example"];
@@ -51,7 +51,7 @@ pub fn probes_are_cached_and_cleaned_up(server: Server, kind: &str) {
     assert_eq!(probes, GOOD.len() + BAD.len());
     assert_eq!(ask_all(&mail), probes, "the cache was not asked");
     assert_served(&mail, "verify_cache");
-    mail.reload();
+    reload(&mail);
     assert_eq!(ask_all(&mail), probes, "the cache was lost by a reload");
 
     for name in
@@ -61,7 +61,7 @@ pub fn probes_are_cached_and_cleaned_up(server: Server, kind: &str) {
     }
     mail.set("address_verify_cache_cleanup_interval", "2s");
     let seen = mail.log_lines().len();
-    mail.reload();
+    reload(&mail);
     // Starts verify(8), with an entry of its own. It may expire before it is asked for.
     let mut smtp = mail.smtp();
     smtp.mail("someone@client.example");
