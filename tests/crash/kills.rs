@@ -44,8 +44,8 @@ pub fn storm(server: Server, kinds: &[&str], usual: usize) {
             .collect();
         let finished = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             killer.progress(&mut service, &shared);
-            for number in 1..=count {
-                let silent = number % SILENT_IN == 0;
+            while killer.killed() < count {
+                let silent = killer.killed() % SILENT_IN == SILENT_IN - 1;
                 killer.wait_for_a_moment(&shared, silent);
                 killer.kill(&mut service, server);
                 shared.paused.store(false, Ordering::Relaxed);
@@ -107,6 +107,10 @@ struct Killer {
 }
 
 impl Killer {
+    fn killed(&self) -> usize {
+        self.kills.values().sum()
+    }
+
     /// Waits until each client has had something acknowledged since now. Starts the service if it has ended.
     fn progress(&mut self, service: &mut Service<'_>, shared: &Shared) {
         let start = Instant::now();
@@ -143,7 +147,7 @@ impl Killer {
         match child {
             Some(role) => {
                 self.in_a_row += 1;
-                // None of them may be there at this moment: then nobody is killed, and nobody counted.
+                // There may be none at this moment: then nobody is killed, and nobody counted.
                 for pid in service.master.of_role(role) {
                     process::signal("KILL", pid);
                     *self.kills.entry(role).or_default() += 1;
@@ -177,7 +181,7 @@ fn print(server: Server, kinds: &[&str], killer: &Killer, reports: &[Report], ti
         "{server:?} {}: {} kills ({:?}), {} acknowledged, {} looked at, {} lost or false; {} requests without a \
          reply, {} answered RETRY, longest wait {} ms; ended by itself {} times; {:.1} s",
         kinds.join(" and "),
-        killer.kills.values().sum::<usize>(),
+        killer.killed(),
         killer.kills,
         sum(|report| report.acknowledged),
         sum(|report| report.checked),
