@@ -1,6 +1,6 @@
 //! Clients that update, or look up, as fast as they are answered, and what that takes.
 
-use super::common::writing::{CACHE, Client, OK, Random, Request};
+use super::common::writing::{Client, OK, Random, Request};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 pub struct Load<'a> {
     pub socket: PathBuf,
     pub table: &'a str,
+    /// What every request carries.
+    pub flags: u32,
     pub entries: usize,
     /// The processes of the server.
     pub pids: Vec<u32>,
@@ -76,7 +78,7 @@ impl Load<'_> {
             let mut times = Vec::new();
             while start.elapsed() < time {
                 let request =
-                    Request { table: self.table, flags: CACHE }.lookup(&key(random.below(self.entries)));
+                    Request { table: self.table, flags: self.flags }.lookup(&key(random.below(self.entries)));
                 let asked = Instant::now();
                 let reply = client.ask(&request);
                 times.push(asked.elapsed());
@@ -91,7 +93,7 @@ impl Load<'_> {
     fn update(&self, client: &mut Client, random: &mut Random) -> Duration {
         let key = key(random.below(self.entries));
         let request =
-            Request { table: self.table, flags: CACHE }.update(&key, &value(random.next() % 1_000_000));
+            Request { table: self.table, flags: self.flags }.update(&key, &value(random.next() % 1_000_000));
         let asked = Instant::now();
         let reply = client.ask(&request);
         let time = asked.elapsed();
