@@ -2,8 +2,10 @@
 //!
 //! Prints one table: server CPU for a request, requests a second, median and 99th percentile, with ratios. The
 //! echo server is the floor: what a process pays that reads a request and writes an answer of the same length,
-//! and does nothing in between. Run as root: `cargo bench --bench lookup`. `-- --quick` asks less, `-- --only cdb` asks
-//! one type of table.
+//! and does nothing in between. The three are asked in turns, some rounds long: a machine that is shared with others is
+//! now fast, now slow, so that each figure and each ratio is the median of the rounds. Run as root: `cargo bench --bench
+//! lookup`. `-- --quick` asks less, `-- --only cdb` asks one type of table, `-- --clients 16` with so
+//! many clients, `-- --rounds 25` asks for longer.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -22,12 +24,13 @@ mod load;
 
 use common::master::{Master, Site};
 use load::{Figures, Load};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Entries in each table.
 const ENTRIES: u32 = 100_000;
 const KINDS: [&str; 5] = ["hash", "btree", "lmdb", "cdb", "texthash"];
 const CLIENTS: [usize; 3] = [1, 16, 64];
+const ROUNDS: usize = 9;
 const STOCK: &str = "/usr/lib/postfix/sbin/proxymap";
 
 fn main() {
@@ -40,62 +43,95 @@ fn main() {
     if !common::can_run("the benchmark") {
         return;
     }
-    let requests = if arguments.iter().any(|word| word == "--quick") { 20_000 } else { 100_000 };
-    let site = Site::new();
-    std::fs::write(site.path("stderr"), "").unwrap();
+    let value = |word: &str| arguments.iter().skip_while(|argument| *argument != word).nth(1);
+    let requests = if arguments.iter().any(|word| word == "--quick") { 10_000 } else { 40_000 };
+    let rounds = value("--rounds").and_then(|number| number.parse().ok()).unwrap_or(ROUNDS);
+    let only = value("--only");
+    let chosen: Option<usize> = value("--clients").and_then(|number| number.parse().ok());
+    let sites = [Site::new(), Site::new()];
     let source: String =
         (0..ENTRIES).map(|number| format!("user{number}@example.org value{number}\n")).collect();
     let tables: Vec<(&str, String)> =
-        KINDS.iter().map(|kind| (*kind, site.table(kind, kind, &source))).collect();
+        KINDS.iter().map(|kind| (*kind, sites[0].table(kind, kind, &source))).collect();
     let names: Vec<&str> = tables.iter().map(|(_, name)| name.as_str()).collect();
-    site.approve(&names, "max_use = 1000000\nmax_idle = 3600s\n");
+    sites.iter().for_each(|site| site.approve(&names, "max_use = 10000000\nmax_idle = 3600s\n"));
 
-    println!("{ENTRIES} entries, {requests} requests a line; CPU is that of the serving processes");
+    println!("{ENTRIES} entries; medians of {rounds} rounds of {requests} requests, in turns;");
+    println!("CPU is that of the serving processes, for one request");
     println!(
-        "{:<9} {:>7}  {:<8} {:>10} {:>8} {:>8} {:>8}   ratios",
+        "{:<9} {:>7}  {:<8} {:>10} {:>8} {:>8} {:>8}   ratios (least to most)",
         "table", "clients", "server", "requests/s", "p50 us", "p99 us", "CPU us"
     );
-    let only = arguments.iter().skip_while(|word| *word != "--only").nth(1);
-    let wanted = |kind: &str| only.is_none_or(|only| only == kind);
-    let echo = echo::Echo::start(&site.path("spool/private/echo"));
-    for (kind, table) in tables.iter().filter(|(kind, _)| wanted(kind)) {
-        for clients in CLIENTS {
-            let load = Load { table, clients, requests, entries: ENTRIES };
-            let floor = load.run(echo.socket(), &[echo.pid()]);
-            line(kind, clients, "echo", &floor, "");
-            let stock = with_server(&site, Path::new(STOCK), &load);
-            line(kind, clients, "stock", &stock, &format!("CPU {:.2} x echo", stock.cpu / floor.cpu));
-            let ours = with_server(&site, Path::new(env!("CARGO_BIN_EXE_mapkeepd")), &load);
-            let ratios = format!(
-                "CPU {:.2} x echo, 1/{:.2} of stock; throughput {:.2} x stock; p99 {:.2} x stock",
-                ours.cpu / floor.cpu,
-                stock.cpu / ours.cpu,
-                ours.throughput / stock.throughput,
-                ours.p99 / stock.p99
-            );
-            line(kind, clients, "mapkeep", &ours, &ratios);
+    let echo = echo::Echo::start(&sites[0].path("spool/private/echo"));
+    let floor = Serving { socket: echo.socket().to_owned(), pids: vec![echo.pid()] };
+    let programs = [Path::new(STOCK), Path::new(env!("CARGO_BIN_EXE_mapkeepd"))];
+    for (kind, table) in tables.iter().filter(|(kind, _)| only.is_none_or(|only| only == kind)) {
+        let masters: Vec<Master<'_>> = (0..2).map(|which| start(&sites[which], programs[which])).collect();
+        let load = |clients| Load { table, clients, requests, entries: ENTRIES };
+        // The first answer comes when everything is up and the table is open.
+        masters.iter().for_each(|master| load(1).warm_up(&master.socket()));
+        let servers = [floor.clone(), Serving::of(&masters[0]), Serving::of(&masters[1])];
+        for clients in CLIENTS.into_iter().filter(|number| chosen.is_none_or(|chosen| chosen == *number)) {
+            let round = |_| servers.each_ref().map(|server| load(clients).run(&server.socket, &server.pids));
+            report(kind, clients, &(0..rounds).map(round).collect::<Vec<_>>());
         }
     }
 }
 
-fn with_server(site: &Site, program: &Path, load: &Load<'_>) -> Figures {
-    let master: Master<'_> = site.start_program(program, &["-n", "proxymap", "-t", "unix", "-u"]);
-    // Stock reports to master(8) before and after each request; somebody has to read that.
-    let mut status = master.status.as_ref().unwrap().try_clone().unwrap();
-    let reader = std::thread::spawn(move || std::io::copy(&mut status, &mut std::io::sink()));
-    // The first answer comes when everything is up and the table is open.
-    load.warm_up(&master.socket());
-    let mut pids = vec![master.pid()];
-    pids.extend(master.family().iter().map(|process| process.pid));
-    let figures = load.run(&master.socket(), &pids);
-    drop(master);
-    let _ = reader.join();
-    figures
+/// A server that runs.
+#[derive(Clone)]
+struct Serving {
+    socket: PathBuf,
+    pids: Vec<u32>,
 }
 
-fn line(kind: &str, clients: usize, server: &str, figures: &Figures, ratios: &str) {
-    println!(
-        "{kind:<9} {clients:>7}  {server:<8} {:>10.0} {:>8.1} {:>8.1} {:>8.2}   {ratios}",
-        figures.throughput, figures.p50, figures.p99, figures.cpu
-    );
+impl Serving {
+    fn of(master: &Master<'_>) -> Serving {
+        let family = master.family();
+        let pids = std::iter::once(master.pid()).chain(family.iter().map(|process| process.pid)).collect();
+        Serving { socket: master.socket(), pids }
+    }
+}
+
+fn start<'s>(site: &'s Site, program: &Path) -> Master<'s> {
+    let master = site.start_program(program, &["-n", "proxymap", "-t", "unix", "-u"]);
+    // Stock reports to master(8) before and after each request; somebody has to read that.
+    let mut status = master.status.as_ref().unwrap().try_clone().unwrap();
+    std::thread::spawn(move || std::io::copy(&mut status, &mut std::io::sink()));
+    master
+}
+
+/// Prints a line for each server. In each round: the echo server, stock, ours.
+fn report(kind: &str, clients: usize, rounds: &[[Figures; 3]]) {
+    let middle = |of: &dyn Fn(&[Figures; 3]) -> f64| spread(rounds, of)[1];
+    for (server, name) in ["echo", "stock", "mapkeep"].into_iter().enumerate() {
+        let ratios = match server {
+            0 => String::new(),
+            1 => format!("CPU {:.2} x echo", middle(&|round| round[1].cpu / round[0].cpu)),
+            _ => {
+                let [least, cpu, most] = spread(rounds, &|round| round[2].cpu / round[0].cpu);
+                format!(
+                    "CPU {cpu:.2} x echo ({least:.2} to {most:.2}), 1/{:.2} of stock; throughput {:.2} x stock; \
+                     p99 {:.2} x stock",
+                    middle(&|round| round[1].cpu / round[2].cpu),
+                    middle(&|round| round[2].throughput / round[1].throughput),
+                    middle(&|round| round[2].p99 / round[1].p99)
+                )
+            }
+        };
+        println!(
+            "{kind:<9} {clients:>7}  {name:<8} {:>10.0} {:>8.1} {:>8.1} {:>8.2}   {ratios}",
+            middle(&|round| round[server].throughput),
+            middle(&|round| round[server].p50),
+            middle(&|round| round[server].p99),
+            middle(&|round| round[server].cpu)
+        );
+    }
+}
+
+/// The least of what the rounds say, the one in the middle, and the most.
+fn spread(rounds: &[[Figures; 3]], of: &dyn Fn(&[Figures; 3]) -> f64) -> [f64; 3] {
+    let mut values: Vec<f64> = rounds.iter().map(of).collect();
+    values.sort_by(f64::total_cmp);
+    [values[0], values[values.len() / 2], values[values.len() - 1]]
 }
