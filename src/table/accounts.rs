@@ -59,7 +59,7 @@ pub(crate) fn find(
     answer: &mut Vec<u8>,
 ) -> Result<bool, TableError> {
     let hash = index::hash(name.iter().copied());
-    if index.equal(hash, |slot| name_at(text, slot.at()).cmp(name)).is_empty() {
+    if index.equal(hash, |slot| name_at(text, slot.at()).cmp(name)).next().is_none() {
         return Ok(false);
     }
     append(answer, name)?;

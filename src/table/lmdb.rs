@@ -10,7 +10,7 @@
 
 use std::cmp::Ordering;
 
-use crate::bytes::{Bytes, Order, offset, partition, put_text, size};
+use crate::bytes::{Bytes, Order, fetch, offset, partition, put_text, size};
 use crate::cursor::{Cursor, Place, Step};
 use crate::error::TableError;
 use crate::probe::Probe;
@@ -29,6 +29,7 @@ const MAX_KEY: usize = 511;
 mod at {
     pub const PAGE_FLAGS: usize = 10;
     pub const PAGE_LOWER: usize = 12;
+    pub const PAGE_UPPER: usize = 14;
     pub const OVERFLOW_PAGES: usize = 12;
     pub const MAGIC: usize = 16;
     pub const MAGIC_OF_32_BITS: usize = 12;
@@ -262,6 +263,8 @@ impl Head {
         let lower = usize::from(bytes.u16(at::PAGE_LOWER)?);
         let offsets = lower.checked_sub(PAGE_HEADER).filter(|_| lower <= self.page_size);
         let nodes = offsets.ok_or(TableError::Damaged("an impossible number of nodes in a page"))? >> 1;
+        // The nodes are at the end of the page; before them is free space.
+        fetch(bytes.data.get(usize::from(bytes.u16(at::PAGE_UPPER)?)..).unwrap_or_default());
         Ok(Page { bytes, leaf, nodes })
     }
 

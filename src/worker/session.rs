@@ -30,7 +30,7 @@ pub use source::{Failure, LookupTable, Nature, Sought, Tables};
 use mapkeep_table::{Outcome, Step, casefold};
 
 use crate::flags::Flags;
-use crate::wire::{Call, Dialect, Function, Reply, Request, Status, Verb, encode_reply};
+use crate::wire::{Call, Dialect, Function, Reply, Request, Status, Verb, encode_reply, text_of};
 
 /// Which of the two services the connection was made to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,7 +184,7 @@ fn lookup(
     let sought =
         Sought { key: &folded, modes: rules::nul_modes(flags), substitution: rules::substitution(request) };
     let found = table.lookup(sought, &mut value);
-    let text = value.split(|byte| *byte == 0).next().unwrap_or_default();
+    let text = text_of(&value);
     let outcome = match found {
         Ok(Outcome::Found(_)) if key.is_empty() && !asked.may_find_empty_key(nature) => Ok(Outcome::Absent),
         Ok(Outcome::Found(_)) if utf8 && std::str::from_utf8(text).is_err() => Err(Failure::ValueNotUtf8),

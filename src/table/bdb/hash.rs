@@ -70,10 +70,9 @@ impl Hash {
             // Since 4.6 the pairs of a page are in the order of their keys.
             let candidates = if page.kind()? == page_type::HASH {
                 let first = partition(count, |index| {
-                    let (key, _) = pair(pages, &page, index)?;
-                    let order = match key {
+                    let order = match key(pages, &page, index)? {
                         Item::Here(stored) => order_on_page(stored, probe),
-                        Item::Away { .. } => pages.order_of(data, key, probe, fuel)?,
+                        away @ Item::Away { .. } => pages.order_of(data, away, probe, fuel)?,
                     };
                     Ok(order == Ordering::Less)
                 })?;
@@ -164,16 +163,21 @@ fn pairs(page: &Page<'_>) -> Result<usize, TableError> {
     }
 }
 
-/// Pair `index` of a page. Items are stored downwards from the end of the page, without gaps.
+/// Pair `index` of a page.
 fn pair<'a>(pages: &Pages, page: &Page<'a>, index: usize) -> Result<(Item<'a>, Item<'a>), TableError> {
+    let (first, second) = (offset(0, index, 2)?, offset(1, index, 2)?);
+    let value = item(page, page.item_at(second)?, page.item_at(first)?)?;
+    Ok((key(pages, page, index)?, value))
+}
+
+/// The key of pair `index` of a page. Items are stored downwards from the end of the page, without gaps.
+fn key<'a>(pages: &Pages, page: &Page<'a>, index: usize) -> Result<Item<'a>, TableError> {
     let first = offset(0, index, 2)?;
     let end = match first.checked_sub(1) {
         Some(previous) => page.item_at(previous)?,
         None => pages.size,
     };
-    let key = page.item_at(first)?;
-    let value = page.item_at(offset(1, index, 2)?)?;
-    Ok((item(page, key, end)?, item(page, value, key)?))
+    item(page, page.item_at(first)?, end)
 }
 
 /// The item from `start` to `end`: a type byte, then the bytes or where they are.

@@ -7,7 +7,7 @@
 use std::cmp::Ordering;
 
 use crate::MAX_ITEM;
-use crate::bytes::{Bytes, Order, append, offset, put_text, size};
+use crate::bytes::{Bytes, Order, append, fetch, offset, put_text, size};
 use crate::error::TableError;
 use crate::probe::Probe;
 
@@ -83,6 +83,7 @@ impl Pages {
         let start = offset(0, size(number)?, self.size)?;
         let whole = Bytes::new(data, self.order);
         let page = Page { number, bytes: Bytes::new(whole.slice(start, self.size)?, self.order) };
+        fetch(page.bytes.data);
         if page.bytes.u32(at::NUMBER)? != number && page.kind()? != page_type::INVALID {
             return Err(TableError::Damaged("a page has the number of another"));
         }

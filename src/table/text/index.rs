@@ -63,20 +63,30 @@ impl Index {
         });
     }
 
+    /// The first slot of this hash.
+    pub fn first(&self, hash: u32) -> Option<&Slot> {
+        self.from(hash & !1).first().filter(|slot| slot.hash() == hash & !1)
+    }
+
+    /// The slots of this hash, and of all greater ones.
+    fn from(&self, hash: u32) -> &[Slot] {
+        let start = self.slots.partition_point(|slot| slot.hash() < hash);
+        self.slots.get(start..).unwrap_or_default()
+    }
+
     /// The slots for which `key` says `Equal`, which are neighbours. `key` compares a slot's key with the one
     /// that is looked for, in the order of [`Index::sort`].
-    pub fn equal(&self, hash: u32, key: impl Fn(&Slot) -> Ordering) -> &[Slot] {
+    pub fn equal(&self, hash: u32, key: impl Fn(&Slot) -> Ordering) -> impl Iterator<Item = &Slot> {
         let hash = hash & !1;
-        let order = |slot: &Slot| slot.hash().cmp(&hash).then_with(|| key(slot));
-        let start = self.slots.partition_point(|slot| order(slot) == Ordering::Less);
-        let rest = self.slots.get(start..).unwrap_or_default();
-        let count = match rest.first() {
-            Some(first) if order(first) == Ordering::Equal => {
-                rest.partition_point(|slot| order(slot) == Ordering::Equal)
-            }
-            _ => 0,
+        let rest = self.from(hash);
+        let same = |slot: Option<&Slot>| slot.is_some_and(|slot| slot.hash() == hash);
+        // Nearly always there is one slot with this hash, or none, and nothing more to search.
+        let from = match same(rest.get(1)) {
+            true => rest.partition_point(|slot| slot.hash() == hash && key(slot) == Ordering::Less),
+            false => 0,
         };
-        rest.get(..count).unwrap_or_default()
+        let rest = rest.get(from..).unwrap_or_default().iter();
+        rest.take_while(move |slot| slot.hash() == hash && key(slot) == Ordering::Equal)
     }
 
     pub fn slots(&self) -> &[Slot] {
@@ -106,13 +116,13 @@ mod tests {
         }
         index.sort(|a, b| text[a.at()].cmp(&text[b.at()]));
         let at = |byte: u8| -> Vec<usize> {
-            index.equal(42, |slot| text[slot.at()].cmp(&byte)).iter().map(Slot::at).collect()
+            index.equal(42, |slot| text[slot.at()].cmp(&byte)).map(Slot::at).collect()
         };
         assert_eq!(at(b'b'), [2, 3]);
         assert_eq!(at(b'a'), [1, 4]);
         assert_eq!(at(b'g'), [5]);
         assert!(at(b'd').is_empty());
-        assert!(index.equal(44, |_| Ordering::Equal).is_empty());
+        assert_eq!(index.equal(44, |_| Ordering::Equal).count(), 0);
         assert!(index.slots().iter().all(|slot| slot.mark() == (slot.at() == 0)));
     }
 

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 
 use super::is_space;
 use crate::MAX_LINE;
+use crate::bytes::until;
 
 /// Goes through a text by logical lines.
 #[derive(Debug)]
@@ -123,11 +124,11 @@ impl<'a> Logical<'a> {
 }
 
 fn first_line(text: &[u8]) -> &[u8] {
-    text.split(|byte| *byte == b'\n').next().unwrap_or_default()
+    until(b'\n', text)
 }
 
 fn until_nul(text: &[u8]) -> &[u8] {
-    text.split(|byte| *byte == 0).next().unwrap_or_default()
+    until(0, text)
 }
 
 fn is_blank_or_comment(line: &[u8]) -> bool {

@@ -51,16 +51,30 @@ pub(crate) fn build(text: &[u8], complaints: &mut Vec<Complaint>) -> Result<Inde
 /// Fills `answer` and returns true if `key` is there: in exactly this case, or else the first of the keys that
 /// differ from it only by case.
 pub(crate) fn find(text: &[u8], index: &Index, key: &[u8], answer: &mut Vec<u8>) -> Result<bool, TableError> {
+    let hash = hash_folded(key);
+    // Nearly always the first entry with this hash is the one.
+    if let Some(entry) = index.first(hash).map(|slot| entry_at(text, slot)).filter(|entry| entry.key() == key)
+    {
+        return put_text(answer, entry.value()).map(|()| true);
+    }
     let folded = casefold(key);
-    let same = index.equal(hash_folded(key), |slot| casefold(entry_at(text, slot).key()).cmp(&folded));
-    let exact = same.iter().find(|slot| entry_at(text, slot).key() == key);
+    let same = index.equal(hash, |slot| casefold(entry_at(text, slot).key()).cmp(&folded));
     // Stored keys match in whatever case. A key with a capital, though, comes from a client that asked for no
     // folding, and means just itself.
-    let any = || same.iter().min_by_key(|slot| slot.at()).filter(|_| !has_capital(key));
-    let Some(slot) = exact.or_else(any) else {
-        return Ok(false);
-    };
-    put_text(answer, entry_at(text, slot).value())?;
+    let only_exact = has_capital(key);
+    let mut found: Option<(usize, Entry<'_>)> = None;
+    for slot in same {
+        let entry = entry_at(text, slot);
+        if entry.key() == key {
+            found = Some((slot.at(), entry));
+            break;
+        }
+        if !only_exact && found.as_ref().is_none_or(|(first, _)| slot.at() < *first) {
+            found = Some((slot.at(), entry));
+        }
+    }
+    let Some((_, entry)) = found else { return Ok(false) };
+    put_text(answer, entry.value())?;
     Ok(true)
 }
 

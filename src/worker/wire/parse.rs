@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use memchr::memchr;
+
 use super::scan::{Scanner, Violation};
 use super::{Call, Dialect, Function, Limits, Printable, Reply, Request, Status, Verb};
 use crate::flags::Flags;
@@ -138,26 +140,33 @@ struct Attributes<'a> {
 impl<'a> Attributes<'a> {
     /// Name and value of the next attribute; nothing at the end of the list.
     fn next(&mut self) -> Option<(&'a [u8], &'a [u8])> {
-        let mut parts = self.rest.splitn(3, |byte| *byte == 0);
-        let name = parts.next().filter(|name| !name.is_empty())?;
-        let value = parts.next()?;
-        self.rest = parts.next().unwrap_or_default();
+        let (name, rest) = split_nul(self.rest).filter(|(name, _)| !name.is_empty())?;
+        let (value, rest) = split_nul(rest)?;
+        self.rest = rest;
         Some((name, value))
     }
 
     /// The value of the next attribute, which must have this name.
     fn expect(&mut self, expected: &'static str) -> Result<&'a [u8], Complaint<'a>> {
-        match self.next() {
-            None => Err(Complaint::Missing { expected }),
-            Some((name, value)) if name == expected.as_bytes() => Ok(value),
-            Some((found, _)) => Err(Complaint::Unexpected { found, expected }),
+        let known = self.rest.strip_prefix(expected.as_bytes()).and_then(|rest| rest.strip_prefix(&[0]));
+        if let Some((value, rest)) = known.and_then(split_nul) {
+            self.rest = rest;
+            return Ok(value);
         }
+        let found = self.next().map(|(name, _)| name);
+        Err(found.map_or(Complaint::Missing { expected }, |found| Complaint::Unexpected { found, expected }))
     }
 
     /// The next attribute as a number.
     fn expect_number(&mut self, expected: &'static str) -> Result<u32, Complaint<'a>> {
         self.expect(expected).and_then(number)
     }
+}
+
+/// What is before the first NUL byte, and what is after it.
+fn split_nul(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (before, rest) = bytes.split_at_checked(memchr(0, bytes)?)?;
+    Some((before, rest.get(1..)?))
 }
 
 /// Decimal digits that fit in 32 bits.

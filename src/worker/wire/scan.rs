@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use memchr::memchr;
+
 use super::Limits;
 use super::parse::Complaint;
 
@@ -63,7 +65,7 @@ impl Scanner {
     ) -> Result<Option<usize>, Violation<'static>> {
         loop {
             let unread = buffer.get(self.scanned..).unwrap_or_default();
-            let found = unread.iter().position(|byte| *byte == 0);
+            let found = memchr(0, unread);
             let token_end = self.scanned.saturating_add(found.unwrap_or(unread.len()));
             let token = buffer.get(self.token..token_end).unwrap_or_default();
             let (what, limit) = self.value.unwrap_or(("attribute name", limits.attribute_name));
