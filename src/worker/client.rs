@@ -1,6 +1,8 @@
 //! One client's connection: bytes in, replies out, and how long it may take over a request.
 //!
-//! May: read and write the one socket. Never: wait. Called by: the lookup worker, which sends each reply at once, and the
+//! May: read and write the one socket. Never: wait: sockets are non-blocking since accept4(2). They are read and written by
+//! read(2) and write(2) because the kernel passes calls of which no argument is filtered without running a filter; that
+//! SIGPIPE is ignored (`mapkeep_sys::signals`) does the rest. Called by: the lookup worker, which sends each reply at once, and the
 //! writer, which holds replies back until the changes that they tell of are durable.
 
 mod desk;
@@ -11,9 +13,9 @@ pub use desk::{Desk, Replies, UNREAD};
 use crate::session::{self, Cursors, Event, Service, Settings, Tables};
 use crate::wire::{ANNOUNCEMENT, Limits, Parser, Progress, encode_reply};
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, recv, send};
+use nix::unistd::{read, write};
 use std::fmt::{self, Display};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// How long a client may take from the first byte of a request to the last, or over reading a reply. Stock
@@ -65,7 +67,7 @@ enum Taken {
 }
 
 impl<C: Default> Client<C> {
-    /// Takes over a connection and announces the protocol.
+    /// Takes over a connection, whose socket must be non-blocking, and announces the protocol.
     pub(crate) fn new(socket: OwnedFd, now: Instant) -> (Client<C>, Fate) {
         let mut client = Client {
             socket,
@@ -135,7 +137,7 @@ impl<C: Default> Client<C> {
         desk: &mut Desk<'_, T, R>,
         now: Instant,
     ) -> Taken {
-        let length = match recv(self.socket.as_raw_fd(), desk.scratch, MsgFlags::MSG_DONTWAIT) {
+        let length = match read(&self.socket, desk.scratch) {
             Ok(0) => {
                 if !self.input.is_empty() {
                     tracing::warn!("premature end-of-input from client in the middle of a request");
@@ -200,10 +202,9 @@ impl<C: Default> Client<C> {
 
     /// Sends replies at once as far as the client takes them, and keeps the rest; `replies` is empty afterwards.
     fn send_first(&mut self, replies: &mut Vec<u8>) {
-        let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
         let sent = match self.output.is_empty() && !replies.is_empty() {
             // An error is met again, and dealt with, when the rest is sent.
-            true => send(self.socket.as_raw_fd(), replies, flags).unwrap_or_default(),
+            true => write(&self.socket, replies).unwrap_or_default(),
             false => 0,
         };
         self.output.extend_from_slice(replies.get(sent..).unwrap_or_default());
@@ -269,8 +270,7 @@ impl<C: Default> Client<C> {
                 self.deadline = if waits_for_rest { now.checked_add(DEADLINE) } else { None };
                 return Fate::Reading;
             }
-            let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
-            match send(self.socket.as_raw_fd(), rest, flags) {
+            match write(&self.socket, rest) {
                 Ok(count) => {
                     self.sent = self.sent.saturating_add(count);
                     // It reads: it has its time anew for the rest.

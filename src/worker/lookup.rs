@@ -62,7 +62,7 @@ impl Lookup {
         let mut events = [EpollEvent::empty(); 256];
         let mut leaving = false;
         loop {
-            let timeout = if leaving { EpollTimeout::ZERO } else { self.sleep(Instant::now()) };
+            let timeout = if leaving { EpollTimeout::ZERO } else { self.sleep() };
             let count = match self.epoll.wait(&mut events, timeout) {
                 Ok(count) => count,
                 Err(Errno::EINTR) => 0,
@@ -93,10 +93,10 @@ impl Lookup {
         }
     }
 
-    fn sleep(&self, now: Instant) -> EpollTimeout {
+    fn sleep(&self) -> EpollTimeout {
         let first = self.clients.next_deadline();
         let Some(next) = first.into_iter().chain(self.next_tick).min() else { return EpollTimeout::NONE };
-        let wait = next.saturating_duration_since(now).as_micros().div_ceil(1000);
+        let wait = next.saturating_duration_since(Instant::now()).as_micros().div_ceil(1000);
         EpollTimeout::from(u16::try_from(wait).unwrap_or(u16::MAX))
     }
 

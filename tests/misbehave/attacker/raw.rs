@@ -3,7 +3,7 @@
 //!
 //! May: be unsafe, as the only file of these tests beside `lmdb.rs`. Never: ships.
 //!
-//! `recv`, `recvmsg` and `close` are the names that the worker's code is linked against, and a definition in the program
+//! `read`, `recvmsg` and `close` are the names that the worker's code is linked against, and a definition in the program
 //! goes before that in libc. So the program under test needs no hook for an attacker: it is the product's code throughout.
 #![allow(unsafe_code)]
 
@@ -37,12 +37,12 @@ static KEEP_FIRST: AtomicBool = AtomicBool::new(false);
 static OWN_PID: AtomicI32 = AtomicI32::new(0);
 static HANDED: AtomicI32 = AtomicI32::new(-1);
 
-/// Arms `recv` and `close` below. To be called at the start of the process, while it may still ask for its own id.
+/// Arms `read` and `close` below. To be called at the start of the process, while it may still ask for its own id.
 pub fn on_client_bytes(hook: Hook, keep: Keep) {
     KEEP_FIRST.store(keep == Keep::First, Ordering::Relaxed);
     OWN_PID.store(std::process::id().cast_signed(), Ordering::Relaxed);
     // Names both functions, so that the linker takes them out of this library.
-    std::hint::black_box([recv as *const c_void, close as *const c_void]);
+    std::hint::black_box([read as *const c_void, close as *const c_void]);
     let _ = HOOK.set(hook);
 }
 
@@ -64,20 +64,18 @@ pub fn handed() -> i32 {
     HANDED.load(Ordering::Relaxed)
 }
 
-/// recv(2), and then the attacker's code with what came.
+/// read(2), and then the attacker's code with what came.
 ///
 /// # Safety
 /// As for libc's own: `buffer` must have room for `length` bytes.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn recv(fd: c_int, buffer: *mut c_void, length: size_t, flags: c_int) -> ssize_t {
-    let (nobody, no_length) = (std::ptr::null_mut::<c_void>(), std::ptr::null_mut::<c_void>());
-    // SAFETY: the arguments are those of the caller, who vouches for them; recv is recvfrom without an address.
-    let got = unsafe { libc::syscall(libc::SYS_recvfrom, fd, buffer, length, flags, nobody, no_length) };
+pub unsafe extern "C" fn read(fd: c_int, buffer: *mut c_void, length: size_t) -> ssize_t {
+    // SAFETY: the arguments are those of the caller, who vouches for them.
+    let got = unsafe { libc::syscall(libc::SYS_read, fd, buffer, length) };
     let Some(hook) = HOOK.get() else { return got as ssize_t };
-    // With MSG_TRUNC the value may exceed the room.
     let Some(count) = usize::try_from(got).ok().filter(|count| *count > 0) else { return got as ssize_t };
     // SAFETY: the kernel has just filled this many bytes of the caller's buffer.
-    let bytes = unsafe { std::slice::from_raw_parts(buffer.cast::<u8>(), count.min(length)) };
+    let bytes = unsafe { std::slice::from_raw_parts(buffer.cast::<u8>(), count) };
     // To the worker, an attack that it has survived looks like the end of the connection.
     if hook(fd, bytes) { 0 } else { got as ssize_t }
 }
@@ -201,8 +199,7 @@ pub fn code_page() -> u64 {
 
 /// Says something to a client, by the one call that the worker has for it.
 pub fn tell(client: i32, text: &[u8]) {
-    let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
-    let _ = call(libc::SYS_sendto, &[client.word(), text.as_ptr() as u64, text.len().word(), flags.word()]);
+    let _ = call(libc::SYS_write, &[client.word(), text.as_ptr() as u64, text.len().word()]);
 }
 
 /// Runs `body` in a forked child, and says what it gave. To be called by a process with one thread.

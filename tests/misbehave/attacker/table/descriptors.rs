@@ -1,7 +1,8 @@
 //! Items 7 to 18, 29, 51: doing more with a handed descriptor than reading it.
 
+use crate::Outcome::{Errno, Killed};
 use crate::raw::{Word, code_page};
-use crate::{Attack, Attempt, Loot, Outcome::Killed, call};
+use crate::{Attack, Attempt, Loot, call};
 use libc::*;
 
 const PAGE: u64 = 4096;
@@ -25,6 +26,15 @@ fn private_page() -> crate::Answer {
     call!(SYS_mmap, ANYWHERE, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, NO_FD, 0)
 }
 
+/// Writes to a descriptor, and reads what comes back.
+fn to_and_fro(fd: i32) -> crate::Answer {
+    call!(SYS_write, fd, b"x", 1)?;
+    match call!(SYS_read, fd, &mut [0_u8; 8], 8)? {
+        0 => Err(ENODATA),
+        length => Ok(length),
+    }
+}
+
 pub(super) const LIST: &[Attack] = &[
     Attack {
         item: 7,
@@ -33,7 +43,6 @@ pub(super) const LIST: &[Attack] = &[
         attempts: &[
             Attempt("ftruncate", |loot| call!(SYS_ftruncate, loot.handed, 0)),
             Attempt("fallocate", |loot| call!(SYS_fallocate, loot.handed, 0, 0, PAGE)),
-            Attempt("write", |loot| call!(SYS_write, loot.handed, b"x", 1)),
             Attempt("writev", |loot| call!(SYS_writev, loot.handed, &[b"x".word(), 1], 1)),
             Attempt("pwrite64", |loot| call!(SYS_pwrite64, loot.handed, b"x", 1, 0)),
             Attempt("pwritev2", |loot| call!(SYS_pwritev2, loot.handed, &[b"x".word(), 1], 1, 0, 0, 0)),
@@ -43,6 +52,12 @@ pub(super) const LIST: &[Attack] = &[
             }),
             Attempt("splice", |loot| call!(SYS_splice, loot.client, 0, loot.handed, 0, 1, 0)),
         ],
+    },
+    Attack {
+        item: 7,
+        name: "write to a table's content by the call that answers clients",
+        outcome: Errno(&[EBADF]),
+        attempts: &[Attempt("write", |loot| call!(SYS_write, loot.handed, b"x", 1))],
     },
     Attack {
         item: 8,
@@ -213,11 +228,8 @@ pub(super) const LIST: &[Attack] = &[
     },
     Attack {
         item: 51,
-        name: "write to the standard descriptors",
-        outcome: Killed,
-        attempts: &[
-            Attempt("write to 1", |_| call!(SYS_write, 1, b"x", 1)),
-            Attempt("write to 2", |_| call!(SYS_write, 2, b"x", 1)),
-        ],
+        name: "write to the standard descriptors, and find it again: they are /dev/null",
+        outcome: Errno(&[ENODATA]),
+        attempts: &[Attempt("1", |_| to_and_fro(1)), Attempt("2", |_| to_and_fro(2))],
     },
 ];

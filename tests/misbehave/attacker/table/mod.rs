@@ -12,7 +12,7 @@ mod sockets;
 mod writer;
 
 use crate::{Attack, Attempt, Outcome, Role, call};
-use libc::{CLOCK_MONOTONIC, EBADF, MSG_DONTWAIT, SYS_clock_gettime, SYS_recvfrom};
+use libc::{CLOCK_MONOTONIC, EBADF, SYS_clock_gettime, SYS_read};
 
 /// Every attack on this process.
 pub fn attacks(role: Role) -> impl Iterator<Item = &'static Attack> {
@@ -44,8 +44,6 @@ const CONTROLS: &[Attack] = &[
         item: 0,
         name: "an allowed call that fails comes back",
         outcome: Outcome::Errno(&[EBADF]),
-        attempts: &[Attempt("recvfrom on no descriptor", |_| {
-            call!(SYS_recvfrom, 9999, &mut [0_u8; 8], 8, MSG_DONTWAIT, 0, 0)
-        })],
+        attempts: &[Attempt("read from no descriptor", |_| call!(SYS_read, 9999, &mut [0_u8; 8], 8))],
     },
 ];

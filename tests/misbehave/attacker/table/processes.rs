@@ -46,6 +46,16 @@ pub(super) const LIST: &[Attack] = &[
     },
     Attack {
         item: 21,
+        name: "leave with a status that ends the whole service",
+        outcome: Killed,
+        attempts: &[
+            Attempt("78, as if the lock had been refused", |_| call!(SYS_exit_group, 78)),
+            Attempt("2", |_| call!(SYS_exit_group, 2)),
+            Attempt("exit of the only thread", |_| call!(SYS_exit, 78)),
+        ],
+    },
+    Attack {
+        item: 21,
         name: "signal another process",
         outcome: Killed,
         attempts: &[
