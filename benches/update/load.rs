@@ -39,6 +39,14 @@ pub fn value(number: u64) -> Vec<u8> {
 }
 
 impl Load<'_> {
+    /// Updates so often that files which grow at first have grown.
+    pub fn warm_up(&self, count: usize) {
+        let (mut random, mut client) = (Random(99), Client::open(&self.socket));
+        for _ in 0..count {
+            self.update(&mut client, &mut random);
+        }
+    }
+
     /// So many clients update for so long.
     pub fn updates(&self, clients: usize, time: Duration) -> Figures {
         let before = cpu(&self.pids);

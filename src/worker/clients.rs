@@ -31,6 +31,12 @@ impl<C: Default> Clients<C> {
         Clients { list: BTreeMap::new(), last, deadlines: VecDeque::new(), held: 0, closed: 0 }
     }
 
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.list.len()
+    }
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

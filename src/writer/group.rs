@@ -2,6 +2,7 @@
 
 use mapkeep_worker::client::{Replies, UNREAD};
 use mapkeep_worker::session::Answered;
+use mapkeep_worker::wire::Verb;
 
 /// Requests that are answered in one turn, at most: others wait for no more than these.
 const REQUESTS: usize = 1000;
@@ -20,6 +21,7 @@ pub(crate) struct Group {
     /// The clients that have been served, by number.
     served: Vec<(u64, Vec<Mark>)>,
     requests: usize,
+    changes: usize,
     bytes: usize,
 }
 
@@ -34,9 +36,20 @@ impl Group {
         self.served.push((client, std::mem::take(&mut self.marks)));
     }
 
-    /// The clients that have been served, with those of their replies that depend on a table.
+    /// How many changes have been asked for in this turn.
+    pub(crate) fn changes(&self) -> usize {
+        self.changes
+    }
+
+    /// How many clients wait for their replies.
+    pub(crate) fn clients(&self) -> usize {
+        self.served.len()
+    }
+
+    /// The clients that have been served and wait for their replies, with those replies that depend on a table. The bounds
+    /// of the turn stay as they are.
     pub(crate) fn take(&mut self) -> Vec<(u64, Vec<Mark>)> {
-        std::mem::take(self).served
+        std::mem::take(&mut self.served)
     }
 }
 
@@ -52,6 +65,8 @@ impl Replies for Group {
     fn answered(&mut self, answered: &Answered<u32>, start: usize, length: usize) {
         let end = self.replies.len();
         self.requests = self.requests.saturating_add(1);
+        let change = matches!(answered.verb(), Verb::Update | Verb::Delete);
+        self.changes = self.changes.saturating_add(usize::from(change));
         self.bytes = self.bytes.saturating_add(length).saturating_add(end.saturating_sub(start));
         if answered.table.is_some() {
             self.marks.push((start, end, *answered));

@@ -10,7 +10,7 @@ mod broker;
 #[cfg(test)]
 mod tests;
 
-use crate::group::Group;
+use crate::group::{Group, Mark};
 use crate::line::Line;
 use crate::opening::{Opener, Openings};
 use crate::saving::{Effect, Saving, When};
@@ -52,6 +52,8 @@ pub(crate) struct Writer<O> {
     ready: VecDeque<u64>,
     /// The same, to find one.
     is_ready: BTreeSet<u64>,
+    /// How many changes the last turn has committed at once.
+    last_changes: usize,
     /// Whether the broker has something for us.
     broker_waits: bool,
     openings: Openings<O>,
@@ -81,6 +83,7 @@ impl<O: Opener> Writer<O> {
             clients: Clients::numbered_after(BROKER),
             ready: VecDeque::new(),
             is_ready: BTreeSet::new(),
+            last_changes: 0,
             broker_waits: false,
             openings: Openings::new(opener),
             saving: Saving::new(),
@@ -180,15 +183,22 @@ impl<O: Opener> Writer<O> {
             {
                 self.is_ready.remove(&client);
                 self.answer(client, &mut group, now)?;
+                if self.tables.are_settled() {
+                    // What has been said so far is durable already, and waits for nobody's sync.
+                    self.release(group.take(), &[])?;
+                }
             }
-            // One sync is for all: whoever has asked meanwhile comes along.
-            let more = !self.closing && group.is_open() && self.tables.has_open_group();
+            // One sync is for all: whoever has asked meanwhile comes along. Where one client makes all changes there is
+            // nobody to look for, and those who only look up are answered while it prepares the next.
+            let crowd = self.last_changes > 1 && group.clients() < self.clients.count();
+            let more = !self.closing && crowd && group.is_open() && self.tables.has_open_group();
             if !more || !self.await_events(EpollTimeout::ZERO)? {
                 break;
             }
         }
+        self.last_changes = group.changes();
         let outturns = self.tables.end_turn();
-        self.release(group, &outturns)?;
+        self.release(group.take(), &outturns)?;
         self.note_outturns(outturns)
     }
 
@@ -204,14 +214,14 @@ impl<O: Opener> Writer<O> {
     }
 
     /// Sends the replies, in the place of those that do not hold temporary errors.
-    fn release(&mut self, mut group: Group, outturns: &[Outturn]) -> io::Result<()> {
+    fn release(&mut self, served: Vec<(u64, Vec<Mark>)>, outturns: &[Outturn]) -> io::Result<()> {
         let lost: BTreeSet<u32> = outturns
             .iter()
             .filter(|outturn| outturn.result.is_err())
             .map(|outturn| u32::from(outturn.id.0))
             .collect();
         let now = Instant::now();
-        for (number, marks) in group.take() {
+        for (number, marks) in served {
             self.clients.with(&self.epoll, number, |client, _| {
                 if !lost.is_empty() {
                     client.take_back(&marks, |table| lost.contains(&table));

@@ -167,6 +167,12 @@ impl Tables {
         self.touched.borrow().iter().any(open)
     }
 
+    /// Whether all that has been answered in this turn holds already: nothing waits for a commit, and nothing was lost.
+    pub(crate) fn are_settled(&self) -> bool {
+        let lost = |id: &u16| self.slot(TableId(*id)).is_some_and(|slot| slot.turn.borrow().lost.is_some());
+        !self.has_open_group() && !self.touched.borrow().iter().any(lost)
+    }
+
     /// Ends the turn: commits what has been changed, and undoes what has been lost. Nothing is asked any more of the
     /// stores then, so that other programs need not wait for us.
     pub(crate) fn end_turn(&self) -> Vec<Outturn> {

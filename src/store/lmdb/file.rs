@@ -1,6 +1,6 @@
 //! The two descriptors of an lmdb file, and the lock that Postfix programs honour.
 //!
-//! Purpose: lock, measure, read and sync. May: fcntl(F_OFD_SETLK, F_DUPFD_CLOEXEC), fstat, pread, fdatasync,
+//! Purpose: lock, measure, read and sync. May: fcntl(F_OFD_SETLK, F_DUPFD_CLOEXEC), statx without a path, fstat, pread, fdatasync,
 //! ftruncate, and sleep for a lock. Never: write. Called by: `LmdbStore`, the check, the rescue.
 //!
 //! Postfix programs lock the whole file with F_SETLK, shared to read and exclusive to write. Those locks belong to a
@@ -118,7 +118,7 @@ impl Held {
 
     /// The length of the file in bytes.
     pub fn length(&self) -> Result<u64, StoreError> {
-        let status = status::of(self.data.as_fd()).map_err(|error| failed("looking at", &error))?;
+        let status = status::extent(self.data.as_fd()).map_err(|error| failed("looking at", &error))?;
         if status.nlink == 0 {
             return Err(StoreError::Io("it has been removed, or replaced by another file".into()));
         }

@@ -190,7 +190,8 @@ impl Descriptors {
 
     /// Length in bytes.
     pub fn size(&self, part: Part) -> io::Result<u64> {
-        let status = mapkeep_sys::status::of(self.file(part).as_fd()).map_err(|error| self.noted(error))?;
+        let status =
+            mapkeep_sys::status::extent(self.file(part).as_fd()).map_err(|error| self.noted(error))?;
         self.measured(part, status.size);
         Ok(status.size)
     }
