@@ -13,6 +13,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
@@ -57,6 +58,8 @@ pub(super) struct Descriptors {
     logged: AtomicU64,
     /// How many pages the main file has room for.
     room: AtomicU64,
+    /// The head of a frame whose page comes next, and where it goes.
+    head: Mutex<Option<(u64, [u8; FRAME_HEADER])>>,
     /// The last error of the kernel, for the message of SQLite's error.
     errno: AtomicI32,
 }
@@ -72,6 +75,7 @@ impl Descriptors {
             floor: AtomicU64::new(NO_FLOOR),
             logged: AtomicU64::new(0),
             room: AtomicU64::new(0),
+            head: Mutex::new(None),
             errno: AtomicI32::new(0),
         }
     }
@@ -109,6 +113,7 @@ impl Descriptors {
 
     /// Fills `out` from `at` on. Whole pages of the main file are checked.
     pub fn read(&self, part: Part, at: u64, out: &mut [u8]) -> io::Result<Read> {
+        self.flush_head(part)?;
         let mut done = 0_usize;
         while let Some(rest) = out.get_mut(done..).filter(|rest| !rest.is_empty()) {
             let place = at.saturating_add(done as u64);
@@ -131,11 +136,7 @@ impl Descriptors {
     /// Writes `bytes` at `at`; a whole page of the main file with its checksum.
     pub fn write(&self, part: Part, at: u64, bytes: &[u8]) -> io::Result<()> {
         let written = match (part, page_number(at, bytes.len()), <[u8; PAGE]>::try_from(bytes)) {
-            (Part::Log, ..) => self.make_room(bytes).and_then(|()| {
-                self.floor.fetch_min(at, Ordering::Relaxed);
-                self.logged.store(at.saturating_add(bytes.len() as u64), Ordering::Relaxed);
-                calls::write(&self.log, at, bytes)
-            }),
+            (Part::Log, ..) => self.make_room(bytes).and_then(|()| self.write_log(at, bytes)),
             (Part::Main, Some(number), Ok(mut page)) => {
                 seal(number, &mut page);
                 calls::write(&self.main, at, &page)
@@ -144,6 +145,36 @@ impl Descriptors {
             (Part::Main, ..) => Err(io::Error::from_raw_os_error(libc::EINVAL)),
         };
         written.map_err(|error| self.noted(error))
+    }
+
+    /// Writes to the log; the head of a frame, which is all that SQLite writes in so few bytes, together with its page.
+    fn write_log(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        self.floor.fetch_min(at, Ordering::Relaxed);
+        self.logged.store(at.saturating_add(bytes.len() as u64), Ordering::Relaxed);
+        if let Ok(head) = bytes.try_into() {
+            let before = self.waiting_head().replace((at, head));
+            return before.map_or(Ok(()), |(at, head)| calls::write(&self.log, at, &head));
+        }
+        match self.waiting_head().take() {
+            Some((start, head)) if start.checked_add(FRAME_HEADER as u64) == Some(at) => {
+                calls::write(&self.log, start, &[&head, bytes].concat())
+            }
+            Some((start, head)) => {
+                calls::write(&self.log, start, &head).and_then(|()| calls::write(&self.log, at, bytes))
+            }
+            None => calls::write(&self.log, at, bytes),
+        }
+    }
+
+    fn waiting_head(&self) -> MutexGuard<'_, Option<(u64, [u8; FRAME_HEADER])>> {
+        self.head.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes the head of a frame whose page has not come.
+    fn flush_head(&self, part: Part) -> io::Result<()> {
+        let head = if part == Part::Log { self.waiting_head().take() } else { None };
+        head.map_or(Ok(()), |(at, head)| calls::write(&self.log, at, &head))
+            .map_err(|error| self.noted(error))
     }
 
     /// Grows the main file by zeros where this is the header of a frame with a page that is not there yet. So the log,
@@ -160,6 +191,7 @@ impl Descriptors {
 
     /// Cuts the file, or grows it by zeros.
     pub fn truncate(&self, part: Part, size: u64) -> io::Result<()> {
+        self.flush_head(part)?;
         calls::truncate(self.file(part), size).map_err(|error| self.noted(error))?;
         self.measured(part, size);
         Ok(())
@@ -185,11 +217,13 @@ impl Descriptors {
 
     /// Makes what was written durable.
     pub fn sync(&self, part: Part) -> io::Result<()> {
+        self.flush_head(part)?;
         calls::sync(self.file(part)).map_err(|error| self.noted(error))
     }
 
     /// Length in bytes.
     pub fn size(&self, part: Part) -> io::Result<u64> {
+        self.flush_head(part)?;
         let status =
             mapkeep_sys::status::extent(self.file(part).as_fd()).map_err(|error| self.noted(error))?;
         self.measured(part, status.size);

@@ -53,7 +53,8 @@ impl Handle {
             Ok(Read::Whole) => ffi::SQLITE_OK,
             Ok(Read::Short) => ffi::SQLITE_IOERR_SHORT_READ,
             Ok(Read::Damaged) => ffi::SQLITE_IOERR_DATA,
-            Err(_) => ffi::SQLITE_IOERR_READ,
+            // What waits to be written goes first, and may find the file system full.
+            Err(error) => code(Err(error), ffi::SQLITE_IOERR_READ),
         }
     }
 

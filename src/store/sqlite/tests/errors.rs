@@ -98,7 +98,8 @@ fn at_every_call(
             assert!(list(&mut scratch.open("t")) == new);
         }
     }
-    assert!(failures >= 15, "{failures}");
+    // A change is at least one write and one sync.
+    assert!(failures >= 10, "{failures}");
 }
 
 fn assert_after_kill(scratch: &Scratch, expected: &[&Entries]) {
@@ -193,7 +194,8 @@ fn checkpoint_with_a_fault_at_every_call() {
                 assert!(!store.unsaved());
             }
         }
-        assert!(failures >= 15, "{failures}");
+        // A change is at least one write and one sync.
+        assert!(failures >= 10, "{failures}");
     }
 }
 

@@ -11,7 +11,7 @@ use crate::raw;
 use crate::support::{Directory, child, descriptors, get, open};
 
 /// All calls. ftruncate is not reached here: it empties a file again when there was no room to make a table of it.
-const CALLS: [(&str, libc::c_long); 11] = [
+const CALLS: [(&str, libc::c_long); 12] = [
     ("brk", libc::SYS_brk),
     ("clock_nanosleep", libc::SYS_clock_nanosleep),
     ("close", libc::SYS_close),
@@ -23,6 +23,7 @@ const CALLS: [(&str, libc::c_long); 11] = [
     ("munmap", libc::SYS_munmap),
     ("pread64", libc::SYS_pread64),
     ("pwrite64", libc::SYS_pwrite64),
+    ("statx", libc::SYS_statx),
 ];
 
 /// What a child does: everything, with all of the calls but `without`.
