@@ -163,6 +163,7 @@ impl Broker {
     /// A connection to the writer, past the announcement.
     pub(crate) fn client(&self) -> Client {
         let (ours, theirs) = UnixStream::pair().unwrap();
+        theirs.set_nonblocking(true).unwrap();
         self.say(BrokerToWriter::Client, &[theirs.as_fd()]);
         ours.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut client = Client { stream: ours, heard: Vec::new() };

@@ -30,6 +30,8 @@ pub(crate) struct Script {
     /// What the next call of each kind fails with.
     pub(crate) commit_fails: Option<StoreError>,
     pub(crate) put_fails: Option<StoreError>,
+    /// The change of this key fails, and ends the group, as an engine may.
+    pub(crate) put_fails_for: Option<Vec<u8>>,
     pub(crate) get_fails: Option<StoreError>,
     pub(crate) step_fails: Option<StoreError>,
     pub(crate) take_over_fails: Option<StoreError>,
@@ -106,6 +108,12 @@ impl Store for Fake {
     }
 
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        let mut script = self.script();
+        if script.put_fails_for.as_deref() == Some(key) {
+            script.group = None;
+            return Err(StoreError::Io("broken disk".to_owned()));
+        }
+        drop(script);
         match key.len() {
             0 => Err(StoreError::KeyEmpty),
             length if length > 511 => Err(StoreError::KeyTooLong { length, limit: 511 }),

@@ -62,6 +62,47 @@ fn no_reply_leaves_before_the_commit() {
 }
 
 #[test]
+fn lookup_before_any_change_waits_for_no_commit() {
+    let fake = Fake::default();
+    let broker = Broker::with_fakes(&[(TABLE, &fake)]);
+    let gate = Gate::new(&fake);
+    let (mut first, mut reader, mut updater) = (broker.client(), broker.client(), broker.client());
+    gate.hold_up(&mut first);
+    reader.send(&lookup(TABLE, "first"));
+    updater.send(&update(TABLE, "second"));
+    gate.leave();
+    assert_eq!(first.hear(), "status|0||");
+    gate.entered();
+    // The commit of what came after it has begun, and stands still.
+    assert_eq!(reader.hear(), "status|0|value|v-first||");
+    assert_eq!(Client::arrived(&updater.stream), 0);
+    gate.leave();
+    assert_eq!(updater.hear(), "status|0||");
+}
+
+#[test]
+fn change_that_fails_takes_the_replies_of_other_clients_back() {
+    let fake = Fake::default();
+    let broker = Broker::with_fakes(&[(TABLE, &fake)]);
+    let gate = Gate::new(&fake);
+    let mut first = broker.client();
+    let mut clients: Vec<Client> = (0..3).map(|_| broker.client()).collect();
+    gate.hold_up(&mut first);
+    clients[0].send(&update(TABLE, "a"));
+    clients[1].send(&update(TABLE, "b"));
+    clients[2].send(&lookup(TABLE, "first"));
+    fake.script().put_fails_for = Some(b"b\0".to_vec());
+    gate.leave();
+    assert_eq!(first.hear(), "status|0||");
+    assert_eq!(clients[0].hear(), "status|2||");
+    assert_eq!(clients[1].hear(), "status|2||");
+    assert_eq!(clients[2].hear(), "status|2|value|||");
+    assert_eq!(fake.script().commits, [1]);
+    gate.open(&fake);
+    assert_eq!(clients[0].ask(&lookup(TABLE, "a")), "status|1|value|||");
+}
+
+#[test]
 fn failed_commit_makes_every_reply_about_the_table_a_temporary_error() {
     let (fake, other) = (Fake::default(), Fake::default());
     let broker = Broker::with_fakes(&[(TABLE, &fake), (OTHER, &other)]);
@@ -230,6 +271,8 @@ fn stores_rest_after_each_turn() {
     let mut client = broker.client();
     for asked in 1..4 {
         client.ask(&lookup(TABLE, "a"));
+        // The reply to this asks of no store, and comes in the turn after.
+        client.ask(&format!("request|open|table|{TABLE}|flags|0||"));
         assert_eq!(fake.script().rests, asked);
     }
 }

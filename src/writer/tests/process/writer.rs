@@ -223,6 +223,7 @@ impl<'p> Writer<'p> {
 
     pub fn client(&self) -> Client {
         let (ours, theirs) = UnixStream::pair().unwrap();
+        theirs.set_nonblocking(true).unwrap();
         self.say(BrokerToWriter::Client, &[theirs.as_fd()]);
         ours.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut client = Client { stream: ours, heard: Vec::new() };
