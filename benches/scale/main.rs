@@ -28,6 +28,7 @@ use std::time::{Duration, Instant};
 const INDEXED: [&str; 4] = ["hash", "btree", "lmdb", "cdb"];
 const SMALL: u32 = 1_000;
 const CONNECTIONS: usize = 10_000;
+const ROUNDS: usize = 9;
 
 fn main() {
     if !common::can_run("the benchmark") {
@@ -124,16 +125,17 @@ fn growth(large: u32) {
         let mut pids = vec![master.pid()];
         drop(master.wire());
         pids.extend(master.family().iter().map(|process| process.pid));
-        let cpu = tables.each_ref().map(|(table, entries)| {
-            let load = Load { table, clients: 4, requests: 40_000, entries: *entries };
-            load.run(&master.socket(), &[]);
-            load.run(&master.socket(), &pids).cpu
-        });
+        let load = |(table, entries): &(String, u32)| {
+            Load { table, clients: 4, requests: 40_000, entries: *entries }.run(&master.socket(), &pids).cpu
+        };
+        let _opened = tables.each_ref().map(load);
+        // In turns, since the machine may be now fast, now slow.
+        let mut rounds: Vec<[f64; 2]> = (0..ROUNDS).map(|_| tables.each_ref().map(load)).collect();
+        rounds.sort_by(|a, b| (a[1] / a[0]).total_cmp(&(b[1] / b[0])));
+        let [little, much] = rounds[ROUNDS / 2];
         println!(
-            "{kind}: {:.2} us of CPU with {SMALL} entries, {:.2} with {large}: {:.2} times (bar: 1.5)",
-            cpu[0],
-            cpu[1],
-            cpu[1] / cpu[0]
+            "{kind}: {little:.2} us of CPU with {SMALL} entries, {much:.2} with {large}: {:.2} times (bar: 1.5)",
+            much / little
         );
     }
 }

@@ -192,6 +192,9 @@ fn check(place: &Place, server: Server, cases: &[Case], content: &Content) {
         let found = readable(&mut client, &case.table, content, &label);
         eprintln!("{label}: {found} of {} entries are answered", content.len());
         assert!(found >= case.least, "{label}: only {found} of {} are answered", content.len());
+        if case.damage == Damage::Empty && case.path.extension().is_none_or(|extension| extension != "db") {
+            place.wait_for_log(seen, &["warning: ", &case.path.to_string_lossy(), "is empty"]);
+        }
         if case.damage != Damage::Empty {
             place.wait_for_log(seen, &["warning: ", &case.table, "corrupt"]);
             let aside = set_aside(&case.path);

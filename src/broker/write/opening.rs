@@ -18,6 +18,7 @@ pub(super) fn open_store(place: &Place<'_>, files: &WriteFiles) -> Result<Opened
         place.look(&files.name(*file), file.access())?;
     }
     let store = open_or_create(place, &files.name(WriteFile::Store))?;
+    warn_if_emptied(place, &files.name(WriteFile::Store), &store);
     let log = open_or_create(place, &files.name(WriteFile::Log))?;
     let database = place.open(&files.name(WriteFile::Database), Access::Read)?;
     if store.1 || log.1 {
@@ -32,7 +33,9 @@ pub(super) fn open_lmdb(
     files: &WriteFiles,
 ) -> Result<(WriteOpened, WriteOpened), Refusal> {
     let name = files.name(WriteFile::Lmdb);
-    let (lmdb, is_new) = open_or_create(place, &name)?;
+    let opened = open_or_create(place, &name)?;
+    warn_if_emptied(place, &name, &opened);
+    let (lmdb, is_new) = opened;
     if is_new {
         make_durable(place)?;
     }
@@ -49,6 +52,16 @@ fn open_or_create(place: &Place<'_>, name: &[u8]) -> Result<(WriteOpened, bool),
     match place.open(name, Access::Write)? {
         Some(opened) => Ok((opened, false)),
         None => place.create(name).map(|created| (created, true)),
+    }
+}
+
+/// An empty file becomes a table, as in stock. It may have been one before, though.
+fn warn_if_emptied(place: &Place<'_>, name: &[u8], (opened, is_new): &(WriteOpened, bool)) {
+    if !is_new && opened.status.size == 0 {
+        tracing::warn!(
+            "{} is empty: a table begins in it anew; if it held one before, restore that from a copy",
+            String::from_utf8_lossy(&place.path_of(name))
+        );
     }
 }
 
