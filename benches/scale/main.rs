@@ -1,7 +1,8 @@
 //! How costs grow: from exec to the first answer, ten thousand idle connections, and small tables against large.
 //!
 //! Prints each figure with the bar that it is held to. Run as root: `cargo bench --bench scale`; `-- --entries N`
-//! sets the size of the large tables (default 1,000,000; making them takes longer than asking them).
+//! sets the size of the large tables (default 1,000,000; making them takes longer than asking them), `-- --only btree` asks
+//! one type of table.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -36,10 +37,14 @@ fn main() {
     }
     let arguments: Vec<String> = std::env::args().collect();
     let entries = arguments.iter().skip_while(|word| *word != "--entries").nth(1);
+    let only = arguments.iter().skip_while(|word| *word != "--only").nth(1);
     let large = entries.map_or(1_000_000, |text| text.parse().unwrap());
+    if let Some(kind) = only {
+        return growth(kind, large);
+    }
     first_answer();
     idle_connections();
-    growth(large);
+    INDEXED.iter().for_each(|kind| growth(kind, large));
 }
 
 fn source(entries: u32) -> String {
@@ -114,30 +119,28 @@ fn memory(master: &Master<'_>) -> i64 {
 }
 
 /// The same load on a small and on a large table.
-fn growth(large: u32) {
-    for kind in INDEXED {
-        let site = Site::new();
-        std::fs::write(site.path("stderr"), "").unwrap();
-        let tables = [("small", SMALL), ("large", large)]
-            .map(|(name, entries)| (site.table(kind, name, &source(entries)), entries));
-        site.approve(&[&tables[0].0, &tables[1].0], "max_use = 1000000\n");
-        let master = site.start();
-        let mut pids = vec![master.pid()];
-        drop(master.wire());
-        pids.extend(master.family().iter().map(|process| process.pid));
-        let load = |(table, entries): &(String, u32)| {
-            Load { table, clients: 4, requests: 40_000, entries: *entries }.run(&master.socket(), &pids).cpu
-        };
-        let _opened = tables.each_ref().map(load);
-        // In turns, since the machine may be now fast, now slow.
-        let mut rounds: Vec<[f64; 2]> = (0..ROUNDS).map(|_| tables.each_ref().map(load)).collect();
-        rounds.sort_by(|a, b| (a[1] / a[0]).total_cmp(&(b[1] / b[0])));
-        let [little, much] = rounds[ROUNDS / 2];
-        println!(
-            "{kind}: {little:.2} us of CPU with {SMALL} entries, {much:.2} with {large}: {:.2} times (bar: 1.5)",
-            much / little
-        );
-    }
+fn growth(kind: &str, large: u32) {
+    let site = Site::new();
+    std::fs::write(site.path("stderr"), "").unwrap();
+    let tables = [("small", SMALL), ("large", large)]
+        .map(|(name, entries)| (site.table(kind, name, &source(entries)), entries));
+    site.approve(&[&tables[0].0, &tables[1].0], "max_use = 1000000\n");
+    let master = site.start();
+    let mut pids = vec![master.pid()];
+    drop(master.wire());
+    pids.extend(master.family().iter().map(|process| process.pid));
+    let load = |(table, entries): &(String, u32)| {
+        Load { table, clients: 4, requests: 40_000, entries: *entries }.run(&master.socket(), &pids).cpu
+    };
+    let _opened = tables.each_ref().map(load);
+    // In turns, since the machine may be now fast, now slow.
+    let mut rounds: Vec<[f64; 2]> = (0..ROUNDS).map(|_| tables.each_ref().map(load)).collect();
+    rounds.sort_by(|a, b| (a[1] / a[0]).total_cmp(&(b[1] / b[0])));
+    let [little, much] = rounds[ROUNDS / 2];
+    println!(
+        "{kind}: {little:.2} us of CPU with {SMALL} entries, {much:.2} with {large}: {:.2} times (bar: 1.5)",
+        much / little
+    );
 }
 
 fn millis(time: Duration) -> f64 {
