@@ -31,11 +31,15 @@ impl Status {
         Status { channel, generation, pid: i32::try_from(pid).unwrap_or_default() }
     }
 
-    /// Reports a state. False when master(8) has gone.
-    pub(crate) fn report(&self, availability: Availability) -> bool {
-        let record = self.record(availability);
-        // The channel is shared with every sibling, so its mode is left as it came; a record is one write.
-        !matches!(write(&self.channel, &record), Err(Errno::EPIPE | Errno::ECONNRESET))
+    /// Reports that a client has been taken, and that others can be. False when master(8) has gone.
+    ///
+    /// Both records are one write: with the first alone, master(8) would start another process for a client that waits
+    /// just then.
+    pub(crate) fn report_client(&self) -> bool {
+        let both =
+            [Availability::Taken, Availability::Available].map(|availability| self.record(availability));
+        // The channel is shared with every sibling, so its mode is left as it came.
+        !matches!(write(&self.channel, both.as_flattened()), Err(Errno::EPIPE | Errno::ECONNRESET))
     }
 
     fn record(&self, availability: Availability) -> [u8; 12] {
@@ -59,17 +63,18 @@ impl AsFd for Status {
 mod tests {
     use super::*;
     use std::io::Read;
-    use std::os::unix::net::UnixStream;
 
     #[test]
-    fn record_has_pid_octal_generation_and_state() {
-        let (mut master, ours) = UnixStream::pair().unwrap();
+    fn records_have_pid_octal_generation_and_state_and_come_together() {
+        let (mut master, ours) = std::io::pipe().unwrap();
         let status = Status::new(ours.into(), "17", 4242);
-        assert!(status.report(Availability::Available));
-        let mut record = [0; 12];
-        master.read_exact(&mut record).unwrap();
-        assert_eq!(record[0..4], 4242i32.to_ne_bytes());
-        assert_eq!(record[4..8], 15u32.to_ne_bytes());
-        assert_eq!(record[8..12], 1i32.to_ne_bytes());
+        assert!(status.report_client());
+        let mut records = [0; 25];
+        assert_eq!(master.read(&mut records).unwrap(), 24);
+        for (record, state) in records.chunks(12).zip([0_i32, 1]) {
+            assert_eq!(record[0..4], 4242i32.to_ne_bytes());
+            assert_eq!(record[4..8], 15u32.to_ne_bytes());
+            assert_eq!(record[8..12], state.to_ne_bytes());
+        }
     }
 }

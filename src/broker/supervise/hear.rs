@@ -1,7 +1,6 @@
 //! What the brokers say, and all that it can make the supervisor do.
 
 use super::{Fatal, Supervisor};
-use crate::master::Availability;
 use mapkeep_proto::{BrokerToSupervisor, Decode, SupervisorToBroker, WorkerId};
 use mapkeep_sandbox::Role;
 use mapkeep_sys::channel::Received;
@@ -137,7 +136,7 @@ impl Supervisor {
     /// that a later crash is no reason to throttle the service.
     fn report_progress(&self) {
         if let Some(status) = &self.status {
-            let _ = status.report(Availability::Taken) && status.report(Availability::Available);
+            status.report_client();
         }
     }
 }
