@@ -31,6 +31,10 @@ use common::postfix::Server;
 
 /// One test for each scenario, server and word: `cargo test --test write stock::` or `ours::`.
 macro_rules! scenarios {
+    (both: $($both:ident = $what:expr),+; ours: $($ours:ident = $more:expr),+ $(,)?) => {
+        scenarios!(stock, crate::Server::Stock, $($both = $what),+);
+        scenarios!(ours, crate::Server::Ours, $($both = $what),+, $($ours = $more),+);
+    };
     ($module:ident, $server:expr, $($name:ident = $what:expr),+ $(,)?) => {
         mod $module {
             $(
@@ -48,8 +52,7 @@ macro_rules! scenarios {
 
 // Stock beside stock shows that the questions have one answer each, and that stock survives them.
 scenarios!(
-    stock,
-    crate::Server::Stock,
+    both:
     hash_beside_stock = |server| crate::compliance::compare("hash", server),
     btree_beside_stock = |server| crate::compliance::compare("btree", server),
     lmdb_beside_stock = |server| crate::compliance::compare("lmdb", server),
@@ -94,57 +97,8 @@ scenarios!(
     lmdb_file_while_running = |server| crate::sharing::file_is_written_while_the_service_runs("lmdb", server),
     btree_file_under_updates =
         |server| crate::sharing::file_is_written_under_constant_updates("btree", server),
-    lmdb_is_shared_with_programs = crate::sharing::lmdb_is_shared_with_programs,
-);
-
-scenarios!(
-    ours,
-    crate::Server::Ours,
-    hash_beside_stock = |server| crate::compliance::compare("hash", server),
-    btree_beside_stock = |server| crate::compliance::compare("btree", server),
-    lmdb_beside_stock = |server| crate::compliance::compare("lmdb", server),
-    internal_beside_stock = |server| crate::compliance::compare("internal", server),
-    unapproved_tables_are_denied = crate::answers::unapproved_tables_are_denied,
-    malformed_requests_are_bad = crate::answers::malformed_requests_are_bad,
-    read_only_types_are_unavailable = crate::answers::read_only_types_are_unavailable,
-    hash_scan_among_changes = |server| crate::cursors::scan_among_changes("hash", server),
-    btree_scan_among_changes = |server| crate::cursors::scan_among_changes("btree", server),
-    lmdb_scan_among_changes = |server| crate::cursors::scan_among_changes("lmdb", server),
-    hash_clean_up = |server| crate::cursors::clean_up_behind_the_scan("hash", server),
-    btree_clean_up = |server| crate::cursors::clean_up_behind_the_scan("btree", server),
-    lmdb_clean_up = |server| crate::cursors::clean_up_behind_the_scan("lmdb", server),
-    internal_clean_up = |server| crate::cursors::clean_up_behind_the_scan("internal", server),
-    hash_every_current_entry_is_removed =
-        |server| crate::cursors::every_current_entry_is_removed("hash", server),
-    btree_every_current_entry_is_removed =
-        |server| crate::cursors::every_current_entry_is_removed("btree", server),
-    hash_empty = |server| crate::cursors::empty_table_and_odd_functions("hash", server),
-    btree_empty = |server| crate::cursors::empty_table_and_odd_functions("btree", server),
-    lmdb_empty = |server| crate::cursors::empty_table_and_odd_functions("lmdb", server),
-    internal_empty = |server| crate::cursors::empty_table_and_odd_functions("internal", server),
-    hash_values_of_all_sizes = |server| crate::cursors::values_of_all_sizes("hash", server),
-    btree_values_of_all_sizes = |server| crate::cursors::values_of_all_sizes("btree", server),
-    lmdb_values_of_all_sizes = |server| crate::cursors::values_of_all_sizes("lmdb", server),
-    hash_handed_to_and_fro = |server| crate::sharing::handed_to_and_fro("hash", server),
-    btree_handed_to_and_fro = |server| crate::sharing::handed_to_and_fro("btree", server),
-    lmdb_handed_to_and_fro = |server| crate::sharing::handed_to_and_fro("lmdb", server),
-    hash_killed = |server| crate::sharing::killed_before_the_file_was_written("hash", server),
-    btree_killed = |server| crate::sharing::killed_before_the_file_was_written("btree", server),
-    lmdb_killed = |server| crate::sharing::killed_before_the_file_was_written("lmdb", server),
-    hash_entry_deleted_under_a_scan =
-        |server| crate::sharing::entry_deleted_under_a_scan_stays_away("hash", server),
-    btree_entry_deleted_under_a_scan =
-        |server| crate::sharing::entry_deleted_under_a_scan_stays_away("btree", server),
-    hash_entries_without_nul = |server| crate::sharing::entries_without_nul("hash", server),
-    btree_entries_without_nul = |server| crate::sharing::entries_without_nul("btree", server),
-    lmdb_entries_without_nul = |server| crate::sharing::entries_without_nul("lmdb", server),
-    hash_file_while_running = |server| crate::sharing::file_is_written_while_the_service_runs("hash", server),
-    btree_file_while_running =
-        |server| crate::sharing::file_is_written_while_the_service_runs("btree", server),
-    lmdb_file_while_running = |server| crate::sharing::file_is_written_while_the_service_runs("lmdb", server),
-    btree_file_under_updates =
-        |server| crate::sharing::file_is_written_under_constant_updates("btree", server),
-    lmdb_is_shared_with_programs = crate::sharing::lmdb_is_shared_with_programs,
+    lmdb_is_shared_with_programs = crate::sharing::lmdb_is_shared_with_programs;
+    ours:
     impossible_operations = crate::answers::impossible_operations_are_configuration_errors,
     keys_that_lmdb_cannot_hold = crate::answers::keys_that_lmdb_cannot_hold,
     hash_hostile_flags = |server| crate::answers::hostile_flags_change_nothing("hash", server),
