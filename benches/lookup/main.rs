@@ -3,8 +3,8 @@
 //! Prints one table: server CPU for a request, requests a second, median and 99th percentile, with ratios. The
 //! echo server is the floor: what a process pays that reads a request and writes an answer of the same length,
 //! and does nothing in between. The three are asked in turns, some rounds long: a machine that is shared with others is
-//! now fast, now slow, so that each figure and each ratio is the median of the rounds. Run as root: `cargo bench --bench
-//! lookup`. `-- --quick` asks less, `-- --only cdb` asks one type of table, `-- --clients 16` with so
+//! now fast, now slow, so that each figure and each ratio is the median of the rounds. Run as root:
+//! `cargo bench --bench lookup`. `-- --quick` asks less, `-- --only cdb` asks one type of table, `-- --clients 16` with so
 //! many clients, `-- --rounds 25` asks for longer.
 #![allow(
     clippy::unwrap_used,

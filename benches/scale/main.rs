@@ -1,8 +1,8 @@
 //! How costs grow: from exec to the first answer, ten thousand idle connections, and small tables against large.
 //!
 //! Prints each figure with the bar that it is held to. Run as root: `cargo bench --bench scale`; `-- --entries N`
-//! sets the size of the large tables (default 1,000,000; making them takes longer than asking them), `-- --only btree` asks
-//! one type of table.
+//! sets the size of the large tables (default 1,000,000; making them takes longer than asking them), `-- --only btree`
+//! asks one type of table.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

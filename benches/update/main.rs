@@ -3,7 +3,8 @@
 //!
 //! Prints updates a second, median and 99th percentile, and server CPU for an update, with ratios; then lookups by one
 //! client while another updates. The tables lie under /var/lib, on a disk wherever that is one. Run as root:
-//! `cargo bench --bench update`. `-- --quick` does less, `-- --only btree` one type of table.
+//! `cargo bench --bench update`. `-- --quick` does less, `-- --only btree` one type of table, `-- --clients 16` with so many
+//! clients, `-- --rounds 9` goes on for longer.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -20,7 +21,7 @@ mod common;
 mod load;
 
 use common::postfix::Server;
-use common::writing::{CACHE, Content, Place, Service};
+use common::writing::{CACHE, Content, Place, SHARED, Service};
 use load::{Figures, Load};
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
@@ -32,7 +33,6 @@ const CLIENTS: [usize; 2] = [1, 16];
 /// Updates before the measurement: a log that is still growing costs more, and grows once in its life.
 const WARM_UP: usize = 5_000;
 const ROUNDS: usize = 5;
-const LOCK: u32 = 0x40;
 
 fn main() {
     if !common::can_run("the benchmark") {
@@ -56,28 +56,28 @@ fn main() {
     );
     for kind in KINDS.into_iter().filter(|kind| only.is_none_or(|only| only == kind)) {
         for clients in CLIENTS.into_iter().filter(|number| chosen.is_none_or(|chosen| chosen == *number)) {
-            compare(kind, (clients, rounds), "updates", time, |load| load.updates(clients, time));
+            let rounds = in_turns(rounds, kind, time, |load| load.updates(clients, time));
+            report(kind, clients, "updates", rounds);
         }
-        compare(kind, (1, rounds), "lookups beside another client's updates", time, |load| {
-            load.lookups_beside_updates(time)
-        });
+        let rounds = in_turns(rounds, kind, time, |load| load.lookups_beside_updates(time));
+        report(kind, 1, "lookups beside another client's updates", rounds);
     }
 }
 
-/// Measures both servers in turns, and prints a line for each.
-fn compare(
-    kind: &str,
-    (clients, rounds): (usize, usize),
-    what: &str,
-    time: Duration,
-    run: impl Fn(&Load<'_>) -> Figures,
-) {
-    let mut rounds: Vec<(f64, Figures, Figures)> = (0..rounds)
-        .map(|_| {
-            let floor = bare_syncs(time / 4);
-            (floor, measure(Server::Stock, kind, &run), measure(Server::Ours, kind, &run))
-        })
-        .collect();
+/// The bare loop, stock and mapkeep.
+type Round = (f64, Figures, Figures);
+
+/// Measures them in turns.
+fn in_turns(count: usize, kind: &str, time: Duration, run: impl Fn(&Load<'_>) -> Figures) -> Vec<Round> {
+    let round = |_| {
+        let floor = bare_syncs(time / 4);
+        (floor, measure(Server::Stock, kind, &run), measure(Server::Ours, kind, &run))
+    };
+    (0..count).map(round).collect()
+}
+
+/// Prints a line for each server.
+fn report(kind: &str, clients: usize, what: &str, mut rounds: Vec<Round>) {
     // A disk shared with others is now fast, now slow: the ratios are those of the round in the middle.
     rounds.sort_by(|a, b| (a.2.rate / a.1.rate).total_cmp(&(b.2.rate / b.1.rate)));
     let (floor, stock, ours) = &rounds[rounds.len() / 2];
@@ -103,8 +103,7 @@ fn measure(server: Server, kind: &str, run: &impl Fn(&Load<'_>) -> Figures) -> F
     place.make(&table, &content);
     let service: Service<'_> = place.start(server);
     let mut client = service.client();
-    // A client of Postfix 3.7 locks lmdb, which has safe concurrent writers, for each operation.
-    let flags = if kind == "lmdb" { CACHE | LOCK } else { CACHE };
+    let flags = if kind == "lmdb" { SHARED } else { CACHE };
     client.flags = flags;
     // The first answer comes when everything is up and the table is open.
     client.open_table(&table);

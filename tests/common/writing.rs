@@ -32,6 +32,9 @@ pub const CONFIG: u32 = 5;
 
 /// What verify(8) sends: UTF8_REQUEST, OPEN_LOCK, SYNC_UPDATE, DUP_REPLACE.
 pub const CACHE: u32 = 0x9_0180;
+/// The same with LOCK in the place of OPEN_LOCK, under which stock keeps everybody else out of the file: what a client sends
+/// for lmdb, which has safe concurrent writers.
+pub const SHARED: u32 = 0x8_01c0;
 /// The bits that a client of Postfix up to 3.10 sends with `open`.
 pub const INSTANCE: u32 = 0xFFF3_060C;
 

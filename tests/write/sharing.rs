@@ -4,25 +4,22 @@ use crate::common::master::Master;
 use crate::common::poll;
 use crate::common::postfix::{Server, account};
 use crate::common::writing::{
-    CACHE, Client, Content, NOKEY, OK, Place, Random, Request, Service, beside, file_of, listing,
+    CACHE, Client, Content, NOKEY, OK, Place, Random, Request, SHARED, Service, beside, file_of, listing,
 };
 use crate::common::{PATIENCE, wire::Wire};
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A client's flags with LOCK in the place of OPEN_LOCK, under which stock would keep everybody else out of the file.
-const OPEN: u32 = 0x8_01c0;
-
 fn opened(service: &Service<'_>, table: &str) -> Client {
     let mut client = service.client();
-    client.flags = OPEN;
+    client.flags = SHARED;
     client.open_table(table);
     client
 }
 
 /// So many random updates and deletes; `content` follows them.
 fn change(client: &mut Client, table: &str, content: &mut Content, random: &mut Random, count: usize) {
-    let request = Request { table, flags: OPEN };
+    let request = Request { table, flags: SHARED };
     for _ in 0..count {
         let key = format!("user{}@example.org", random.below(80)).into_bytes();
         if random.percent(70) {
@@ -126,7 +123,7 @@ pub fn entry_deleted_under_a_scan_stays_away(kind: &str, server: Server) {
     place.make(&table, &content);
     let service = place.start(Server::Stock);
     let mut client = opened(&service, &table);
-    let request = Request { table: &table, flags: OPEN };
+    let request = Request { table: &table, flags: SHARED };
     client.ask(&request.first());
     let current = client.ask(&request.next()).key().to_vec();
     assert_eq!(client.ask(&request.delete(&current)).status(), OK);
