@@ -3,7 +3,6 @@
 //! Source of the facts: the reference sheet, section 3.3. The pid is that of the process which master(8) has
 //! started: it ignores records of pids that it does not know, so no worker could report for itself.
 
-use nix::errno::Errno;
 use nix::unistd::write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -31,15 +30,16 @@ impl Status {
         Status { channel, generation, pid: i32::try_from(pid).unwrap_or_default() }
     }
 
-    /// Reports that a client has been taken, and that others can be. False when master(8) has gone.
+    /// Reports that a client has been taken, and that others can be.
     ///
     /// Both records are one write: with the first alone, master(8) would start another process for a client that waits
     /// just then.
-    pub(crate) fn report_client(&self) -> bool {
+    pub(crate) fn report_client(&self) {
         let both =
             [Availability::Taken, Availability::Available].map(|availability| self.record(availability));
-        // The channel is shared with every sibling, so its mode is left as it came.
-        !matches!(write(&self.channel, both.as_flattened()), Err(Errno::EPIPE | Errno::ECONNRESET))
+        // The channel is shared with every sibling, so its mode is left as it came. When master(8) has gone, the end of
+        // the channel says so.
+        let _ = write(&self.channel, both.as_flattened());
     }
 
     fn record(&self, availability: Availability) -> [u8; 12] {
@@ -68,7 +68,7 @@ mod tests {
     fn records_have_pid_octal_generation_and_state_and_come_together() {
         let (mut master, ours) = std::io::pipe().unwrap();
         let status = Status::new(ours.into(), "17", 4242);
-        assert!(status.report_client());
+        status.report_client();
         let mut records = [0; 25];
         assert_eq!(master.read(&mut records).unwrap(), 24);
         for (record, state) in records.chunks(12).zip([0_i32, 1]) {

@@ -204,7 +204,8 @@ fn mode_for(before: Option<&Status>, new: &Status) -> u32 {
     if same_group { mode } else { mode & !0o040 }
 }
 
-fn shown(place: &Place<'_>, name: &[u8]) -> String {
+/// A file's path, for the log.
+pub(super) fn shown(place: &Place<'_>, name: &[u8]) -> String {
     String::from_utf8_lossy(&place.path_of(name)).into_owned()
 }
 

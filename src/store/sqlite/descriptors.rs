@@ -151,18 +151,18 @@ impl Descriptors {
     fn write_log(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
         self.floor.fetch_min(at, Ordering::Relaxed);
         self.logged.store(at.saturating_add(bytes.len() as u64), Ordering::Relaxed);
-        if let Ok(head) = bytes.try_into() {
-            let before = self.waiting_head().replace((at, head));
-            return before.map_or(Ok(()), |(at, head)| calls::write(&self.log, at, &head));
+        let is_before = |(start, _): &mut (u64, _)| start.checked_add(FRAME_HEADER as u64) == Some(at);
+        let head = if bytes.len() == PAGE { self.waiting_head().take_if(is_before) } else { None };
+        if let Some((start, head)) = head {
+            return calls::write(&self.log, start, &[&head, bytes].concat());
         }
-        match self.waiting_head().take() {
-            Some((start, head)) if start.checked_add(FRAME_HEADER as u64) == Some(at) => {
-                calls::write(&self.log, start, &[&head, bytes].concat())
+        self.flush_head(Part::Log)?;
+        match bytes.try_into() {
+            Ok(head) => {
+                *self.waiting_head() = Some((at, head));
+                Ok(())
             }
-            Some((start, head)) => {
-                calls::write(&self.log, start, &head).and_then(|()| calls::write(&self.log, at, bytes))
-            }
-            None => calls::write(&self.log, at, bytes),
+            Err(_) => calls::write(&self.log, at, bytes),
         }
     }
 
