@@ -105,7 +105,13 @@ pub(crate) fn partition(
 /// NUL at the end, or whatever follows an earlier one, is not part of the text.
 pub(crate) fn put_text(out: &mut Vec<u8>, stored: &[u8]) -> Result<(), TableError> {
     out.clear();
-    append(out, until(0, stored))
+    append(out, text_of(stored))
+}
+
+/// What Postfix sees of a stored key or value: the bytes before the first NUL.
+#[must_use]
+pub fn text_of(stored: &[u8]) -> &[u8] {
+    until(0, stored)
 }
 
 /// The bytes before the first one that is `end`; all of them if there is none.

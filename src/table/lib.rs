@@ -31,6 +31,7 @@ use mapkeep_proto::Kind;
 
 pub use accounts::redact_accounts;
 pub use bdb::build;
+pub use bytes::text_of;
 pub use composite::{Composite, members};
 pub use cursor::{Cursor, Step};
 pub use error::{Complaint, Fault, TableError};

@@ -22,16 +22,15 @@ mod source;
 mod tests;
 
 use std::borrow::Cow;
-use std::cell::Cell;
 
 pub use cursors::{CURSORS_MAX, Cursors};
 pub use event::Event;
 pub use source::{Failure, LookupTable, Nature, Sought, Tables};
 
-use mapkeep_table::{Outcome, Step, casefold};
+use mapkeep_table::{Outcome, Step, casefold, text_of};
 
 use crate::flags::Flags;
-use crate::wire::{Call, Dialect, Function, Reply, Request, Status, Verb, encode_reply, text_of};
+use crate::wire::{Call, Dialect, Function, Reply, Request, Status, Verb, encode_reply};
 
 /// Which of the two services the connection was made to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,13 +161,6 @@ fn approved<'t, T: Tables>(
     })
 }
 
-thread_local! {
-    /// Room for the value of a lookup, kept from one to the next.
-    static VALUE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
-/// How much room is kept, in bytes.
-const KEPT: usize = 16 << 10;
-
 /// Answers a lookup. Returns the flags that a reply without an answer has.
 fn lookup(
     asked: &Asked<'_>,
@@ -188,8 +180,7 @@ fn lookup(
     }
     let folded =
         if rules::key_is_folded(request.flags, nature) { fold(key, utf8) } else { Cow::Borrowed(key) };
-    let mut value = VALUE.take();
-    value.clear();
+    let mut value = Vec::new();
     let sought =
         Sought { key: &folded, modes: rules::nul_modes(flags), substitution: rules::substitution(request) };
     let found = table.lookup(sought, &mut value);
@@ -208,9 +199,6 @@ fn lookup(
         }
     };
     encode_reply(&reply, request.dialect, out);
-    if value.capacity() <= KEPT {
-        VALUE.set(value);
-    }
     flags
 }
 

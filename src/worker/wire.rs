@@ -20,8 +20,6 @@ pub use printable::{PRINTABLE_MAX, Printable};
 pub use reply::{Reply, Status, encode_reply};
 pub use scan::Violation;
 
-pub(crate) use reply::text_of;
-
 use crate::flags::Flags;
 
 /// What the server sends right after it accepts a connection, in both dialects and both services.

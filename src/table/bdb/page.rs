@@ -7,7 +7,7 @@
 use std::cmp::Ordering;
 
 use crate::MAX_ITEM;
-use crate::bytes::{Bytes, Order, append, fetch, offset, put_text, size};
+use crate::bytes::{Bytes, Order, append, fetch, offset, put_text, size, text_of};
 use crate::error::TableError;
 use crate::probe::Probe;
 
@@ -144,7 +144,7 @@ impl Pages {
             return Err(TableError::ItemTooLong);
         }
         self.each_piece(data, page, length, fuel, |piece| {
-            let text = piece.split(|byte| *byte == 0).next().unwrap_or_default();
+            let text = text_of(piece);
             append(out, text)?;
             Ok(text.len() == piece.len())
         })

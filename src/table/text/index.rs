@@ -79,13 +79,12 @@ impl Index {
     pub fn equal(&self, hash: u32, key: impl Fn(&Slot) -> Ordering) -> impl Iterator<Item = &Slot> {
         let hash = hash & !1;
         let rest = self.from(hash);
-        let same = |slot: Option<&Slot>| slot.is_some_and(|slot| slot.hash() == hash);
         // Nearly always there is one slot with this hash, or none, and nothing more to search.
-        let from = match same(rest.get(1)) {
+        let start = match rest.get(1).is_some_and(|slot| slot.hash() == hash) {
             true => rest.partition_point(|slot| slot.hash() == hash && key(slot) == Ordering::Less),
             false => 0,
         };
-        let rest = rest.get(from..).unwrap_or_default().iter();
+        let rest = rest.get(start..).unwrap_or_default().iter();
         rest.take_while(move |slot| slot.hash() == hash && key(slot) == Ordering::Equal)
     }
 

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 use super::is_space;
 use crate::MAX_LINE;
-use crate::bytes::until;
+use crate::bytes::{text_of, until};
 
 /// Goes through a text by logical lines.
 #[derive(Debug)]
@@ -106,9 +106,9 @@ impl<'a> Logical<'a> {
     /// The content: newlines removed, white space of continuations kept, ended by a NUL byte.
     pub fn content(&self) -> Cow<'a, [u8]> {
         match self.whole() {
-            Cow::Borrowed(whole) => Cow::Borrowed(until_nul(whole)),
+            Cow::Borrowed(whole) => Cow::Borrowed(text_of(whole)),
             Cow::Owned(mut whole) => {
-                whole.truncate(until_nul(&whole).len());
+                whole.truncate(text_of(&whole).len());
                 Cow::Owned(whole)
             }
         }
@@ -125,10 +125,6 @@ impl<'a> Logical<'a> {
 
 fn first_line(text: &[u8]) -> &[u8] {
     until(b'\n', text)
-}
-
-fn until_nul(text: &[u8]) -> &[u8] {
-    until(0, text)
 }
 
 fn is_blank_or_comment(line: &[u8]) -> bool {

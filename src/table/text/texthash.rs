@@ -61,21 +61,13 @@ pub(crate) fn find(text: &[u8], index: &Index, key: &[u8], answer: &mut Vec<u8>)
     let same = index.equal(hash, |slot| casefold(entry_at(text, slot).key()).cmp(&folded));
     // Stored keys match in whatever case. A key with a capital, though, comes from a client that asked for no
     // folding, and means just itself.
-    let only_exact = has_capital(key);
-    let mut found: Option<(usize, Entry<'_>)> = None;
-    for slot in same {
-        let entry = entry_at(text, slot);
-        if entry.key() == key {
-            found = Some((slot.at(), entry));
-            break;
-        }
-        if !only_exact && found.as_ref().is_none_or(|(first, _)| slot.at() < *first) {
-            found = Some((slot.at(), entry));
-        }
+    let best = same
+        .map(|slot| (slot.at(), entry_at(text, slot)))
+        .min_by_key(|(at, entry)| (entry.key() != key, *at));
+    match best.filter(|(_, entry)| entry.key() == key || !has_capital(key)) {
+        Some((_, entry)) => put_text(answer, entry.value()).map(|()| true),
+        None => Ok(false),
     }
-    let Some((_, entry)) = found else { return Ok(false) };
-    put_text(answer, entry.value())?;
-    Ok(true)
 }
 
 /// One step of a scan, in the order of the file.

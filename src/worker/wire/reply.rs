@@ -1,7 +1,7 @@
 //! Replies as bytes. Every attribute of a shape is always there, as empty text where there is nothing
 //! to say: a client that misses one, or finds one byte too many, drops the connection.
 
-use memchr::memchr;
+use mapkeep_table::text_of;
 
 use super::{Dialect, Verb};
 use crate::flags::Flags;
@@ -106,9 +106,4 @@ fn put(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.push(0);
     out.extend_from_slice(text_of(value));
     out.push(0);
-}
-
-/// What of a stored value is text: the bytes before the first NUL.
-pub(crate) fn text_of(stored: &[u8]) -> &[u8] {
-    memchr(0, stored).and_then(|end| stored.get(..end)).unwrap_or(stored)
 }
