@@ -68,6 +68,8 @@ pub(crate) fn prepare(rules: &FileRules) -> Result<RulesetCreated, LockError> {
     for path in &rules.read_beneath {
         ruleset = allow(ruleset, path, AccessFs::ReadFile | AccessFs::ReadDir)?;
     }
+    // Directories, because one that stands in the place of a table is renamed out of the way. No list of system calls
+    // has mkdir or rmdir.
     let write = AccessFs::ReadFile
         | AccessFs::ReadDir
         | AccessFs::WriteFile

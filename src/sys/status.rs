@@ -2,7 +2,8 @@
 //!
 //! glibc's `fstat` and Rust's `File::metadata` go through `newfstatat` and `statx`, which take a path: a
 //! seccomp filter cannot tell them from a path lookup, so neither is allowed after lock-down (save for `statx` without a
-//! path, see [`extent`]). The system call `fstat` takes a descriptor only. Called by the broker's trust checks and snapshots; decides nothing.
+//! path, see [`extent`]). The system call `fstat` takes a descriptor only. Called by the broker's trust checks and
+//! snapshots, and by the stores; decides nothing.
 
 use std::io;
 use std::mem::MaybeUninit;
