@@ -17,6 +17,8 @@ mod files;
 mod limits;
 #[path = "hostile/requests.rs"]
 mod requests;
+#[path = "hostile/streams.rs"]
+mod streams;
 
 use common::master::Master;
 use common::stopwatch::Stopwatch;
@@ -130,6 +132,12 @@ scenarios! {
         odd_table_names_open_nothing,
         flags_are_hints_and_nothing_else,
         text_of_clients_stays_in_its_log_line;
+    streams:
+        portions_of_any_size_are_read_whole,
+        whoever_has_nothing_more_to_say_gets_all_answers,
+        connections_that_end_behind_a_request_are_closed,
+        half_a_connection_that_is_not_read_is_closed,
+        descriptors_and_urgent_bytes_are_dropped;
     files:
         odd_files_in_place_of_tables_change_nothing,
         odd_files_at_the_start_are_refused,

@@ -5,7 +5,7 @@
 //! and does nothing in between. The three are asked in turns, some rounds long: a machine that is shared with others is
 //! now fast, now slow, so that each figure and each ratio is the median of the rounds. Run as root:
 //! `cargo bench --bench lookup`. `-- --quick` asks less, `-- --only cdb` asks one type of table, `-- --clients 16` with so
-//! many clients, `-- --rounds 25` asks for longer.
+//! many clients, `-- --rounds 25` asks for longer, `-- --beside /path/mapkeepd` asks another build as well.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -48,7 +48,9 @@ fn main() {
     let rounds = value("--rounds").and_then(|number| number.parse().ok()).unwrap_or(ROUNDS);
     let only = value("--only");
     let chosen: Option<usize> = value("--clients").and_then(|number| number.parse().ok());
-    let sites = [Site::new(), Site::new()];
+    let mut programs = vec![PathBuf::from(STOCK), PathBuf::from(env!("CARGO_BIN_EXE_mapkeepd"))];
+    programs.extend(value("--beside").map(PathBuf::from));
+    let sites: Vec<Site> = programs.iter().map(|_| Site::new()).collect();
     let source: String =
         (0..ENTRIES).map(|number| format!("user{number}@example.org value{number}\n")).collect();
     let tables: Vec<(&str, String)> =
@@ -64,15 +66,17 @@ fn main() {
     );
     let echo = echo::Echo::start(&sites[0].path("spool/private/echo"));
     let floor = Serving { socket: echo.socket().to_owned(), pids: vec![echo.pid()] };
-    let programs = [Path::new(STOCK), Path::new(env!("CARGO_BIN_EXE_mapkeepd"))];
     for (kind, table) in tables.iter().filter(|(kind, _)| only.is_none_or(|only| only == kind)) {
-        let masters: Vec<Master<'_>> = (0..2).map(|which| start(&sites[which], programs[which])).collect();
+        let masters: Vec<Master<'_>> =
+            sites.iter().zip(&programs).map(|(site, program)| start(site, program)).collect();
         let load = |clients| Load { table, clients, requests, entries: ENTRIES };
         // The first answer comes when everything is up and the table is open.
         masters.iter().for_each(|master| load(1).warm_up(&master.socket()));
-        let servers = [floor.clone(), Serving::of(&masters[0]), Serving::of(&masters[1])];
+        let servers: Vec<Serving> =
+            std::iter::once(floor.clone()).chain(masters.iter().map(Serving::of)).collect();
         for clients in CLIENTS.into_iter().filter(|number| chosen.is_none_or(|chosen| chosen == *number)) {
-            let round = |_| servers.each_ref().map(|server| load(clients).run(&server.socket, &server.pids));
+            let ask = |server: &Serving| load(clients).run(&server.socket, &server.pids);
+            let round = |_| servers.iter().map(ask).collect();
             report(kind, clients, &(0..rounds).map(round).collect::<Vec<_>>());
         }
     }
@@ -101,21 +105,22 @@ fn start<'s>(site: &'s Site, program: &Path) -> Master<'s> {
     master
 }
 
-/// Prints a line for each server. In each round: the echo server, stock, ours.
-fn report(kind: &str, clients: usize, rounds: &[[Figures; 3]]) {
-    let middle = |of: &dyn Fn(&[Figures; 3]) -> f64| spread(rounds, of)[1];
-    for (server, name) in ["echo", "stock", "mapkeep"].into_iter().enumerate() {
+/// Prints a line for each server. In each round: the echo server, stock, ours, and another build if there is one.
+fn report(kind: &str, clients: usize, rounds: &[Vec<Figures>]) {
+    let middle = |of: &dyn Fn(&[Figures]) -> f64| spread(rounds, of)[1];
+    let servers = rounds.first().map_or(0, Vec::len);
+    for (server, name) in ["echo", "stock", "mapkeep", "other"].into_iter().enumerate().take(servers) {
         let ratios = match server {
             0 => String::new(),
             1 => format!("CPU {:.2} x echo", middle(&|round| round[1].cpu / round[0].cpu)),
             _ => {
-                let [least, cpu, most] = spread(rounds, &|round| round[2].cpu / round[0].cpu);
+                let [least, cpu, most] = spread(rounds, &|round| round[server].cpu / round[0].cpu);
                 format!(
                     "CPU {cpu:.2} x echo ({least:.2} to {most:.2}), 1/{:.2} of stock; throughput {:.2} x stock; \
                      p99 {:.2} x stock",
-                    middle(&|round| round[1].cpu / round[2].cpu),
-                    middle(&|round| round[2].throughput / round[1].throughput),
-                    middle(&|round| round[2].p99 / round[1].p99)
+                    middle(&|round| round[1].cpu / round[server].cpu),
+                    middle(&|round| round[server].throughput / round[1].throughput),
+                    middle(&|round| round[server].p99 / round[1].p99)
                 )
             }
         };
@@ -127,11 +132,14 @@ fn report(kind: &str, clients: usize, rounds: &[[Figures; 3]]) {
             middle(&|round| round[server].cpu)
         );
     }
+    if servers > 3 {
+        println!("{:>26} CPU {:.3} of other's", "", middle(&|round| round[2].cpu / round[3].cpu));
+    }
 }
 
 /// The least of what the rounds say, the one in the middle, and the most.
-fn spread(rounds: &[[Figures; 3]], of: &dyn Fn(&[Figures; 3]) -> f64) -> [f64; 3] {
-    let mut values: Vec<f64> = rounds.iter().map(of).collect();
+fn spread(rounds: &[Vec<Figures>], of: &dyn Fn(&[Figures]) -> f64) -> [f64; 3] {
+    let mut values: Vec<f64> = rounds.iter().map(|round| of(round)).collect();
     values.sort_by(f64::total_cmp);
     [values[0], values[values.len() / 2], values[values.len() - 1]]
 }

@@ -29,6 +29,8 @@ pub struct Client<C> {
     input: Vec<u8>,
     /// Whether the input may begin with a complete request, for which there was no room.
     more: bool,
+    /// Whether the last reading took all that it had room for, so that there may be more.
+    pub(crate) has_unread: bool,
     parser: Parser,
     /// Replies that the client has not taken yet.
     output: Vec<u8>,
@@ -73,6 +75,7 @@ impl<C: Default> Client<C> {
             socket,
             input: Vec::new(),
             more: false,
+            has_unread: false,
             parser: Parser::new(Limits::SERVICE),
             output: ANNOUNCEMENT.to_vec(),
             sent: 0,
@@ -137,6 +140,7 @@ impl<C: Default> Client<C> {
         desk: &mut Desk<'_, T, R>,
         now: Instant,
     ) -> Taken {
+        self.has_unread = false;
         let length = match read(&self.socket, desk.scratch) {
             Ok(0) => {
                 if !self.input.is_empty() {
@@ -149,6 +153,7 @@ impl<C: Default> Client<C> {
             Err(_) => return Taken::Gone,
         };
         self.last_active = now;
+        self.has_unread = length == desk.scratch.len();
         if self.input.is_empty() {
             let Desk { tables, service, settings, replies, .. } = desk;
             let fresh = desk.scratch.get(..length).unwrap_or_default();

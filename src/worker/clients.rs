@@ -13,9 +13,37 @@ use std::time::{Duration, Instant};
 /// Bytes of incomplete requests, of all clients together.
 const HELD: usize = 64 << 20;
 
+/// The client has closed its connection, or its half of it.
+const ENDS: EpollFlags = EpollFlags::EPOLLRDHUP.union(EpollFlags::EPOLLHUP).union(EpollFlags::EPOLLERR);
+
+/// How epoll tells of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trigger {
+    /// Once for all that has arrived, so that the kernel need not look again at each client that has been served. For a
+    /// loop that serves a client whenever it is told of it.
+    Edge,
+    /// Again and again until it has been read. For a loop that lets a client wait.
+    Level,
+}
+
+impl Trigger {
+    /// What to tell of a client.
+    fn interest(self, fate: Fate) -> EpollFlags {
+        let what = match fate {
+            Fate::Writing => EpollFlags::EPOLLOUT,
+            Fate::Reading | Fate::Closed => EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP,
+        };
+        match self {
+            Trigger::Edge => what | EpollFlags::EPOLLET,
+            Trigger::Level => what,
+        }
+    }
+}
+
 /// The connections, by the number that stands for each in epoll's events. `C` is the position of a scan.
 pub struct Clients<C> {
     list: BTreeMap<u64, Client<C>>,
+    trigger: Trigger,
     last: u64,
     /// Deadlines in the order in which they were set; entries whose client has moved on are skipped.
     deadlines: VecDeque<(Instant, u64)>,
@@ -27,8 +55,8 @@ impl<C: Default> Clients<C> {
     /// None yet. They get numbers above `last`, each number once, so that an event of a closed connection can reach no
     /// other.
     #[must_use]
-    pub fn numbered_after(last: u64) -> Clients<C> {
-        Clients { list: BTreeMap::new(), last, deadlines: VecDeque::new(), held: 0, closed: 0 }
+    pub fn numbered_after(last: u64, trigger: Trigger) -> Clients<C> {
+        Clients { list: BTreeMap::new(), trigger, last, deadlines: VecDeque::new(), held: 0, closed: 0 }
     }
 
     /// How many there are.
@@ -65,13 +93,28 @@ impl<C: Default> Clients<C> {
             return Ok(());
         }
         self.last = self.last.saturating_add(1);
-        epoll.add(&client, EpollEvent::new(interest(fate), self.last))?;
+        epoll.add(&client, EpollEvent::new(self.trigger.interest(fate), self.last))?;
         self.list.insert(self.last, client);
         Ok(())
     }
 
-    /// Lets `work` do something with a client, and draws the consequences. `work` is told whether bytes of incomplete
+    /// Serves a client of which epoll has told, and draws the consequences. `work` is told whether bytes of incomplete
     /// requests may still be kept.
+    ///
+    /// # Errors
+    /// Those of epoll_ctl(2).
+    pub fn hear(
+        &mut self,
+        epoll: &Epoll,
+        event: EpollEvent,
+        work: impl FnOnce(&mut Client<C>, bool) -> Fate,
+    ) -> io::Result<()> {
+        // A last request may have come with the end of the connection.
+        let more = self.trigger == Trigger::Edge && event.events().intersects(ENDS);
+        self.serve(epoll, event.data(), more, work)
+    }
+
+    /// Does something with a client, and draws the consequences, as [`Clients::hear`] does.
     ///
     /// # Errors
     /// Those of epoll_ctl(2).
@@ -79,6 +122,16 @@ impl<C: Default> Clients<C> {
         &mut self,
         epoll: &Epoll,
         number: u64,
+        work: impl FnOnce(&mut Client<C>, bool) -> Fate,
+    ) -> io::Result<()> {
+        self.serve(epoll, number, false, work)
+    }
+
+    fn serve(
+        &mut self,
+        epoll: &Epoll,
+        number: u64,
+        more: bool,
         work: impl FnOnce(&mut Client<C>, bool) -> Fate,
     ) -> io::Result<()> {
         let Some(client) = self.list.get_mut(&number) else { return Ok(()) };
@@ -91,9 +144,11 @@ impl<C: Default> Clients<C> {
         if let Some(moment) = client.deadline.filter(|moment| Some(*moment) != deadline) {
             self.deadlines.push_back((moment, number));
         }
-        if fate != client.awaited {
+        let more = more || (self.trigger == Trigger::Edge && client.has_unread);
+        if fate != client.awaited || (more && fate == Fate::Reading) {
             client.awaited = fate;
-            epoll.modify(&*client, &mut EpollEvent::new(interest(fate), number))?;
+            // The kernel looks at the connection again, and tells of what it finds.
+            epoll.modify(&*client, &mut EpollEvent::new(self.trigger.interest(fate), number))?;
         }
         Ok(())
     }
@@ -167,12 +222,5 @@ impl<C: Default> Clients<C> {
 impl<C> fmt::Debug for Clients<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Clients").field("count", &self.list.len()).finish_non_exhaustive()
-    }
-}
-
-fn interest(fate: Fate) -> EpollFlags {
-    match fate {
-        Fate::Writing => EpollFlags::EPOLLOUT,
-        Fate::Reading | Fate::Closed => EpollFlags::EPOLLIN,
     }
 }

@@ -5,7 +5,7 @@
 
 use crate::catalogue::{Catalogue, Scan};
 use crate::client::Desk;
-use crate::clients::Clients;
+use crate::clients::{Clients, Trigger};
 use crate::session::{Service, Settings};
 use mapkeep_proto::{BrokerToLookup, Decode, LookupToBroker, MAX_MESSAGE, TableId, decode_names};
 use mapkeep_sandbox::Confined;
@@ -48,7 +48,7 @@ impl Lookup {
             service,
             settings: Settings { smtputf8_enable: true },
             catalogue: Catalogue::default(),
-            clients: Clients::numbered_after(BROKER),
+            clients: Clients::numbered_after(BROKER, Trigger::Edge),
             draining: false,
             next_tick: None,
         })
@@ -71,7 +71,7 @@ impl Lookup {
             let now = Instant::now();
             for event in events.iter().take(count) {
                 if event.data() != BROKER {
-                    self.hear_client(event.data(), &mut scratch, &mut replies, now)?;
+                    self.hear_client(*event, &mut scratch, &mut replies, now)?;
                 }
             }
             if leaving {
@@ -171,14 +171,14 @@ impl Lookup {
 
     fn hear_client(
         &mut self,
-        number: u64,
+        event: EpollEvent,
         scratch: &mut [u8],
         replies: &mut Vec<u8>,
         now: Instant,
     ) -> io::Result<()> {
         let Lookup { clients, epoll, catalogue, service, settings, .. } = self;
         let (tables, service, settings) = (&*catalogue, *service, *settings);
-        clients.with(epoll, number, |client, room_for_input| {
+        clients.hear(epoll, event, |client, room_for_input| {
             client.serve(&mut Desk { tables, service, settings, scratch, replies, room_for_input }, now)
         })
     }

@@ -20,7 +20,7 @@ use mapkeep_sandbox::Confined;
 use mapkeep_store::StoreError;
 use mapkeep_sys::channel::Channel;
 use mapkeep_worker::client::Desk;
-use mapkeep_worker::clients::Clients;
+use mapkeep_worker::clients::{Clients, Trigger};
 use mapkeep_worker::session::{Service, Settings};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags, EpollTimeout};
@@ -80,7 +80,7 @@ impl<O: Opener> Writer<O> {
             epoll,
             settings: Settings { smtputf8_enable: true },
             tables: Tables::default(),
-            clients: Clients::numbered_after(BROKER),
+            clients: Clients::numbered_after(BROKER, Trigger::Level),
             ready: VecDeque::new(),
             is_ready: BTreeSet::new(),
             last_changes: 0,

@@ -6,6 +6,7 @@
 
 use super::PATIENCE;
 use std::io::{ErrorKind, Read, Write};
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -28,6 +29,12 @@ pub enum Heard {
 pub struct Wire {
     stream: UnixStream,
     heard: Vec<u8>,
+}
+
+impl AsRawFd for Wire {
+    fn as_raw_fd(&self) -> RawFd {
+        self.stream.as_raw_fd()
+    }
 }
 
 /// The bytes of a request written with `|` for NUL.
@@ -77,6 +84,11 @@ impl Wire {
     /// Sends bytes as they are; an error is part of the story only for tests that look at it.
     pub fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.stream.write_all(bytes)
+    }
+
+    /// Says that nothing more will be sent; replies can still be heard.
+    pub fn finish_sending(&self) {
+        self.stream.shutdown(std::net::Shutdown::Write).expect("the connection is open");
     }
 
     /// Sends one request and gives the reply, which must come.

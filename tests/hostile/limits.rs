@@ -24,7 +24,7 @@ fn memory(pid: u32, field: &str) -> u64 {
 }
 
 /// Ticks (of 10 ms) of processor time that the service has used.
-fn ticks(master: &Master<'_>) -> u64 {
+pub fn ticks(master: &Master<'_>) -> u64 {
     let pids = master.family().into_iter().map(|process| process.pid).chain([master.pid()]);
     let used = |pid: u32| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
