@@ -84,7 +84,8 @@ mod scenario {
             broken_file_keeps_the_old_answers_in_a_new_worker,
             removed_and_missing_tables_come_back,
             replaced_directories_are_followed_or_reported,
-            rebuilds_never_show_half_a_table;
+            rebuilds_never_show_half_a_table,
+            large_tables_lie_in_large_pages;
         crowds:
             two_thousand_connections_are_all_served,
             stalled_client_is_closed_alone,

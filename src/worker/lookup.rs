@@ -156,7 +156,7 @@ impl Lookup {
 
     /// Maps a content and takes it into use; the descriptor is not kept.
     fn load(&mut self, id: TableId, generation: u32, size: u64, content: &OwnedFd) -> io::Result<()> {
-        let loaded = match Mapping::of(content.as_fd(), size) {
+        let loaded = match Mapping::with_large_pages(content.as_fd(), size) {
             Ok(mapping) => self.catalogue.load(id, mapping),
             Err(error) => {
                 tracing::error!("cannot map the content of table {}: {error}", id.0);

@@ -2,9 +2,9 @@
 
 use crate::ask::{ABSENT, RETRY, found, lookup, until};
 use crate::common::master::{Master, Site};
-use crate::common::process;
 use crate::common::stopwatch::poll_promise;
 use crate::common::wire::Wire;
+use crate::common::{PATIENCE, poll, process};
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::symlink;
@@ -255,4 +255,47 @@ pub fn rebuilds_never_show_half_a_table() {
     for name in &names {
         until_either(&mut wire, &lookup(name, "filler299"), &versions, &value(50));
     }
+}
+
+/// Tables that are larger than a large page (2 MiB) begin with one, each new content as well.
+pub fn large_tables_lie_in_large_pages() {
+    const ENTRIES: u32 = 100_000;
+    let text =
+        |age: &str| (0..ENTRIES).map(|key| format!("key{key} {age}-{key}-value\n")).collect::<String>();
+    let site = Site::new();
+    let kinds = ["hash", "cdb", "texthash"];
+    let tables = kinds.map(|kind| site.table(kind, kind, &text("old")));
+    site.approve(&tables.each_ref().map(String::as_str), "");
+    let master = site.start();
+    let mut wire = master.wire();
+    for age in ["old", "new"] {
+        for (kind, table) in kinds.iter().zip(&tables) {
+            if age == "new" {
+                site.table(kind, kind, &text(age));
+            }
+            let first = found(&format!("{age}-0-value"));
+            poll(PATIENCE, || (wire.ask(&lookup(table, "key0")) == first).then_some(())).unwrap();
+            for key in [1, ENTRIES / 2, ENTRIES - 1] {
+                let wanted = found(&format!("{age}-{key}-value"));
+                assert_eq!(wire.ask(&lookup(table, &format!("key{key}"))), wanted, "{table}");
+            }
+        }
+        let starts = large_contents(master.only("lookup worker"));
+        assert_eq!(starts.len(), tables.len(), "{starts:x?}");
+        assert!(starts.iter().all(|start| start.is_multiple_of(LARGE_PAGE)), "{starts:x?}");
+    }
+}
+
+const LARGE_PAGE: u64 = 2 << 20;
+
+/// Where the contents of tables begin that a process has mapped, of those that would fill a large page.
+fn large_contents(pid: u32) -> Vec<u64> {
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let place = |line: &str| {
+        let (start, rest) = line.split_once('-').unwrap();
+        let (end, _) = rest.split_once(' ').unwrap();
+        [start, end].map(|address| u64::from_str_radix(address, 16).unwrap())
+    };
+    let contents = maps.lines().filter(|line| line.contains("mapkeep-table")).map(place);
+    contents.filter(|[start, end]| end - start >= LARGE_PAGE).map(|[start, _]| start).collect()
 }
