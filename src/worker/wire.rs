@@ -58,6 +58,19 @@ impl Limits {
             _ => self.request,
         }
     }
+
+    /// Whether a request of so many bytes is within all limits but that of its numbers.
+    fn allow(&self, request: &Request<'_>, length: usize) -> bool {
+        let (key, value): (&[u8], &[u8]) = match request.call {
+            Call::Update { key, value } => (key, value),
+            Call::Lookup { key } | Call::Delete { key } => (key, b""),
+            Call::Open | Call::Sequence { .. } => (b"", b""),
+        };
+        request.table.len() <= self.table
+            && key.len() <= self.key
+            && value.len() <= self.value
+            && length <= self.request
+    }
 }
 
 impl Default for Limits {

@@ -120,21 +120,43 @@ impl Parser {
     /// (To move the rest to the front after each of many small requests would cost the square
     /// of the buffer; keep an offset.) After `Violation`, close the connection.
     pub fn parse<'a>(&mut self, buffer: &'a [u8]) -> Progress<'a> {
+        if let Some((request, consumed)) = self.at_a_glance(buffer) {
+            return Progress::Request { request, complaint: None, consumed };
+        }
         match self.scanner.advance(buffer, &self.limits) {
             Err(violation) => Progress::Violation(violation),
             Ok(None) => Progress::NeedMore,
             Ok(Some(consumed)) => {
-                let list = Attributes { rest: buffer.get(..consumed).unwrap_or_default() };
+                let rest = buffer.get(..consumed).unwrap_or_default();
+                let list = Attributes { rest, number_limit: self.limits.attribute_name };
                 interpret(list, consumed)
             }
         }
     }
 }
 
-/// The attributes of a complete list that are still to come.
+impl Parser {
+    /// The request at the start of `buffer`, if it is there whole and nothing about it is worth a word: what nearly every
+    /// client sends. Whatever else there is takes the long way, which looks for the end before it looks at the rest.
+    fn at_a_glance<'a>(&self, buffer: &'a [u8]) -> Option<(Request<'a>, usize)> {
+        if !self.scanner.is_fresh() {
+            return None;
+        }
+        let mut list = Attributes { rest: buffer, number_limit: self.limits.attribute_name };
+        let verb = Verb::from_name(list.expect("request").ok()?)?;
+        let request = arguments(&mut list, verb, &mut None).ok()?;
+        let behind = list.rest.strip_prefix(&[0])?;
+        let consumed = buffer.len().checked_sub(behind.len())?;
+        self.limits.allow(&request, consumed).then_some((request, consumed))
+    }
+}
+
+/// The attributes of a list that are still to come.
 #[derive(Clone, Copy)]
 struct Attributes<'a> {
     rest: &'a [u8],
+    /// The longest text of a number, in bytes.
+    number_limit: usize,
 }
 
 impl<'a> Attributes<'a> {
@@ -159,7 +181,24 @@ impl<'a> Attributes<'a> {
 
     /// The next attribute as a number.
     fn expect_number(&mut self, expected: &'static str) -> Result<u32, Complaint<'a>> {
-        self.expect(expected).and_then(number)
+        self.expect(expected).and_then(|text| self.number(text))
+    }
+}
+
+impl Attributes<'_> {
+    /// Decimal digits that fit in 32 bits.
+    fn number<'t>(&self, text: &'t [u8]) -> Result<u32, Complaint<'t>> {
+        let bad = Complaint::BadNumber { found: text };
+        if text.is_empty() || text.len() > self.number_limit {
+            return Err(bad);
+        }
+        text.iter().try_fold(0_u32, |sum, byte| match byte {
+            b'0'..=b'9' => {
+                let digit = u32::from(byte.wrapping_sub(b'0'));
+                sum.checked_mul(10).and_then(|tens| tens.checked_add(digit)).ok_or(bad)
+            }
+            _ => Err(bad),
+        })
     }
 }
 
@@ -167,21 +206,6 @@ impl<'a> Attributes<'a> {
 fn split_nul(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (before, rest) = bytes.split_at_checked(memchr(0, bytes)?)?;
     Some((before, rest.get(1..)?))
-}
-
-/// Decimal digits that fit in 32 bits.
-fn number(text: &[u8]) -> Result<u32, Complaint<'_>> {
-    let bad = Complaint::BadNumber { found: text };
-    if text.is_empty() {
-        return Err(bad);
-    }
-    text.iter().try_fold(0_u32, |sum, byte| match byte {
-        b'0'..=b'9' => {
-            let digit = u32::from(byte.wrapping_sub(b'0'));
-            sum.checked_mul(10).and_then(|tens| tens.checked_add(digit)).ok_or(bad)
-        }
-        _ => Err(bad),
-    })
 }
 
 /// Reads one complete list.
@@ -232,7 +256,7 @@ fn arguments<'a>(
         found => return Err(Complaint::Unexpected { found, expected: "flags" }),
     };
     *dialect = Some(shape);
-    let instance_flags = Flags(number(first)?);
+    let instance_flags = Flags(list.number(first)?);
     let flags = match (shape, verb) {
         (Dialect::Old, _) | (_, Verb::Open) => instance_flags,
         (Dialect::New, _) => Flags(list.expect_number("flags")?),

@@ -54,6 +54,11 @@ pub(super) struct Scanner {
 }
 
 impl Scanner {
+    /// Whether nothing of the request has been looked at yet.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.scanned == 0
+    }
+
     /// Goes on where the last call stopped. Returns the length of the request once it is complete, and
     /// is then ready for the next one.
     ///

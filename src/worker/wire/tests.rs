@@ -1,5 +1,6 @@
 //! Requests in every fragmentation, broken in every way.
 
+mod glance;
 mod replies;
 
 use super::*;
