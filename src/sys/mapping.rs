@@ -75,7 +75,7 @@ impl Mapping {
         };
         // SAFETY: `start` maps `length` bytes until drop, and `at + length` is not beyond them. Neither piece of advice
         // that is given here changes a byte of it, or where it is seen.
-        let done = unsafe { madvise(start.as_ptr().byte_add(at), length, advice) };
+        let done = unsafe { madvise(start.as_ptr().wrapping_byte_add(at), length, advice) };
         nix::errno::Errno::result(done)?;
         Ok(())
     }
