@@ -9,7 +9,9 @@
 //! then asked with all of its bits. A stock process that dies is replaced, and the new one is put into the same state.
 //! Stock dies slowly (it sleeps a second), so questions of which it is known to die are asked a few times only.
 //!
-//! New dialect: the replies on record of stock 3.12, in compliance/new_dialect.rs.
+//! New dialect: the replies on record of stock 3.12, in compliance/new_dialect.rs. Where `MAPKEEP_LATER_STOCK` names a
+//! proxymap of Postfix 3.11 or later, that one is asked side by side, in its dialect, in the place of the installed one:
+//! as clients do, each lookup carries the flags that the server itself has told.
 //!
 //! Differences that one request and one reply cannot show (pipelining, stalls, changes of files, the log) have tests in
 //! tests/wire.rs, tests/life.rs and tests/postfix.rs.
@@ -99,6 +101,10 @@ fn replies_are_those_of_stock_but_for_the_listed_differences() {
     let shown = tally.wrong.iter().take(40).cloned().collect::<Vec<_>>().join("\n");
     assert!(tally.wrong.is_empty(), "{} differences that no line allows:\n{shown}", tally.wrong.len());
     differences::assert_documented();
+    if stock::is_later() {
+        // Some differences are of earlier versions only.
+        return;
+    }
     let unseen: Vec<&str> = differences::unseen(&tally);
     assert!(unseen.is_empty(), "allowed differences that never occurred: {unseen:#?}");
 }

@@ -184,6 +184,11 @@ fn lookup(
     let sought =
         Sought { key: &folded, modes: rules::nul_modes(flags), substitution: rules::substitution(request) };
     let found = table.lookup(sought, &mut value);
+    // What is found shows how the table stores its keys, even where the value cannot be given.
+    let flags_now = match &found {
+        Ok(Outcome::Found(mode)) => rules::after_hit(flags, *mode, nature),
+        _ => flags,
+    };
     let text = text_of(&value);
     let outcome = match found {
         Ok(Outcome::Found(_)) if key.is_empty() && !asked.may_find_empty_key(nature) => Ok(Outcome::Absent),
@@ -191,11 +196,11 @@ fn lookup(
         other => other,
     };
     let reply = match &outcome {
-        Ok(Outcome::Found(mode)) => Reply::Lookup(Status::Ok, rules::after_hit(flags, *mode, nature), text),
+        Ok(Outcome::Found(_)) => Reply::Lookup(Status::Ok, flags_now, text),
         Ok(Outcome::Absent) => Reply::Lookup(Status::NoKey, flags, b""),
         Err(failure) => {
             report(asked, failure, log);
-            Reply::Lookup(failure.status(), flags, b"")
+            Reply::Lookup(failure.status(), flags_now, b"")
         }
     };
     encode_reply(&reply, request.dialect, out);

@@ -76,18 +76,25 @@ impl<'s> Pair<'s> {
             }
         }
         self.prepare(question);
-        let request = question.bytes();
-        let stock = self.stock.ask(&request);
+        let open = question.open_of_a_later_client();
+        let told = open.as_ref().and_then(|open| differences::flags_of(&self.stock.ask(open)));
+        let stock = self.stock.ask(&question.bytes(told));
         self.surprises += usize::from(expected.is_none() && stock == Heard::Closed);
-        let ours = match self.ours.send(&request) {
+        let told = open.as_ref().and_then(|open| differences::flags_of(&self.ask_ours(open)));
+        let ours = self.ask_ours(&question.bytes(told));
+        self.tally.judge(&Case { question, mode: self.mode, stock: &stock, ours: &ours });
+        Some(stock)
+    }
+
+    fn ask_ours(&mut self, request: &[u8]) -> Heard {
+        let heard = match self.ours.send(request) {
             Ok(()) => self.ours.hear(PATIENCE),
             Err(_) => Heard::Closed,
         };
-        if ours == Heard::Closed {
+        if heard == Heard::Closed {
             self.ours = Wire::open(&self.socket);
         }
-        self.tally.judge(&Case { question, mode: self.mode, stock: &stock, ours: &ours });
-        Some(stock)
+        heard
     }
 
     /// Both servers' replies to a request to which stock's is no reply at all, for so long; compared by the caller.

@@ -5,6 +5,7 @@
 use crate::common::wire::{Heard, bytes};
 use crate::compare::Pair;
 use crate::differences;
+use crate::stock::is_later;
 use crate::tables::{Table, Trait};
 use std::time::Duration;
 
@@ -158,10 +159,16 @@ impl<'t> Question<'t> {
         &self.table.name
     }
 
-    /// The request on the wire.
-    pub fn bytes(&self) -> Vec<u8> {
-        let (before, after) = self.around;
-        let part = format!("table|{before}{}{after}|flags|{}|", self.table.name, self.flags);
+    /// The request on the wire. In the new dialect a client sends the flags of the table's instance and, but for `open`,
+    /// those that it was told then.
+    pub fn bytes(&self, told: Option<u32>) -> Vec<u8> {
+        let ((before, after), flags) = (self.around, self.flags);
+        let words = match told {
+            _ if !is_later() => format!("flags|{flags}"),
+            _ if matches!(self.what, What::Open) => format!("instance_flags|{flags}"),
+            told => format!("instance_flags|{flags}|flags|{}", told.unwrap_or(flags)),
+        };
+        let part = format!("table|{before}{}{after}|{words}|", self.table.name);
         let with = |verb: &str, rest: &[&[u8]]| {
             let mut all = bytes(&format!("request|{verb}|{part}"));
             for text in rest {
@@ -190,7 +197,14 @@ impl<'t> Question<'t> {
     /// What an old client sends before it asks this.
     pub fn open_of_a_client(&self) -> Option<Vec<u8>> {
         let asks = matches!(self.what, What::Lookup(_) | What::Sequence(_));
-        asks.then(|| Question::new(self.table, self.flags & OLD_INSTANCE, What::Open).bytes())
+        asks.then(|| Question::new(self.table, self.flags & OLD_INSTANCE, What::Open).bytes(None))
+    }
+
+    /// What a client of the new dialect sends to be told the flags of what it asks.
+    pub fn open_of_a_later_client(&self) -> Option<Vec<u8>> {
+        let asks = is_later() && !matches!(self.what, What::Open | What::Raw(_));
+        let open = Question { around: self.around, ..Question::new(self.table, self.flags, What::Open) };
+        asks.then(|| open.bytes(None))
     }
 }
 
@@ -311,7 +325,7 @@ fn ask_what_is_no_request(pair: &mut Pair<'_>) {
 
 /// Two clients that walk one table in turn.
 fn walk_two_at_once(pair: &mut Pair<'_>, table: &Table) {
-    let request = |function| Question::new(table, LOCK, What::Sequence(function)).bytes();
+    let request = |function| Question::new(table, LOCK, What::Sequence(function)).bytes(Some(LOCK | 0x1C));
     let [stock, ours] = pair.walk_in_turn(&request(0), &request(1));
     let as_promised = ours[0] == ours[1] && ours[2] == ours[3] && ours[0] != ours[2];
     let shared = stock[..3] == ours[..3] && stock[3] != ours[3];

@@ -1,12 +1,23 @@
 //! A stock proxymap(8) under the test's own hands, replaced when it dies.
 //!
-//! May: start /usr/lib/postfix/sbin/proxymap as master(8) would. Called by `compare`.
+//! May: start /usr/lib/postfix/sbin/proxymap, or the one that `MAPKEEP_LATER_STOCK` names, as master(8) would. Called by
+//! `compare`.
 
 use crate::common::master::{Master, Site};
 use crate::common::wire::{Heard, Wire};
 use crate::common::{PATIENCE, postfix};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::thread::JoinHandle;
+
+/// A proxymap of Postfix 3.11 or later, to be compared with in the new dialect instead of the installed one.
+static LATER: LazyLock<Option<PathBuf>> =
+    LazyLock::new(|| std::env::var_os("MAPKEEP_LATER_STOCK").map(PathBuf::from));
+
+/// Whether stock speaks the new dialect.
+pub fn is_later() -> bool {
+    LATER.is_some()
+}
 
 /// A running stock server and a connection to it.
 pub struct Stock<'s> {
@@ -62,7 +73,8 @@ impl<'s> Stock<'s> {
     fn running(&mut self) -> &mut Running<'s> {
         let site = self.site;
         self.running.get_or_insert_with(|| {
-            let program = Path::new(postfix::STOCK_DAEMONS).join("proxymap");
+            let installed = Path::new(postfix::STOCK_DAEMONS).join("proxymap");
+            let program = LATER.clone().unwrap_or(installed);
             let master = site.start_program(&program, &["-n", "proxymap", "-t", "unix", "-u"]);
             // It reports before and after each request; unread reports would stop it.
             let mut reports = master.status.as_ref().unwrap().try_clone().unwrap();

@@ -253,6 +253,9 @@ fn lookup_value_that_is_not_utf8_is_a_configuration_error() {
     assert_eq!(conversation.logged, ["hash:/h: non-UTF-8 value: malformed UTF-8 or invalid codepoint"]);
     let reply = ask("request|lookup|table|hash:/h|flags|64|key|raw||");
     assert_eq!(reply, "status|0|value|\u{fffd}||");
+    // That it was found shows how the keys are stored, as in stock 3.11.6.
+    let request = "request|lookup|table|hash:/h|instance_flags|524352|flags|1572956|key|raw||";
+    assert_eq!(ask(request), "status|5|flags|1572952|value|||");
 }
 
 #[test]
