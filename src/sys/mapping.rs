@@ -50,8 +50,8 @@ impl Mapping {
         };
         let mapping = map(Some(aligned_place(room, memfd)?), room, MapFlags::MAP_SHARED, memfd)?;
         mapping.collapse();
-        // Whatever could not be had in large pages.
-        mapping.advise(0, mapping.length, MADV_POPULATE_READ)?;
+        // Whatever could not be had in large pages. As with MAP_POPULATE, what fails is done at the first use.
+        let _ = mapping.advise(0, mapping.length, MADV_POPULATE_READ);
         Ok(mapping)
     }
 
