@@ -134,7 +134,7 @@ impl Entry {
             // Whatever has taken the writer over: nothing must not take the place of something.
             return Err(format!("{} is empty", shown(place, &fresh)));
         }
-        let named = place.look(&fresh, Access::Write).map_err(refused)?;
+        let named = settled(|| place.look(&fresh, Access::Write)).map_err(refused)?;
         if named.is_none_or(|named| (named.dev, named.ino) != (written.dev, written.ino)) {
             return Err(format!("{} has been removed or replaced", shown(place, &fresh)));
         }
@@ -143,7 +143,7 @@ impl Entry {
             self.set_aside(place, now).map_err(|trouble| trouble.text())?;
         }
         self.set_directory_aside(place, &database, now).map_err(|trouble| trouble.text())?;
-        let before = place.look(&database, Access::Read).map_err(refused)?;
+        let before = settled(|| place.look(&database, Access::Read)).map_err(refused)?;
         if before.as_ref().is_some_and(|before| Some(Stamp::of(before)) != self.present) {
             return self.foreign(place);
         }

@@ -163,7 +163,7 @@ fn take_over_all(tables: &mut Tables, taken: &AtomicU64) -> Vec<u64> {
                 numbers.push(text.parse().unwrap());
                 taken.store(*numbers.last().unwrap(), Ordering::Relaxed);
             }
-            answer => panic!("{answer:?}"),
+            answer => panic!("{answer:?}: {}", tables.get_mut(ID).unwrap().told_checkpoint),
         }
     }
     numbers
