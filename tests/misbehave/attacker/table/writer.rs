@@ -199,8 +199,15 @@ pub(super) const MESSAGES: &[Attack] = &[
         name: "checkpoints",
         outcome: Dismissed("sent a checkpoint out of turn"),
         attempts: &[
-            Attempt("replace without a new file", |_| message(WriterToBroker::Replace(VICTIM))),
-            Attempt("discard without a new file", |_| message(WriterToBroker::Discard(VICTIM))),
+            // Each twice: on a slow machine the worker may have asked for a new file before it was hijacked.
+            Attempt("replace without a new file", |_| {
+                message(WriterToBroker::Replace(VICTIM))?;
+                message(WriterToBroker::Replace(VICTIM))
+            }),
+            Attempt("discard without a new file", |_| {
+                message(WriterToBroker::Discard(VICTIM))?;
+                message(WriterToBroker::Discard(VICTIM))
+            }),
             Attempt("two new files", |_| {
                 message(WriterToBroker::WantNew(VICTIM))
                     .and_then(|_| message(WriterToBroker::WantNew(VICTIM)))
