@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 const LARGE_PAGE: usize = 2 << 20;
 /// Bytes that are put into large pages in one go.
 const STEP: usize = 16 * LARGE_PAGE;
-/// How long that may go on for one mapping. On a machine with enough free memory, 1 GiB takes 0.3 s.
+/// No step begins later than this, for one mapping. On a machine with enough free memory, 1 GiB takes 0.3 s.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The bytes of a sealed memfd, mapped read-only and shared: in memory once, however many processes map it.

@@ -31,10 +31,12 @@ impl Trigger {
     fn interest(self, fate: Fate) -> EpollFlags {
         let what = match fate {
             Fate::Writing => EpollFlags::EPOLLOUT,
-            Fate::Reading | Fate::Closed => EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP,
+            Fate::Reading | Fate::Closed => EpollFlags::EPOLLIN,
         };
+        // Who waits for room for replies is not told: it would be, for as long as it waits.
+        let half_closed = if fate == Fate::Reading { EpollFlags::EPOLLRDHUP } else { EpollFlags::empty() };
         match self {
-            Trigger::Edge => what | EpollFlags::EPOLLET,
+            Trigger::Edge => what | EpollFlags::EPOLLET | half_closed,
             Trigger::Level => what,
         }
     }
