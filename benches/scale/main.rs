@@ -2,8 +2,8 @@
 //!
 //! Prints each figure with the bar that it is held to. Run as root: `cargo bench --bench scale`; `-- --entries N`
 //! sets the size of the large tables (default 1,000,000; making them takes longer than asking them), `-- --only btree`
-//! asks one type of table. Larger cdb tables are made by cdb(1) of Debian's package tinycdb: postmap(1), which looks for each
-//! key in what it has written, needs hours.
+//! asks one type of table. Larger cdb tables are made by cdb(1) of Debian's package tinycdb: postmap(1) had not
+//! made one of 10,000,000 entries after nine minutes.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
