@@ -92,6 +92,21 @@ pub fn end(child: Pid) -> Death {
     }
 }
 
+/// Gives the calling child nothing that outlives it to work on: an unnamed file of its own at each of the descriptors
+/// 0 to 9 and no other, and for its directory one that is already removed.
+pub fn isolate() {
+    let scratch = nix::sys::memfd::memfd_create(c"scratch", nix::sys::memfd::MFdFlags::empty()).expect("memfd");
+    let directory = std::env::temp_dir().join(format!("mapkeep-rules-{}", nix::unistd::getpid()));
+    std::fs::create_dir(&directory).expect("scratch directory");
+    nix::unistd::chdir(&directory).expect("chdir");
+    std::fs::remove_dir(&directory).expect("rmdir");
+    let from = std::os::fd::IntoRawFd::into_raw_fd(scratch);
+    for to in (0..10).filter(|to| *to != from) {
+        place(from, to);
+    }
+    assert_eq!(call(libc::SYS_close_range, [10, u64::from(u32::MAX), 0, 0, 0, 0]), 0);
+}
+
 /// Runs `body` in a forked child and says how it ended.
 pub fn in_child(body: impl FnOnce() -> i32) -> Death {
     end(start(body))
