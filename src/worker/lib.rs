@@ -5,6 +5,7 @@
 //! Called by: the `mapkeep-worker` program, which mapkeepd starts; the writer, with tables and an event loop of its own.
 #![forbid(unsafe_code)]
 
+mod answers;
 mod catalogue;
 pub mod client;
 pub mod clients;

@@ -3,6 +3,7 @@
 //! May: read and write connections that it was handed, map snapshots that it was handed. Never: open, connect,
 //! execute, or name anything but a table id to the broker.
 
+use crate::answers::Answers;
 use crate::catalogue::{Catalogue, Scan};
 use crate::client::Desk;
 use crate::clients::{Clients, Trigger};
@@ -29,6 +30,9 @@ const BROKER: u64 = 0;
 /// A lookup worker's state.
 pub(crate) struct Lookup {
     broker: Channel,
+    answers: Answers,
+    /// Whether the event loop waits for room in the broker's channel, rather than for messages in it.
+    waits_for_room: bool,
     epoll: Epoll,
     service: Service,
     settings: Settings,
@@ -44,6 +48,8 @@ impl Lookup {
         epoll.add(&broker, EpollEvent::new(EpollFlags::EPOLLIN, BROKER))?;
         Ok(Lookup {
             broker,
+            answers: Answers::default(),
+            waits_for_room: false,
             epoll,
             service,
             settings: Settings { smtputf8_enable: true },
@@ -83,10 +89,8 @@ impl Lookup {
             }
             self.clients.close_late(&self.epoll, now, |_| false)?;
             self.drain(now)?;
-            let closed = self.clients.take_closed();
-            if closed > 0 {
-                self.say(LookupToBroker::Closed(closed))?;
-            }
+            self.report_closed()?;
+            self.watch_broker()?;
             if self.draining && self.clients.is_empty() {
                 return Ok(());
             }
@@ -100,18 +104,37 @@ impl Lookup {
         EpollTimeout::from(u16::try_from(wait).unwrap_or(u16::MAX))
     }
 
-    fn say(&self, message: LookupToBroker) -> io::Result<()> {
-        match self.broker.send(&message.encode(), &[]) {
-            // It has gone: the end of its channel is about to be read, and clients are served until then.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            sent => sent,
+    fn say(&mut self, message: LookupToBroker) -> io::Result<()> {
+        self.answers.say(&self.broker, message)
+    }
+
+    /// Tells how many clients have gone; while other things wait for room, the number adds up.
+    fn report_closed(&mut self) -> io::Result<()> {
+        if self.answers.wait() {
+            return Ok(());
+        }
+        match self.clients.take_closed() {
+            0 => Ok(()),
+            closed => self.say(LookupToBroker::Closed(closed)),
         }
     }
 
-    /// Takes all that the broker has sent. False when the broker has gone.
+    /// Has epoll wait for what the broker's channel is to be used for next.
+    fn watch_broker(&mut self) -> io::Result<()> {
+        let waits = self.answers.wait();
+        if waits != self.waits_for_room {
+            self.waits_for_room = waits;
+            let wanted = if waits { EpollFlags::EPOLLOUT } else { EpollFlags::EPOLLIN };
+            self.epoll.modify(&self.broker, &mut EpollEvent::new(wanted, BROKER))?;
+        }
+        Ok(())
+    }
+
+    /// Takes what the broker has sent, up to the first answer that has no room. False when the broker has gone.
     fn hear_broker(&mut self, now: Instant) -> io::Result<bool> {
         let mut buffer = [0; MAX_MESSAGE];
-        loop {
+        self.answers.flush(&self.broker)?;
+        while !self.answers.wait() {
             let (length, mut freight) = match self.broker.receive(&mut buffer)? {
                 Received::Message(length, freight) => (length, freight),
                 Received::Empty => return Ok(true),
@@ -125,6 +148,7 @@ impl Lookup {
             }
             self.obey(message, freight.pop(), now)?;
         }
+        Ok(true)
     }
 
     fn obey(&mut self, message: BrokerToLookup, freight: Option<OwnedFd>, now: Instant) -> io::Result<()> {

@@ -95,7 +95,8 @@ pub fn end(child: Pid) -> Death {
 /// Gives the calling child nothing that outlives it to work on: an unnamed file of its own at each of the descriptors
 /// 0 to 9 and no other, and for its directory one that is already removed.
 pub fn isolate() {
-    let scratch = nix::sys::memfd::memfd_create(c"scratch", nix::sys::memfd::MFdFlags::empty()).expect("memfd");
+    let scratch =
+        nix::sys::memfd::memfd_create(c"scratch", nix::sys::memfd::MFdFlags::empty()).expect("memfd");
     let directory = std::env::temp_dir().join(format!("mapkeep-rules-{}", nix::unistd::getpid()));
     std::fs::create_dir(&directory).expect("scratch directory");
     nix::unistd::chdir(&directory).expect("chdir");
