@@ -75,6 +75,7 @@ mod scenario {
             file_that_only_root_can_read_is_served,
             account_secrets_are_refused,
             each_of_many_refused_tables_is_logged,
+            faults_of_each_table_are_named_and_counted,
             untrusted_files_are_refused_until_put_right;
         freshness:
             rebuilt_tables_are_served_at_once,

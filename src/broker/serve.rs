@@ -112,7 +112,8 @@ impl Broker {
 
     /// How long nothing has to be done.
     fn sleep(&self, now: Instant) -> EpollTimeout {
-        let moments = [self.tables.next_due(), self.state.next_heartbeat, self.door.paused_until()];
+        let log = mapkeep_log::settle(now);
+        let moments = [self.tables.next_due(), self.state.next_heartbeat, self.door.paused_until(), log];
         sleep_until(moments, self.supervisor.is_quiet(), now)
     }
 

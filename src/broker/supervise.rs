@@ -266,6 +266,7 @@ impl Supervisor {
         let moments = self.state.starts.iter().map(|(.., at)| *at);
         let moments = moments.chain(idle.and_then(|since| since.checked_add(max_idle)));
         let moments = moments.chain(self.notify.next_beat()).chain(self.next_limit());
+        let moments = moments.chain(mapkeep_log::settle(now));
         let look = self.unchecked().then(|| now.checked_add(LOOK)).flatten();
         let Some(next) = moments.chain(look).min() else { return PollTimeout::NONE };
         let wait = next.saturating_duration_since(now).as_micros().div_ceil(1000);

@@ -5,15 +5,16 @@
 //! Called by: every process (its own lines) and the logger (the lines of the others).
 #![forbid(unsafe_code)]
 
+mod kinds;
 mod limit;
 mod line;
 mod sink;
 mod subscriber;
 
-pub use limit::{Limiter, Verdict};
+pub use limit::Limiter;
 pub use line::{Facility, Severity, sanitise};
 pub use sink::{ChannelSink, Destination, MailLog, Sink};
-pub use subscriber::install;
+pub use subscriber::{install, settle};
 
 /// The longest text of one line, in bytes; what is over is cut. Postfix's own limit is of this size.
 pub const MAX_TEXT: usize = 2000;

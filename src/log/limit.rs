@@ -2,50 +2,70 @@
 
 use std::time::{Duration, Instant};
 
-/// Lines of one kind in each window.
+/// How long a window is, unless told otherwise.
 const WINDOW: Duration = Duration::from_secs(1);
 
 /// Counts the lines of one kind.
+///
+/// Whoever judges lines also asks for [`Limiter::left_out`] once [`Limiter::due`] has come: the count of what was left
+/// out must not wait for a further line, which may never come.
 #[derive(Debug)]
 pub struct Limiter {
     each_window: u32,
+    window: Duration,
     window_start: Instant,
     passed: u32,
     suppressed: u64,
-}
-
-/// What to do with a line.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Write it.
-    Pass,
-    /// Write it, and say first that so many lines were left out.
-    PassAfter(u64),
-    /// Leave it out.
-    Suppress,
 }
 
 impl Limiter {
     /// Lets `each_window` lines through in a second.
     #[must_use]
     pub fn new(each_window: u32, now: Instant) -> Limiter {
-        Limiter { each_window, window_start: now, passed: 0, suppressed: 0 }
+        Limiter { each_window, window: WINDOW, window_start: now, passed: 0, suppressed: 0 }
     }
 
-    /// Judges one line.
-    pub fn judge(&mut self, now: Instant) -> Verdict {
-        let mut left_out = 0;
-        if now.saturating_duration_since(self.window_start) >= WINDOW {
+    /// The same number of lines, in this time instead of a second.
+    #[must_use]
+    pub fn within(self, window: Duration) -> Limiter {
+        Limiter { window, ..self }
+    }
+
+    /// Whether to write a line. What is left out is counted.
+    pub fn passes(&mut self, now: Instant) -> bool {
+        if self.has_ended(now) {
             self.window_start = now;
             self.passed = 0;
-            left_out = std::mem::take(&mut self.suppressed);
         }
         if self.passed >= self.each_window {
             self.suppressed = self.suppressed.saturating_add(1);
-            return Verdict::Suppress;
+            return false;
         }
         self.passed = self.passed.saturating_add(1);
-        if left_out == 0 { Verdict::Pass } else { Verdict::PassAfter(left_out) }
+        true
+    }
+
+    /// How many lines were left out, once their window has ended; each is told once.
+    pub fn left_out(&mut self, now: Instant) -> Option<u64> {
+        let count = Some(self.suppressed).filter(|count| *count > 0 && self.has_ended(now))?;
+        self.suppressed = 0;
+        Some(count)
+    }
+
+    /// When to ask for [`Limiter::left_out`]; `None` while nothing has been left out.
+    #[must_use]
+    pub fn due(&self) -> Option<Instant> {
+        (self.suppressed > 0).then(|| self.window_start.checked_add(self.window)).flatten()
+    }
+
+    /// Whether there is nothing to remember: a new limiter would judge the same.
+    #[must_use]
+    pub fn is_idle(&self, now: Instant) -> bool {
+        self.suppressed == 0 && self.has_ended(now)
+    }
+
+    fn has_ended(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.window_start) >= self.window
     }
 }
 
@@ -57,10 +77,24 @@ mod tests {
     fn flood_is_cut_and_counted() {
         let start = Instant::now();
         let mut limiter = Limiter::new(10, start);
-        let passed = (0..1000).filter(|_| limiter.judge(start) == Verdict::Pass).count();
+        let passed = (0..1000).filter(|_| limiter.passes(start)).count();
         assert_eq!(passed, 10);
-        let later = start + Duration::from_secs(2);
-        assert_eq!(limiter.judge(later), Verdict::PassAfter(990));
-        assert_eq!(limiter.judge(later), Verdict::Pass);
+        assert_eq!(limiter.left_out(start), None, "its second has not ended");
+        let later = limiter.due().unwrap();
+        assert_eq!(later, start + WINDOW);
+        assert_eq!(limiter.left_out(later), Some(990));
+        assert_eq!((limiter.left_out(later), limiter.due()), (None, None), "told once");
+        assert!(limiter.passes(later));
+    }
+
+    #[test]
+    fn window_may_be_longer() {
+        let start = Instant::now();
+        let mut limiter = Limiter::new(2, start).within(WINDOW * 10);
+        assert_eq!((0..5).filter(|second| limiter.passes(start + WINDOW * *second)).count(), 2);
+        assert_eq!(limiter.due(), Some(start + WINDOW * 10));
+        assert!(!limiter.is_idle(start + WINDOW * 10), "three are to be told");
+        assert_eq!(limiter.left_out(start + WINDOW * 10), Some(3));
+        assert!(limiter.is_idle(start + WINDOW * 10) && limiter.passes(start + WINDOW * 10));
     }
 }

@@ -4,6 +4,7 @@ use crate::line::{Facility, Severity, sanitise};
 use crate::{MAX_TEXT, line};
 use mapkeep_sys::channel::Channel;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, connect, sendto, socket};
+use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -11,6 +12,8 @@ use std::time::Duration;
 
 /// How long a line of our own waits for a log service that is behind: the kernel holds only some ten datagrams for it.
 const WAIT: Duration = Duration::from_millis(100);
+/// Lines that a locked-down process keeps for a logger that is behind; those beyond are lost, and counted.
+const WAITING: usize = 2000;
 /// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(2);
 
@@ -18,12 +21,21 @@ const PAUSE: Duration = Duration::from_millis(2);
 pub trait Sink: Send {
     /// Writes one line of this process.
     fn line(&mut self, severity: Severity, text: &str);
+
+    /// Tries again to write what it holds back. True when nothing is held back.
+    fn flush(&mut self) -> bool {
+        true
+    }
 }
 
 /// The log channel of a locked-down process: one message a line, severity first.
+///
+/// The kernel holds some 200 of them; a process that loads many tables at once has more to say, and keeps the rest until
+/// the logger has caught up.
 #[derive(Debug)]
 pub struct ChannelSink {
     channel: Channel,
+    waiting: VecDeque<Vec<u8>>,
     lost: u64,
 }
 
@@ -31,7 +43,7 @@ impl ChannelSink {
     /// Lines go to the logger at the other end.
     #[must_use]
     pub fn new(channel: Channel) -> ChannelSink {
-        ChannelSink { channel, lost: 0 }
+        ChannelSink { channel, waiting: VecDeque::new(), lost: 0 }
     }
 
     /// Reads a message that a sink at the other end has sent.
@@ -41,24 +53,47 @@ impl ChannelSink {
         Some((Severity::from_tag(*tag)?, sanitise(text, MAX_TEXT)))
     }
 
-    fn send(&self, severity: Severity, text: &str) -> io::Result<()> {
+    fn message(severity: Severity, text: &str) -> Vec<u8> {
         let mut message = vec![severity as u8];
         message.extend(text.bytes().take(MAX_TEXT));
-        self.channel.send(&message, &[])
+        message
+    }
+
+    /// Sends what waits, as far as there is room; false when the logger is behind.
+    fn send_waiting(&mut self) -> bool {
+        while let Some(message) = self.waiting.front() {
+            match self.channel.send(message, &[]) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                // A logger that has gone is replaced, on the same channel; what it was told is lost.
+                Err(_) => self.lost = self.lost.saturating_add(1),
+            }
+            self.waiting.pop_front();
+        }
+        true
     }
 }
 
 impl Sink for ChannelSink {
     fn line(&mut self, severity: Severity, text: &str) {
-        if self.lost > 0 {
-            let note = format!("{} log lines were lost", self.lost);
-            if self.send(Severity::Warning, &note).is_ok() {
-                self.lost = 0;
-            }
-        }
-        if self.send(severity, text).is_err() {
+        if self.waiting.len() < WAITING {
+            self.waiting.push_back(ChannelSink::message(severity, text));
+        } else {
             self.lost = self.lost.saturating_add(1);
         }
+        self.flush();
+    }
+
+    fn flush(&mut self) -> bool {
+        if !self.send_waiting() {
+            return false;
+        }
+        if self.lost > 0 {
+            let note = format!("{} log lines were lost", std::mem::take(&mut self.lost));
+            self.waiting.push_back(ChannelSink::message(Severity::Warning, &note));
+            return self.send_waiting();
+        }
+        true
     }
 }
 
@@ -305,20 +340,29 @@ mod tests {
     }
 
     #[test]
-    fn channel_counts_what_it_lost() {
+    fn channel_keeps_lines_for_a_logger_that_is_behind_and_counts_what_it_lost() {
         let (near, far) = Channel::pair().unwrap();
         let mut sink = ChannelSink::new(near);
-        for _ in 0..10_000 {
-            sink.line(Severity::Info, "flood");
+        for number in 0..10_000 {
+            sink.line(Severity::Info, &number.to_string());
         }
         let mut buffer = [0; 4096];
-        while let Received::Message(length, _) = far.receive_plain(&mut buffer).unwrap() {
-            assert_eq!(ChannelSink::decode(&buffer[..length]).unwrap().1, "flood");
+        let mut came = Vec::new();
+        loop {
+            while let Received::Message(length, _) = far.receive_plain(&mut buffer).unwrap() {
+                came.push(ChannelSink::decode(&buffer[..length]).unwrap());
+            }
+            if sink.flush() {
+                break;
+            }
         }
-        sink.line(Severity::Error, "after");
-        let Received::Message(length, _) = far.receive_plain(&mut buffer).unwrap() else { panic!() };
-        let (severity, text) = ChannelSink::decode(&buffer[..length]).unwrap();
-        assert_eq!(severity, Severity::Warning);
-        assert!(text.ends_with(" log lines were lost"), "{text}");
+        while let Received::Message(length, _) = far.receive_plain(&mut buffer).unwrap() {
+            came.push(ChannelSink::decode(&buffer[..length]).unwrap());
+        }
+        let (severity, note) = came.pop().unwrap();
+        assert!(came.len() > WAITING, "{}", came.len());
+        assert!(came.iter().zip(0..).all(|((_, text), number)| *text == number.to_string()), "in order");
+        let lost = 10_000 - came.len();
+        assert_eq!((severity, note), (Severity::Warning, format!("{lost} log lines were lost")));
     }
 }

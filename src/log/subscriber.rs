@@ -3,35 +3,51 @@
 //! Small on purpose: it runs in processes that may ask the kernel for almost nothing, so it knows no spans,
 //! no files, no threads and no time.
 
-use crate::limit::{Limiter, Verdict};
+use crate::kinds::Kinds;
 use crate::line::Severity;
 use crate::sink::Sink;
 use std::fmt::{self, Write};
-use std::sync::Mutex;
-use std::time::Instant;
+use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, Instant};
 use tracing::field::{Field, Visit};
 use tracing::subscriber::SetGlobalDefaultError;
-use tracing::{Event, Level, Metadata, Subscriber, callsite, span};
+use tracing::{Event, Level, Metadata, Subscriber, span};
 
-/// Sends the events of this process to `sink`: `each_second` lines of one kind (from one place in the code) in
-/// each second, debug events only when `verbose`.
+/// How soon a sink that holds lines back is tried again.
+const RETRY: Duration = Duration::from_millis(10);
+
+/// The state of the subscriber that [`install`] has installed.
+static INSTALLED: OnceLock<&'static Mutex<State>> = OnceLock::new();
+
+/// Sends the events of this process to `sink`: `each_second` lines of one kind (from one place in the code, and with
+/// the same value of the field `subject`, which is not shown) in each second, debug events only when `verbose`. What is
+/// left out is counted; the event loop has to call [`settle`] for the count to be written.
 ///
 /// # Errors
 /// When a subscriber has been installed before.
 pub fn install(sink: Box<dyn Sink>, verbose: bool, each_second: u32) -> Result<(), SetGlobalDefaultError> {
-    let lines = Lines { verbose, state: Mutex::new(State { sink, each_second, limiters: Vec::new() }) };
-    tracing::subscriber::set_global_default(lines)
+    let state: &'static Mutex<State> =
+        Box::leak(Box::new(Mutex::new(State { sink, kinds: Kinds::new(each_second) })));
+    tracing::subscriber::set_global_default(Lines { verbose, state })?;
+    let _ = INSTALLED.set(state);
+    Ok(())
+}
+
+/// Writes what has become due: counts of lines that were left out in a second that has ended, and lines that the sink
+/// could not take at once. To be called in every turn of an event loop; returns when it is to be called again at the
+/// latest.
+pub fn settle(now: Instant) -> Option<Instant> {
+    INSTALLED.get()?.lock().ok()?.settle(now)
 }
 
 struct Lines {
     verbose: bool,
-    state: Mutex<State>,
+    state: &'static Mutex<State>,
 }
 
 struct State {
     sink: Box<dyn Sink>,
-    each_second: u32,
-    limiters: Vec<(callsite::Identifier, Limiter)>,
+    kinds: Kinds,
 }
 
 impl Subscriber for Lines {
@@ -49,14 +65,11 @@ impl Subscriber for Lines {
             _ => Severity::Info,
         };
         let Ok(mut state) = self.state.lock() else { return };
-        match state.judge(&event.metadata().callsite()) {
-            Verdict::Suppress => return,
-            Verdict::Pass => {}
-            Verdict::PassAfter(count) => {
-                state.sink.line(Severity::Warning, &format!("{count} lines like the next one were left out"));
-            }
+        let now = Instant::now();
+        state.settle(now);
+        if state.kinds.passes(&event.metadata().callsite(), text.subject, &text.line, now) {
+            state.sink.line(severity, &text.line);
         }
-        state.sink.line(severity, &text.line);
     }
 
     fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
@@ -70,15 +83,11 @@ impl Subscriber for Lines {
 }
 
 impl State {
-    fn judge(&mut self, place: &callsite::Identifier) -> Verdict {
-        let now = Instant::now();
-        if let Some((_, limiter)) = self.limiters.iter_mut().find(|(known, _)| known == place) {
-            return limiter.judge(now);
-        }
-        let mut limiter = Limiter::new(self.each_second, now);
-        let verdict = limiter.judge(now);
-        self.limiters.push((place.clone(), limiter));
-        verdict
+    fn settle(&mut self, now: Instant) -> Option<Instant> {
+        let State { sink, kinds } = self;
+        let next = kinds.settle(now, |note| sink.line(Severity::Warning, note));
+        let retry = if sink.flush() { None } else { now.checked_add(RETRY) };
+        next.into_iter().chain(retry).min()
     }
 }
 
@@ -87,6 +96,8 @@ impl State {
 struct Text {
     line: String,
     fatal: bool,
+    /// What the line is about, where lines about one thing must not use up the limit of another.
+    subject: String,
 }
 
 impl Visit for Text {
@@ -99,6 +110,14 @@ impl Visit for Text {
             }
             name => write!(self.line, " {name}={value:?}"),
         };
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "subject" {
+            value.clone_into(&mut self.subject);
+        } else {
+            self.record_debug(field, &value);
+        }
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
@@ -123,11 +142,16 @@ mod tests {
         }
     }
 
+    fn lines() -> (Lines, Arc<Mutex<Vec<(Severity, String)>>>) {
+        let kept = Arc::new(Mutex::new(Vec::new()));
+        let state = State { sink: Box::new(Kept(kept.clone())), kinds: Kinds::new(10) };
+        (Lines { verbose: false, state: Box::leak(Box::new(Mutex::new(state))) }, kept)
+    }
+
     #[test]
     fn events_become_lines_and_floods_are_cut() {
-        let kept = Arc::new(Mutex::new(Vec::new()));
-        let state = State { sink: Box::new(Kept(kept.clone())), each_second: 10, limiters: Vec::new() };
-        let lines = Lines { verbose: false, state: Mutex::new(state) };
+        let (lines, kept) = lines();
+        let state = lines.state;
         let begun = Instant::now();
         tracing::subscriber::with_default(lines, || {
             tracing::warn!(table = 3, "something odd");
@@ -137,12 +161,37 @@ mod tests {
                 tracing::info!("flood");
             }
         });
+        let windows = usize::try_from(begun.elapsed().as_secs()).unwrap() + 1;
+        let shown = kept.lock().unwrap().iter().filter(|(_, text)| text == "flood").count();
+        // On a machine that is so busy that this took seconds, so many a second.
+        assert!((10..=10 * windows).contains(&shown), "{shown} lines in {windows} s");
+        // The count comes when the second has ended, though no further line does.
+        let end = Instant::now() + Duration::from_secs(2);
+        assert_eq!(state.lock().unwrap().settle(end), None);
         let kept = kept.lock().unwrap();
         assert_eq!(kept[0], (Severity::Warning, "something odd table=3".to_owned()));
         assert_eq!(kept[1], (Severity::Fatal, "the end".to_owned()));
-        // On a machine that is so busy that this took seconds, so many a second.
-        let windows = usize::try_from(begun.elapsed().as_secs()).unwrap() + 1;
-        let shown = kept.iter().filter(|(_, text)| text == "flood").count();
-        assert!((10..=10 * windows).contains(&shown), "{shown} lines in {windows} s");
+        let told = |text: &str| text.split(' ').next().unwrap().parse::<usize>().unwrap();
+        let counted: usize = kept
+            .iter()
+            .filter(|(_, text)| text.ends_with("left out: flood"))
+            .map(|(_, text)| told(text))
+            .sum();
+        assert_eq!(shown + counted, 100, "{kept:#?}");
+    }
+
+    #[test]
+    fn subjects_do_not_share_a_limit() {
+        let (lines, kept) = lines();
+        tracing::subscriber::with_default(lines, || {
+            for table in ["a", "b"] {
+                for number in 0..10 {
+                    tracing::warn!(subject = table, "table {table}, line {number}");
+                }
+            }
+        });
+        let kept: Vec<String> = kept.lock().unwrap().iter().map(|(_, text)| text.clone()).collect();
+        assert_eq!(kept.len(), 20, "{kept:#?}");
+        assert_eq!((kept[0].as_str(), kept[19].as_str()), ("table a, line 0", "table b, line 9"));
     }
 }

@@ -5,6 +5,7 @@
 //! Called by: every file of this room; the worker shows them.
 
 use std::fmt;
+use std::net::IpAddr;
 
 /// Why a table cannot be used or a request cannot be answered.
 ///
@@ -179,9 +180,22 @@ pub enum Fault {
     /// No prefix length, or one that is too large for the address: the rule is skipped.
     BadPrefixLength,
     /// The address has bits set that the prefix length leaves out: the rule is skipped.
-    HostBits,
-    /// There are more complaints than are worth a log line each.
-    More,
+    HostBits {
+        /// The address without them: that of the network which was probably meant.
+        network: IpAddr,
+        /// The prefix length, in bits.
+        length: u8,
+    },
+    /// There are so many more faults than are worth a line each.
+    More(u32),
+}
+
+impl Fault {
+    /// How many faults this stands for.
+    #[must_use]
+    pub fn count(self) -> u32 {
+        if let Fault::More(count) = self { count } else { 1 }
+    }
 }
 
 /// A [`Fault`] and where it is.
@@ -228,23 +242,31 @@ impl fmt::Display for Complaint {
             Fault::Unconditional => "the rules of the ignored if are always tried",
             Fault::BadAddress => "expected an IPv4 or IPv6 address, /length allowed; rule ignored",
             Fault::BadPrefixLength => "bad prefix length; rule ignored",
-            Fault::HostBits => "the address has bits beyond the prefix length; rule ignored",
-            Fault::More => "more lines have faults",
+            Fault::HostBits { network, length } => {
+                let line = self.line;
+                return write!(
+                    f,
+                    "line {line}: non-null host address bits, perhaps you should use {network}/{length} instead; \
+                     rule ignored"
+                );
+            }
+            Fault::More(count) => return write!(f, "from line {} on: {count} more faults", self.line),
         };
         write!(f, "line {}: {what}", self.line)
     }
 }
 
-/// At most this many complaints are kept for a table; one more of them says that there were others.
+/// At most this many complaints are kept for a table; one more of them counts the others.
 const MAX_COMPLAINTS: usize = 100;
 
 /// Adds a complaint, up to the limit.
 pub(crate) fn complain(complaints: &mut Vec<Complaint>, line: u32, fault: Fault) {
-    match complaints.len().cmp(&MAX_COMPLAINTS) {
-        std::cmp::Ordering::Less => complaints.push(Complaint { line, fault }),
-        std::cmp::Ordering::Equal => complaints.push(Complaint { line, fault: Fault::More }),
-        std::cmp::Ordering::Greater => {}
+    if let Some(Complaint { fault: Fault::More(count), .. }) = complaints.last_mut() {
+        *count = count.saturating_add(1);
+        return;
     }
+    let fault = if complaints.len() < MAX_COMPLAINTS { fault } else { Fault::More(1) };
+    complaints.push(Complaint { line, fault });
 }
 
 #[cfg(test)]
@@ -258,7 +280,8 @@ mod tests {
             complain(&mut list, line, Fault::NoValue);
         }
         assert_eq!(list.len(), MAX_COMPLAINTS + 1);
-        assert_eq!(list[100], Complaint { line: 101, fault: Fault::More });
-        assert_eq!(list[100].to_string(), "line 101: more lines have faults");
+        assert_eq!(list[100], Complaint { line: 101, fault: Fault::More(899) });
+        assert_eq!(list[100].to_string(), "from line 101 on: 899 more faults");
+        assert_eq!(list.iter().map(|complaint| complaint.fault.count()).sum::<u32>(), 999);
     }
 }

@@ -78,9 +78,9 @@ impl Catalogue {
             }
             Err(error) => {
                 if matches!(slot.content, Content::Table(Ok(_))) {
-                    tracing::warn!("table {name}: {error} -- keeping the content before it");
+                    tracing::warn!(subject = name, "table {name}: {error} -- keeping the content before it");
                 } else {
-                    tracing::error!("table {name}: {error}");
+                    tracing::error!(subject = name, "table {name}: {error}");
                     slot.content = Content::Table(Err(Cow::Owned(error.to_string())));
                 }
                 false
@@ -107,7 +107,7 @@ fn first_content(name: &[u8], kind: Kind, ids: &BTreeMap<Vec<u8>, u16>) -> Conte
                 Content::Composite(composite, leaves)
             }
             Err(error) => {
-                tracing::error!("table {shown}: {error}");
+                tracing::error!(subject = shown, "table {shown}: {error}");
                 Content::Table(Err(Cow::Owned(error.to_string())))
             }
         };
@@ -123,17 +123,20 @@ fn first_content(name: &[u8], kind: Kind, ids: &BTreeMap<Vec<u8>, u16>) -> Conte
     let table = Table::from_name_with(kind, rest, &mut complaints);
     report(&shown, &complaints);
     Content::Table(table.map(Rc::new).map_err(|error| {
-        tracing::error!("table {shown}: {error}");
+        tracing::error!(subject = shown, "table {shown}: {error}");
         Cow::Owned(error.to_string())
     }))
 }
 
+/// Names what is wrong in a table: its first faults, then how many there are besides. The log's limit counts for each
+/// table by itself, so that one with many faults does not hide those of another.
 fn report(name: &str, complaints: &[Complaint]) {
     for complaint in complaints.iter().take(SHOWN_COMPLAINTS) {
-        tracing::warn!("table {name}, {complaint}");
+        tracing::warn!(subject = name, "table {name}, {complaint}");
     }
-    if let Some(more) = complaints.len().checked_sub(SHOWN_COMPLAINTS).filter(|more| *more > 0) {
-        tracing::warn!("table {name}: {more} more lines like these");
+    let more: u32 = complaints.iter().skip(SHOWN_COMPLAINTS).map(|complaint| complaint.fault.count()).sum();
+    if more > 0 {
+        tracing::warn!(subject = name, "table {name}: {more} more faults like these");
     }
 }
 

@@ -4,7 +4,7 @@
 //! restart of the log service takes a path, which no other process of ours may name. May: read lines, write
 //! them to one socket or to standard error. Never: open, connect, or act on what a line says.
 
-use mapkeep_log::{ChannelSink, Limiter, MailLog, Severity, Verdict};
+use mapkeep_log::{ChannelSink, Limiter, MailLog, Severity};
 use mapkeep_proto::{Decode, SupervisorToLogger};
 use mapkeep_sandbox::Confined;
 use mapkeep_sys::channel::{Channel, Received};
@@ -12,12 +12,14 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags, EpollTimeout};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-/// Lines of one process in each second; the processes limit themselves further, by kind of line.
-const EACH_SECOND: u32 = 200;
+/// Lines of one process in each window; the processes limit themselves further, by kind of line. A window is this long
+/// because a process that starts has something to say of each table that has a fault.
+const LINES: u32 = 2000;
+const WINDOW: Duration = Duration::from_secs(10);
 /// Lines that wait for a log service that is behind; those beyond are left out and counted.
-const BACKLOG: usize = 1000;
+const BACKLOG: usize = 4000;
 /// How soon a log service that is behind is tried again, in milliseconds.
 const PAUSE: u8 = 10;
 /// Room for the longest line.
@@ -30,6 +32,16 @@ struct Source {
     pid: u32,
     channel: Channel,
     limiter: Limiter,
+}
+
+impl Source {
+    /// Tells how many lines were left out, once their window has ended; returns when that is.
+    fn settle(&mut self, now: Instant, outbox: &mut Outbox<'_>) -> Option<Instant> {
+        if let Some(count) = self.limiter.left_out(now) {
+            outbox.push(self.pid, Severity::Warning, format!("{count} lines of this process were left out"));
+        }
+        self.limiter.due()
+    }
 }
 
 /// Lines on their way to the log service. The kernel holds only some ten datagrams for it, and many lines come at once
@@ -78,10 +90,17 @@ pub(crate) fn run(
     let mut outbox = Outbox { log, lines: VecDeque::new(), lost: 0 };
     let mut leaving = false;
     loop {
-        let timeout = match (outbox.lines.is_empty(), leaving) {
-            (false, _) => EpollTimeout::from(PAUSE),
-            (true, true) => EpollTimeout::ZERO,
-            (true, false) => EpollTimeout::NONE,
+        let now = Instant::now();
+        let due = sources.values_mut().filter_map(|source| source.settle(now, &mut outbox)).min();
+        outbox.flush();
+        let timeout = match (outbox.lines.is_empty(), leaving, due) {
+            (false, ..) => EpollTimeout::from(PAUSE),
+            (true, true, _) => EpollTimeout::ZERO,
+            (true, false, None) => EpollTimeout::NONE,
+            (true, false, Some(due)) => {
+                let wait = due.saturating_duration_since(now).as_micros().div_ceil(1000);
+                EpollTimeout::from(u16::try_from(wait).unwrap_or(u16::MAX))
+            }
         };
         let count = match epoll.wait(&mut events, timeout) {
             Ok(count) => count,
@@ -133,7 +152,8 @@ fn meet(
         *next = next.saturating_add(1);
         let channel = Channel::from_descriptor(channel);
         epoll.add(&channel, EpollEvent::new(EpollFlags::EPOLLIN, *next))?;
-        sources.insert(*next, Source { pid, channel, limiter: Limiter::new(EACH_SECOND, Instant::now()) });
+        let limiter = Limiter::new(LINES, Instant::now()).within(WINDOW);
+        sources.insert(*next, Source { pid, channel, limiter });
     }
 }
 
@@ -149,15 +169,11 @@ fn take_lines(source: &mut Source, outbox: &mut Outbox<'_>) -> bool {
         };
         let line = ChannelSink::decode(buffer.get(..length).unwrap_or_default());
         let Some((severity, text)) = line else { continue };
-        match source.limiter.judge(Instant::now()) {
-            Verdict::Suppress => continue,
-            Verdict::Pass => {}
-            Verdict::PassAfter(count) => {
-                let note = format!("{count} lines of this process were left out");
-                outbox.push(source.pid, Severity::Warning, note);
-            }
+        let now = Instant::now();
+        source.settle(now, outbox);
+        if source.limiter.passes(now) {
+            outbox.push(source.pid, severity, text);
         }
-        outbox.push(source.pid, severity, text);
     }
     true
 }

@@ -98,9 +98,10 @@ impl Lookup {
     }
 
     fn sleep(&self) -> EpollTimeout {
-        let first = self.clients.next_deadline();
-        let Some(next) = first.into_iter().chain(self.next_tick).min() else { return EpollTimeout::NONE };
-        let wait = next.saturating_duration_since(Instant::now()).as_micros().div_ceil(1000);
+        let now = Instant::now();
+        let first = self.clients.next_deadline().into_iter().chain(self.next_tick);
+        let Some(next) = first.chain(mapkeep_log::settle(now)).min() else { return EpollTimeout::NONE };
+        let wait = next.saturating_duration_since(now).as_micros().div_ceil(1000);
         EpollTimeout::from(u16::try_from(wait).unwrap_or(u16::MAX))
     }
 

@@ -132,7 +132,9 @@ impl<O: Opener> Writer<O> {
         }
         let saving = if let When::At(moment) = saving { Some(moment) } else { None };
         let last = self.finishing.filter(|_| !self.clients.is_empty());
-        let moments = [self.clients.next_deadline(), self.next_tick, self.openings.next(now), saving, last];
+        let log = mapkeep_log::settle(now);
+        let moments =
+            [self.clients.next_deadline(), self.next_tick, self.openings.next(now), saving, last, log];
         let Some(next) = moments.into_iter().flatten().min() else { return EpollTimeout::NONE };
         let wait = next.saturating_duration_since(now).as_micros().div_ceil(1000);
         EpollTimeout::from(u16::try_from(wait).unwrap_or(u16::MAX))

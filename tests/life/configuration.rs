@@ -134,3 +134,33 @@ pub fn each_of_many_refused_tables_is_logged() {
         site.wait_for_log(0, &["error: ", name]);
     }
 }
+
+/// The faults of one table do not use up the lines of another, and what is left out is counted.
+pub fn faults_of_each_table_are_named_and_counted() {
+    let site = Site::new();
+    let networks: String = (0..40).map(|i| format!("10.{i}.1.1/24 REJECT x\n")).collect();
+    let cidr = site.table("cidr", "hostbits", &format!("{networks}192.0.2.0/24 REJECT good\n"));
+    let pcre = site.table("pcre", "other", "/(unclosed/ REJECT x\n/ok/ OK\n");
+    let mut tables = vec![cidr.clone(), pcre.clone()];
+    for number in 0..31 {
+        let path = site.path(&format!("tables/junk{number:02}.db"));
+        fs::write(&path, "not a database\n").unwrap();
+        set_mode(&path, 0o644);
+        tables.push(format!("hash:{}", path.with_extension("").display()));
+    }
+    site.approve(&tables.iter().map(String::as_str).collect::<Vec<_>>(), "");
+    let master = site.start();
+    let mut wire = master.wire();
+    assert_eq!(wire.ask(&lookup(&cidr, "192.0.2.5")), found("REJECT good"));
+    assert_eq!(wire.ask(&lookup(&pcre, "ok")), found("OK"));
+    let named = "line 1: non-null host address bits, perhaps you should use 10.0.1.0/24 instead";
+    site.wait_for_log(0, &["warning: ", &cidr, named]);
+    site.wait_for_log(0, &["warning: ", &cidr, ": 30 more faults"]);
+    site.wait_for_log(0, &["warning: ", &pcre, "line 1: bad pattern"]);
+    for table in &tables[2..] {
+        site.wait_for_log(0, &["error: ", table]);
+    }
+    let lines = site.log();
+    let of = |table: &str| lines.iter().filter(|line| line.text.contains(&format!("table {table}"))).count();
+    assert_eq!((of(&cidr), of(&pcre)), (11, 1), "ten of them and the count: {lines:#?}");
+}

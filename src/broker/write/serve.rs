@@ -114,7 +114,8 @@ impl WriteBroker {
         let tables = self.writer.as_ref().and_then(|_| self.tables.next_due());
         let owes = self.writer.as_ref().is_some_and(|writer| !writer.is_resting());
         let heartbeat = self.state.next_heartbeat.filter(|_| owes);
-        sleep_until([tables, heartbeat, self.door.paused_until()], self.supervisor.is_quiet(), now)
+        let log = mapkeep_log::settle(now);
+        sleep_until([tables, heartbeat, self.door.paused_until(), log], self.supervisor.is_quiet(), now)
     }
 
     /// Hands the writer the tables that it lacks, as far as they can be had.

@@ -5,6 +5,7 @@
 use super::{Address, address};
 use crate::error::Fault;
 use crate::text::is_space;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A network of one family: its address, and how many of the leading bits count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +50,9 @@ pub(crate) trait Bits: Copy + Ord + std::ops::BitAnd<Output = Self> {
 
     /// The leading `length` bits set.
     fn mask(length: u32) -> Self;
+
+    /// As an address, to be shown.
+    fn shown(self) -> IpAddr;
 }
 
 impl Bits for u32 {
@@ -57,6 +61,10 @@ impl Bits for u32 {
     fn mask(length: u32) -> u32 {
         u32::MAX.checked_shl(Self::WIDTH.saturating_sub(length)).unwrap_or(0)
     }
+
+    fn shown(self) -> IpAddr {
+        IpAddr::V4(Ipv4Addr::from_bits(self))
+    }
 }
 
 impl Bits for u128 {
@@ -64,6 +72,10 @@ impl Bits for u128 {
 
     fn mask(length: u32) -> u128 {
         u128::MAX.checked_shl(Self::WIDTH.saturating_sub(length)).unwrap_or(0)
+    }
+
+    fn shown(self) -> IpAddr {
+        IpAddr::V6(Ipv6Addr::from_bits(self))
     }
 }
 
@@ -107,8 +119,10 @@ fn prefix<T: Bits>(address: T, length: Option<&[u8]>) -> Result<Prefix<T>, Fault
         }
         Some(_) => return Err(Fault::BadPrefixLength),
     };
-    if address & T::mask(length) != address {
-        return Err(Fault::HostBits);
+    let network = address & T::mask(length);
+    if network != address {
+        let length = u8::try_from(length).unwrap_or(u8::MAX);
+        return Err(Fault::HostBits { network: network.shown(), length });
     }
     Ok(Prefix { address, length })
 }
@@ -149,8 +163,10 @@ mod tests {
         for text in ["[10.0.0.0]8", "[10.0.0.0/8]/8", "[10.0.0.0]x"] {
             assert_eq!(v4(text), Err(Fault::BadPrefixLength), "{text}");
         }
-        assert_eq!(v4("10.0.0.1/8"), Err(Fault::HostBits));
-        assert_eq!(v4("128.0.0.0/0"), Err(Fault::HostBits));
+        let meant = |network: &str, length| Fault::HostBits { network: network.parse().unwrap(), length };
+        assert_eq!(v4("10.0.0.1/8"), Err(meant("10.0.0.0", 8)));
+        assert_eq!(v4("128.0.0.0/0"), Err(meant("0.0.0.0", 0)));
+        assert_eq!(parse(b"2001:db8::1/32"), Err(meant("2001:db8::", 32)));
         assert_eq!(parse(b"::1/129"), Err(Fault::BadPrefixLength));
     }
 }

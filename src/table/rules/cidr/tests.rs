@@ -84,13 +84,14 @@ fn find_other_keys_absent() {
 fn build_faulty_rules_skipped_with_complaints() {
     let text = "abc x\n1.1.1.1\n1.1.1.1/4294967296 x\n1.1.1.1/8 x\nendif\nif 1.1.1.1/8\n9.9.9.9 in\nendif x\nif 2.2.2.2\n";
     let (table, complaints) = table(text);
+    let host_bits = Fault::HostBits { network: "1.0.0.0".parse().unwrap(), length: 8 };
     let expected = [
         (1, Fault::BadAddress),
         (2, Fault::NoAnswer),
         (3, Fault::BadPrefixLength),
-        (4, Fault::HostBits),
+        (4, host_bits),
         (5, Fault::EndifWithoutIf),
-        (6, Fault::HostBits),
+        (6, host_bits),
         (6, Fault::Unconditional),
         (8, Fault::ExtraTextSkipped),
         (9, Fault::IfWithoutEndif),
