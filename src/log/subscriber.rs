@@ -134,7 +134,9 @@ mod tests {
     use super::*;
     use std::sync::Arc;
 
-    struct Kept(Arc<Mutex<Vec<(Severity, String)>>>);
+    type Told = Arc<Mutex<Vec<(Severity, String)>>>;
+
+    struct Kept(Told);
 
     impl Sink for Kept {
         fn line(&mut self, severity: Severity, text: &str) {
@@ -142,8 +144,8 @@ mod tests {
         }
     }
 
-    fn lines() -> (Lines, Arc<Mutex<Vec<(Severity, String)>>>) {
-        let kept = Arc::new(Mutex::new(Vec::new()));
+    fn lines() -> (Lines, Told) {
+        let kept = Told::default();
         let state = State { sink: Box::new(Kept(kept.clone())), kinds: Kinds::new(10) };
         (Lines { verbose: false, state: Box::leak(Box::new(Mutex::new(state))) }, kept)
     }
