@@ -6,6 +6,11 @@
 
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
+use std::os::fd::OwnedFd;
+use std::sync::OnceLock;
+
+/// A user and group that own nothing.
+pub const NOBODY: u32 = 4_100_001;
 
 /// How a child ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,20 +97,48 @@ pub fn end(child: Pid) -> Death {
     }
 }
 
-/// Gives the calling child nothing that outlives it to work on: an unnamed file of its own at each of the descriptors
-/// 0 to 9 and no other, and for its directory one that is already removed.
-pub fn isolate() {
-    let scratch =
-        nix::sys::memfd::memfd_create(c"scratch", nix::sys::memfd::MFdFlags::empty()).expect("memfd");
+/// What children of [`isolate`] work on: an unnamed file, and a directory that has been removed.
+static SCRATCH: OnceLock<[OwnedFd; 2]> = OnceLock::new();
+
+/// How long a call may take that a filter should have stopped, in seconds.
+const HANG: u32 = 60;
+
+/// Prepares what [`isolate`] hands out, and parts this program from the machine's host name, mounts, network and IPC
+/// objects, as far as it is root and the kernel allows it. To be called once, before any child.
+pub fn prepare_scratch() {
+    use nix::sched::{CloneFlags, unshare};
+    let spaces = CloneFlags::CLONE_NEWNS
+        | CloneFlags::CLONE_NEWUTS
+        | CloneFlags::CLONE_NEWIPC
+        | CloneFlags::CLONE_NEWNET;
+    // The second line of defence: what keeps the machine from harm is that children are nobody (`isolate`).
+    let _ = unshare(spaces);
+    let file = nix::sys::memfd::memfd_create(c"scratch", nix::sys::memfd::MFdFlags::empty()).expect("memfd");
     let directory = std::env::temp_dir().join(format!("mapkeep-rules-{}", nix::unistd::getpid()));
     std::fs::create_dir(&directory).expect("scratch directory");
-    nix::unistd::chdir(&directory).expect("chdir");
+    let open = std::fs::File::open(&directory).expect("scratch directory");
     std::fs::remove_dir(&directory).expect("rmdir");
-    let from = std::os::fd::IntoRawFd::into_raw_fd(scratch);
-    for to in (0..10).filter(|to| *to != from) {
-        place(from, to);
+    SCRATCH.set([file, open.into()]).expect("once");
+}
+
+/// Gives the calling child nothing that outlives it to work on: an unnamed file at each of the descriptors 0 to 9 and no
+/// other, a directory that is already removed, and no rights over anything else, whatever a broken filter lets through.
+pub fn isolate() {
+    use std::os::fd::AsRawFd;
+    let [file, directory] = SCRATCH.get().expect("prepare_scratch");
+    nix::unistd::fchdir(directory).expect("fchdir");
+    let file = file.as_raw_fd();
+    for to in (0..10).filter(|to| *to != file) {
+        place(file, to);
     }
     assert_eq!(call(libc::SYS_close_range, [10, u64::from(u32::MAX), 0, 0, 0, 0]), 0);
+    nix::unistd::alarm::set(HANG);
+    nix::unistd::setsid().expect("setsid");
+    if nix::unistd::geteuid().is_root() {
+        nix::unistd::setgroups(&[]).expect("setgroups");
+        nix::unistd::setresgid(NOBODY.into(), NOBODY.into(), NOBODY.into()).expect("setresgid");
+        nix::unistd::setresuid(NOBODY.into(), NOBODY.into(), NOBODY.into()).expect("setresuid");
+    }
 }
 
 /// Runs `body` in a forked child and says how it ended.
