@@ -80,7 +80,7 @@ impl Nursery {
         let error_output = if destination == "stderr" { stderr.as_fd() } else { self.null.as_fd() };
         let socket = self.log_socket.as_ref().map_or(self.null.as_fd(), AsFd::as_fd);
         let descriptors = [self.null.as_fd(), self.null.as_fd(), error_output, far.as_fd(), socket];
-        let pid = start(&self.worker, "mapkeep: logger", &words, &descriptors)?;
+        let pid = start(&self.worker, &self.title("logger"), &words, &descriptors)?;
         Ok((Child { pid, role: Role::Logger, checked: false, started: now, log: None }, near))
     }
 
@@ -111,8 +111,8 @@ impl Nursery {
         ]);
         let mut more = vec![names];
         more.extend(listeners.iter().map(AsFd::as_fd));
-        let title = if plan.writes() { "mapkeep: write broker" } else { "mapkeep: broker" };
-        self.with_channels(role, &self.daemon, title, &words, &more, now)
+        let title = self.title(if plan.writes() { "write broker" } else { "broker" });
+        self.with_channels(role, &self.daemon, &title, &words, &more, now)
     }
 
     /// Starts the writer; returns it with the broker's end of its channel.
@@ -124,7 +124,7 @@ impl Nursery {
             format!("descriptors={}", worker_descriptors()),
             format!("tables={}", plan.names.len()),
         ]);
-        self.with_channels(Role::Writer, program, "mapkeep: writer", &words, &[], now)
+        self.with_channels(Role::Writer, program, &self.title("writer"), &words, &[], now)
     }
 
     /// Starts a lookup worker; returns it with the broker's end of its channel.
@@ -137,7 +137,7 @@ impl Nursery {
             format!("snapshot_limit={}", plan.snapshot_limit),
             format!("service={}", plan.service),
         ]);
-        self.with_channels(Role::Lookup, &self.worker, "mapkeep: lookup worker", &words, &[], now)
+        self.with_channels(Role::Lookup, &self.worker, &self.title("lookup worker"), &words, &[], now)
     }
 
     /// Standard descriptors, 3 the channel, 4 the log, 5 left free for epoll, `more` from 6 on.
@@ -163,6 +163,11 @@ impl Nursery {
         let pid = start(program, title, words, &descriptors)?;
         let log = Some(log_far.into_descriptor());
         Ok((Child { pid, role, checked: false, started: now, log }, near))
+    }
+
+    /// What `ps` shows of a child: its role, and the service and Postfix instance that it is of.
+    fn title(&self, role: &str) -> String {
+        format!("mapkeep: {role} ({})", self.log.service)
     }
 
     fn words(&self, role: Role) -> Vec<String> {

@@ -214,6 +214,10 @@ fn log_plan(options: &Options, settings: &Settings, readable: bool, host: &str) 
         facility: Facility::named(&settings.syslog_facility).unwrap_or(Facility::MAIL),
         // The name of the stock program, whatever ours is called: log analysers look for it.
         ident: format!("{}/proxymap", settings.syslog_name),
+        service: match settings.syslog_name.as_str() {
+            "postfix" => options.service.clone(),
+            instance => format!("{instance}/{}", options.service),
+        },
         host: host.to_owned(),
         verbose: options.verbose > 0,
     }

@@ -4,20 +4,21 @@ use crate::children::Nursery;
 use crate::gather::{Gathered, Source, early_destination, log_host};
 use crate::master::Status;
 use crate::notify::Notify;
-use crate::options::{Mode, Options};
+use crate::options::{Mode, Options, wanted_text};
 use crate::plan::{LogPlan, Plan};
 use crate::socket::{SocketError, activated, path_of};
 use crate::supervise::{Ending, Generation, LOCK_FAILED, State, Supervisor};
 use mapkeep_config::Severity;
 use mapkeep_log::{Destination, Facility, MailLog};
-use mapkeep_proto::Arguments;
+use mapkeep_proto::{Arguments, WRONG_USAGE};
 use mapkeep_sandbox::{Capability, FileRules, Limits, Lock, LockError, Privilege, enter, inspect};
-use mapkeep_sys::{exit, inherit, signals};
+use mapkeep_sys::{exit, inherit, signals, title};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::collections::VecDeque;
 use std::error::Error;
 use std::fs::File;
+use std::io::Write;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -42,6 +43,10 @@ const KEPT: &[Capability] = &[
 /// A pause before the end, as stock makes it, so that a service which cannot start does not storm.
 const FATAL_PAUSE: Duration = Duration::from_secs(1);
 
+/// What master(8) does after an end in failure: the mail of those who need a lookup waits so long.
+const THROTTLE: &str = "master(8) starts the service again within a minute (service_throttle_time); \
+                        \"postfix reload\" has it do so at once";
+
 /// Entry point of the `mapkeepd` program.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -52,25 +57,46 @@ pub fn main() -> ExitCode {
         Some("role=write_broker") => broker(words, crate::write::run),
         _ => {}
     }
-    let options = match Options::read(program, words) {
+    let options = match wanted_text(words) {
+        None => Options::read(program, words),
+        Some(Ok(text)) => return say(&text),
+        Some(Err(error)) => Err(error),
+    };
+    let options = match options {
         Ok(options) => options,
         Err(error) => return usage(&error.to_string(), words),
     };
-    let under_master = options.mode == Mode::Master;
     match supervisor(&options) {
         Ok(_) => exit::now(0),
         Err(error) => {
-            tracing::error!(fatal = true, "{error}");
-            if under_master {
-                std::thread::sleep(FATAL_PAUSE);
-            }
+            fail(&options, &error.to_string());
             exit::now(1)
         }
     }
 }
 
+/// Says why the service ends: in the log, and to whoever started it in a terminal.
+#[allow(clippy::print_stderr)]
+fn fail(options: &Options, problem: &str) {
+    match options.mode {
+        Mode::Master => {
+            tracing::error!(fatal = true, "{problem} -- {THROTTLE}");
+            std::thread::sleep(FATAL_PAUSE);
+        }
+        Mode::Standalone => {
+            tracing::error!(fatal = true, "{problem}");
+            // With --stderr the log is there already.
+            if !options.stderr {
+                eprintln!("mapkeepd: fatal: {problem}");
+            }
+        }
+    }
+}
+
 fn broker(words: &[String], run: fn(&Arguments) -> Result<(), Box<dyn Error>>) -> ! {
-    match run(&Arguments::read(words.to_vec())) {
+    let arguments = Arguments::read(words.to_vec());
+    title::keep_only();
+    match run(&arguments) {
         Ok(()) => exit::now(0),
         Err(error) => {
             tracing::error!(fatal = true, "{error}");
@@ -79,20 +105,27 @@ fn broker(words: &[String], run: fn(&Arguments) -> Result<(), Box<dyn Error>>) -
     }
 }
 
+fn say(text: &str) -> ExitCode {
+    match writeln!(std::io::stdout(), "{text}") {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
 /// A command line that cannot be understood: said to whoever typed it, and to the log.
 #[allow(clippy::print_stderr)]
 fn usage(problem: &str, words: &[String]) -> ExitCode {
-    eprintln!("mapkeepd: {problem}");
+    eprintln!("mapkeepd: {problem} (see mapkeepd --help)");
     if words.iter().any(|word| word == "-t") {
         drop(early_log(early_destination(None)));
-        tracing::error!(fatal = true, "{problem}");
+        tracing::error!(fatal = true, "{problem} -- {THROTTLE}");
         std::thread::sleep(FATAL_PAUSE);
     }
-    ExitCode::FAILURE
+    ExitCode::from(WRONG_USAGE)
 }
 
 fn open_log(log: &LogPlan) -> Result<Option<RawFd>, Box<dyn Error>> {
-    let LogPlan { destination, facility, ident, host, verbose } = log.clone();
+    let LogPlan { destination, facility, ident, host, verbose, .. } = log.clone();
     let mail_log = MailLog::open(destination, facility, &ident, &host, std::process::id())?;
     let descriptor = mail_log.socket().map(|socket| socket.as_raw_fd());
     mapkeep_log::install(Box::new(mail_log), verbose, 1000)?;
@@ -265,8 +298,9 @@ fn take_inherited(options: &Options) -> Result<Inherited, Box<dyn Error>> {
 
 /// For errors before the configuration has said where the log is.
 fn early_log(destination: Destination) -> Result<(), Box<dyn Error>> {
-    let ident = "postfix/proxymap".to_owned();
-    let log = LogPlan { destination, facility: Facility::MAIL, ident, host: log_host(), verbose: false };
+    let (ident, service) = ("postfix/proxymap".to_owned(), "proxymap".to_owned());
+    let (facility, host) = (Facility::MAIL, log_host());
+    let log = LogPlan { destination, facility, ident, service, host, verbose: false };
     open_log(&log).map(|_| ())
 }
 

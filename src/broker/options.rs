@@ -3,6 +3,7 @@
 //! Source of the facts: master(5), and how master(8) builds the argument vector (option letters
 //! `cdDi:lm:n:o:s:St:uvVz`; parsing stops at the first word that is no option).
 
+use mapkeep_proto::version_text;
 use std::fmt;
 
 /// Who started us.
@@ -44,8 +45,8 @@ pub(crate) struct Options {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum OptionError {
     Unknown(String),
-    NoValue(char),
-    BadValue(char, String),
+    NoValue(String),
+    BadValue(String, String),
     NoTransport,
     Positional(String),
     SingleRequest,
@@ -55,28 +56,53 @@ pub(crate) enum OptionError {
 impl fmt::Display for OptionError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            OptionError::Unknown(option) => write!(out, "unknown option: {option}"),
-            OptionError::NoValue(letter) => write!(out, "option -{letter} needs a value"),
-            OptionError::BadValue(letter, value) => {
-                write!(out, "option -{letter} does not take the value \"{value}\"")
+            OptionError::Unknown(option) => write!(out, "unknown option \"{option}\""),
+            OptionError::NoValue(option) => write!(out, "option {option} needs a value"),
+            OptionError::BadValue(option, value) => {
+                write!(out, "option {option} does not take the value \"{value}\"")
             }
             OptionError::NoTransport => out.write_str(
-                "no transport type specified: this program is started by master(8); \
-                 for a service of its own run \"mapkeepd serve -c CONFIG_DIR\"",
+                "no transport type (-t) specified: master(8) starts this program; \
+                 for a service of its own run \"mapkeep serve\"",
             ),
-            OptionError::Positional(word) => write!(out, "unexpected command-line argument: {word}"),
+            OptionError::Positional(word) => write!(out, "unexpected argument \"{word}\""),
             OptionError::SingleRequest => out.write_str(
                 "option -S (one request on standard input) is not supported: use \"mapkeep query\"",
             ),
-            OptionError::NotAService(name) => write!(
-                out,
-                "service name \"{name}\" is neither proxymap nor proxywrite; set it with -n in master.cf"
-            ),
+            OptionError::NotAService(name) => {
+                write!(out, "service name \"{name}\" is neither proxymap nor proxywrite; set it with -n")
+            }
         }
     }
 }
 
 impl std::error::Error for OptionError {}
+
+/// What `--help` prints.
+pub(crate) const USAGE: &str = "\
+usage: mapkeepd [-n proxymap|proxywrite] -t unix [OPTION]...
+       mapkeepd serve [-n proxymap|proxywrite] [-c CONFIG_DIR] [--socket PATH]...
+                      [-o NAME=VALUE]... [-v] [--stderr]
+       mapkeepd --version
+
+In the first form master(8) starts it, with the options of its daemons (-i -m -n -o -s -v and others).
+serve  listens on a socket of its own, in the foreground; mapkeepd(8) has the details
+exit status: 0 ended as told, 1 failed (standard error and the log say why), 64 wrong usage";
+
+/// What a person wants to see instead of a service.
+pub(crate) fn wanted_text(words: &[String]) -> Option<Result<String, OptionError>> {
+    let help = |word: &String| word == "--help" || word == "-h";
+    match words {
+        // After "serve", wherever it stands; master(8) may give any word as a value.
+        [first, rest @ ..] if first == "serve" && rest.iter().any(help) => Some(Ok(USAGE.to_owned())),
+        [first, rest @ ..] if help(first) || first == "--version" => Some(match rest {
+            [] if first == "--version" => Ok(version_text("mapkeepd")),
+            [] => Ok(USAGE.to_owned()),
+            [extra, ..] => Err(OptionError::Positional(extra.clone())),
+        }),
+        _ => None,
+    }
+}
 
 impl Options {
     fn new(mode: Mode, program: &str) -> Options {
@@ -112,6 +138,9 @@ impl Options {
             let Some(letters) = word.strip_prefix('-').filter(|letters| !letters.is_empty()) else {
                 return Err(OptionError::Positional(word.clone()));
             };
+            if word.starts_with("--") {
+                return Err(OptionError::Unknown(word.clone()));
+            }
             let mut rest = letters;
             while let Some(letter) = rest.chars().next() {
                 rest = rest.get(letter.len_utf8()..).unwrap_or_default();
@@ -121,7 +150,7 @@ impl Options {
                 }
                 // A value is the rest of the word, or the next word.
                 let value = match std::mem::take(&mut rest) {
-                    "" => words.next().ok_or(OptionError::NoValue(letter))?.clone(),
+                    "" => words.next().ok_or_else(|| OptionError::NoValue(format!("-{letter}")))?.clone(),
                     value => value.to_owned(),
                 };
                 transport |= letter == 't';
@@ -149,7 +178,7 @@ impl Options {
     }
 
     fn set(&mut self, letter: char, value: String) -> Result<(), OptionError> {
-        let bad = |value: String| OptionError::BadValue(letter, value);
+        let bad = |value: String| OptionError::BadValue(format!("-{letter}"), value);
         match letter {
             'i' => self.max_idle = Some(value.parse().map_err(|_| bad(value))?),
             'm' => self.max_use = Some(value.parse().map_err(|_| bad(value))?),
@@ -173,18 +202,19 @@ impl Options {
         options.service = "proxymap".to_owned();
         let mut words = words.iter();
         while let Some(word) = words.next() {
-            let mut value = |letter| words.next().cloned().ok_or(OptionError::NoValue(letter));
+            let mut value = || words.next().cloned().ok_or_else(|| OptionError::NoValue(word.clone()));
             match word.as_str() {
-                "-c" | "--config" => options.config_directory = Some(value('c')?),
-                "--socket" => options.listen.push(value('s')?),
-                "-n" => options.service = value('n')?,
+                "-c" | "--config" => options.config_directory = Some(value()?),
+                "--socket" => options.listen.push(value()?),
+                "-n" => options.service = value()?,
                 "-o" => {
-                    let value = value('o')?;
+                    let value = value()?;
                     options.set('o', value)?;
                 }
                 "-v" => options.switch('v')?,
                 "--stderr" => options.stderr = true,
-                other => return Err(OptionError::Unknown(other.to_owned())),
+                other if other.starts_with('-') => return Err(OptionError::Unknown(other.to_owned())),
+                other => return Err(OptionError::Positional(other.to_owned())),
             }
         }
         options.role_known()
@@ -227,9 +257,23 @@ mod tests {
         assert_eq!(read("proxymap -u"), Err(OptionError::NoTransport));
         assert_eq!(read("proxymap -t unix -Q"), Err(OptionError::Unknown("-Q".into())));
         assert_eq!(read("proxymap -t unix x -o a=b"), Err(OptionError::Positional("x".into())));
-        assert_eq!(read("proxymap -t"), Err(OptionError::NoValue('t')));
-        assert_eq!(read("proxymap -t unix -s 0"), Err(OptionError::BadValue('s', "0".into())));
+        assert_eq!(read("proxymap -t"), Err(OptionError::NoValue("-t".into())));
+        assert_eq!(read("proxymap -t unix -s 0"), Err(OptionError::BadValue("-s".into(), "0".into())));
+        assert_eq!(read("mapkeepd serve --socket"), Err(OptionError::NoValue("--socket".into())));
+        assert_eq!(read("mapkeepd serve --sockets x"), Err(OptionError::Unknown("--sockets".into())));
+        assert_eq!(read("mapkeepd serve -v extra"), Err(OptionError::Positional("extra".into())));
         assert_eq!(read("proxymap -t unix -n other"), Err(OptionError::NotAService("other".into())));
+    }
+
+    #[test]
+    fn help_and_version_are_asked_for_by_a_person() {
+        let wanted = |line: &str| wanted_text(&line.split(' ').map(String::from).collect::<Vec<_>>());
+        assert!(matches!(wanted("--help"), Some(Ok(text)) if text.starts_with("usage: mapkeepd")));
+        assert!(matches!(wanted("serve -c --help"), Some(Ok(_))));
+        assert_eq!(wanted("--version"), Some(Ok(version_text("mapkeepd"))));
+        assert_eq!(wanted("--version x"), Some(Err(OptionError::Positional("x".into()))));
+        assert_eq!(wanted("-t unix -o --help"), None, "master(8) gives what main.cf says");
+        assert_eq!(wanted("serve"), None);
     }
 
     #[test]

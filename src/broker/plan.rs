@@ -135,6 +135,8 @@ pub(crate) struct LogPlan {
     pub(crate) facility: Facility,
     /// `postfix/proxymap`
     pub(crate) ident: String,
+    /// `proxymap`, or with the name of a Postfix instance `postfix-out/proxymap`.
+    pub(crate) service: String,
     pub(crate) host: String,
     pub(crate) verbose: bool,
 }

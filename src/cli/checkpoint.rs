@@ -6,9 +6,10 @@
 //! Called by: the `mapkeep` program.
 
 use crate::tables::changeable_files;
+use crate::words::{Usage, Word, Words, help};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -20,8 +21,7 @@ Has the file NAME.db of each hash and btree table in proxy_write_maps written no
 service, or where none runs by one that is started for this.
 exit status: 0 all are written, 1 some are not, 64 wrong usage, 78 configuration unreadable";
 
-/// The exit status for a command line that is not understood, and for a configuration that cannot be read (sysexits).
-const WRONG_USAGE: u8 = 64;
+/// The exit status for a configuration that cannot be read (sysexits).
 const CONFIG: u8 = 78;
 /// How long to wait for all files. Tables may be large, and a disk slow.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -40,14 +40,12 @@ struct Table {
 
 /// Runs the command with these words.
 pub(crate) fn run(words: &[OsString]) -> ExitCode {
-    let words: Vec<&OsStr> = words.iter().map(OsString::as_os_str).collect();
-    let directory = match words.as_slice() {
-        [] => std::env::var_os("MAIL_CONFIG").map_or_else(|| "/etc/postfix".into(), PathBuf::from),
-        [option, directory] if *option == "-c" => PathBuf::from(directory),
-        _ => {
-            let _ = writeln!(io::stderr(), "{USAGE}");
-            return ExitCode::from(WRONG_USAGE);
-        }
+    if let Some(status) = help(words, USAGE) {
+        return status;
+    }
+    let directory = match directory(words) {
+        Ok(directory) => directory,
+        Err(usage) => return usage.print("mapkeep checkpoint"),
     };
     // The service would not know where a relative name begins.
     let directory = std::path::absolute(&directory).unwrap_or(directory);
@@ -67,6 +65,24 @@ pub(crate) fn run(words: &[OsString]) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Reads the command line.
+fn directory(words: &[OsString]) -> Result<PathBuf, Usage> {
+    let mut directory = None;
+    let mut words = Words::new(words);
+    while let Some(word) = words.next() {
+        match word {
+            Word::Option(option) if option == "-c" && directory.is_none() => {
+                directory = Some(PathBuf::from(words.value(option)?));
+            }
+            Word::Option(option) if option == "-c" => return Err(Usage::unexpected(option)),
+            Word::Option(option) => return Err(Usage::unknown(option)),
+            Word::Argument(argument) => return Err(Usage::unexpected(argument)),
+        }
+    }
+    let named = || std::env::var_os("MAIL_CONFIG").filter(|name| !name.is_empty());
+    Ok(directory.or_else(|| named().map(PathBuf::from)).unwrap_or_else(|| "/etc/postfix".into()))
 }
 
 impl Table {
@@ -129,7 +145,7 @@ fn holder(tables: &[Table]) -> io::Result<Option<Pid>> {
         let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
         // A process that ends meanwhile has nothing open.
         let title = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        if title.starts_with(b"mapkeep: writer\0") && has_open(&entry.path(), &stores) {
+        if title.starts_with(b"mapkeep: writer") && has_open(&entry.path(), &stores) {
             return Ok(Some(Pid::from_raw(pid)));
         }
     }

@@ -6,8 +6,10 @@ mod service;
 mod site;
 
 use crate::client::{Client, ClientError, Status};
+use crate::words::{help, none};
 use service::Service;
 use site::Site;
+use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -38,8 +40,19 @@ impl From<ClientError> for DemoError {
     }
 }
 
+const USAGE: &str = "usage: mapkeep demo
+Starts the whole sandboxed service on sample tables in a temporary directory, asks it, and shows the answers, the
+refusals and the live confinement of each process. It touches no Postfix, and removes what it made.
+exit status: 0 all went well, 1 it did not, 64 wrong usage";
+
 /// Runs the demo; cleans up whatever happens.
-pub(crate) fn run() -> ExitCode {
+pub(crate) fn run(words: &[OsString]) -> ExitCode {
+    if let Some(status) = help(words, USAGE) {
+        return status;
+    }
+    if let Err(usage) = none(words) {
+        return usage.print("mapkeep demo");
+    }
     let mut out = io::stdout().lock();
     match show(&mut out) {
         Ok(()) => ExitCode::SUCCESS,

@@ -11,12 +11,15 @@ mod demo;
 pub mod query;
 mod serve;
 mod tables;
+mod words;
 
-use std::ffi::OsString;
-use std::io::Write;
+use mapkeep_proto::version_text;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
+use words::{Usage, say};
 
-const USAGE: &str = "usage: mapkeep query [-c CONFIG_DIR | --socket PATH] TYPE:NAME KEY...
+const USAGE: &str = "usage: mapkeep query [-c CONFIG_DIR | --socket PATH] TYPE:NAME [--] KEY...
        mapkeep tables [-c CONFIG_DIR] [--json] [--write]
        mapkeep serve [-n SERVICE] [-c CONFIG_DIR] [--socket PATH]...
        mapkeep checkpoint [-c CONFIG_DIR]
@@ -28,37 +31,27 @@ tables lists the approved tables: what names each, its file, whether it can be s
 serve  runs the service on a socket of its own, without master(8); see mapkeepd(8)
 checkpoint has the Berkeley DB files of tables that can be changed written now
 demo   starts the whole sandboxed service on sample tables in a temporary directory, asks it,
-       and shows the answers, the refusals and the live confinement of each process";
+       and shows the answers, the refusals and the live confinement of each process
 
-/// The exit status for a command line that is not understood (sysexits' EX_USAGE).
-const WRONG_USAGE: u8 = 64;
+mapkeep COMMAND --help has the details of each; wrong usage is exit status 64";
 
 /// Entry point of the `mapkeep` program.
 #[must_use]
 pub fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let (word, rest) = match arguments.split_first() {
-        Some((word, rest)) => (word.to_string_lossy(), rest),
-        None => ("--help".into(), &[][..]),
+    let Some((word, rest)) = arguments.split_first() else {
+        return Usage::missing("the command").print("mapkeep");
     };
-    match word.as_ref() {
-        "query" => query::run(rest),
-        "tables" => tables::run(rest),
-        "serve" => serve::run(rest),
-        "checkpoint" => checkpoint::run(rest),
-        "demo" => demo::run(),
-        "--version" | "-V" => say(&format!("mapkeep {}", env!("CARGO_PKG_VERSION"))),
-        "--help" | "-h" | "help" if !arguments.is_empty() => say(USAGE),
-        _ => {
-            let _ = writeln!(std::io::stderr(), "{USAGE}");
-            ExitCode::from(WRONG_USAGE)
-        }
-    }
-}
-
-fn say(text: &str) -> ExitCode {
-    match writeln!(std::io::stdout(), "{text}") {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
+    let text = |text: &str| words::none(rest).map_or_else(|usage| usage.print("mapkeep"), |()| say(text));
+    match word.as_bytes() {
+        b"query" => query::run(rest),
+        b"tables" => tables::run(rest),
+        b"serve" => serve::run(rest),
+        b"checkpoint" => checkpoint::run(rest),
+        b"demo" => demo::run(rest),
+        b"--version" | b"-V" => text(&version_text("mapkeep")),
+        b"--help" | b"-h" | b"help" => text(USAGE),
+        word if word.starts_with(b"-") => Usage::unknown(OsStr::from_bytes(word)).print("mapkeep"),
+        word => Usage::word("unknown command", OsStr::from_bytes(word)).print("mapkeep"),
     }
 }

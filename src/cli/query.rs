@@ -14,13 +14,14 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use crate::client::{Client, ClientError, Status};
+use crate::words::{Usage, Word, Words, help};
 
 /// How long one answer may take. Tables behind a network may need their own time limits first.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-const USAGE: &str = "usage: mapkeep query [-c CONFIG_DIR | --socket PATH] TYPE:NAME KEY...
+const USAGE: &str = "usage: mapkeep query [-c CONFIG_DIR | --socket PATH] TYPE:NAME [--] KEY...
 Asks the running proxymap service for KEY in the table TYPE:NAME, as a Postfix program does.
-With `-` as the only KEY, reads keys from standard input, one a line.
+With `-` as the only KEY, reads keys from standard input, one a line. `--` goes before keys that begin with a dash.
 Prints the value; for several keys, each key that was found, a tab, and its value.
 exit status: 0 found, 1 not found, 75 temporary error, 77 table not approved,
 78 configuration error, 64 wrong usage, 69 no service";
@@ -101,11 +102,10 @@ struct Question {
 
 /// Runs `mapkeep query` with the arguments after the word `query`.
 pub fn run(args: &[OsString]) -> ExitCode {
-    let (mut stdin, mut stdout, mut stderr) = (io::stdin().lock(), io::stdout().lock(), io::stderr().lock());
-    if args.iter().any(|argument| argument == "--help" || argument == "-h") {
-        let printed = writeln!(stdout, "{USAGE}");
-        return ExitCode::from(if printed.is_ok() { Exit::Found } else { Exit::Temporary } as u8);
+    if let Some(status) = help(args, USAGE) {
+        return status;
     }
+    let (mut stdin, mut stdout, mut stderr) = (io::stdin().lock(), io::stdout().lock(), io::stderr().lock());
     let exit = ask(args, &mut stdin, &mut stdout, &mut stderr).unwrap_or_else(|stop| {
         // If standard error is closed too, the exit status still tells.
         let _ = writeln!(stderr, "mapkeep query: {}", stop.message);
@@ -121,7 +121,8 @@ fn ask(
     stdout: &mut dyn Write,
     stderr: &mut dyn Write,
 ) -> Result<Exit, Stop> {
-    let question = understand(args)?;
+    let question =
+        understand(args).map_err(|usage| Stop { exit: Exit::Usage, message: usage.text("mapkeep query") })?;
     let path = match &question.place {
         Place::Socket(path) => path.clone(),
         Place::Config(directory) => configured_socket(directory.as_deref())?,
@@ -168,41 +169,43 @@ fn ask(
 }
 
 /// Reads the command line.
-fn understand(args: &[OsString]) -> Result<Question, Stop> {
-    let usage = |problem: &str| Stop::new(Exit::Usage, format_args!("{problem}\n{USAGE}"));
+fn understand(args: &[OsString]) -> Result<Question, Usage> {
     let mut place = None;
-    let mut rest = args;
-    while let Some((option, after)) = rest.split_first() {
-        let bytes = option.as_bytes();
-        if bytes == b"--" {
-            rest = after;
-            break;
-        }
-        if bytes == b"-" || !bytes.starts_with(b"-") {
-            break;
-        }
-        let (argument, after) = after.split_first().ok_or_else(|| usage("an option lacks its argument"))?;
-        let chosen = match bytes {
-            b"-c" => Place::Config(Some(argument.clone())),
-            b"--socket" => Place::Socket(PathBuf::from(argument)),
-            _ => return Err(usage("unknown option")),
+    let mut arguments = Vec::new();
+    let mut words = Words::new(args);
+    while let Some(word) = words.next() {
+        let option = match word {
+            Word::Option(option) => option,
+            Word::Argument(argument) => {
+                arguments.push(argument);
+                continue;
+            }
+        };
+        let chosen = match option.as_bytes() {
+            b"-c" => Place::Config(Some(words.value(option)?.to_owned())),
+            b"--socket" => Place::Socket(PathBuf::from(words.value(option)?)),
+            _ => return Err(Usage::unknown(option)),
         };
         if place.replace(chosen).is_some() {
-            return Err(usage("give -c or --socket once, not both"));
+            return Err(Usage::word("one of -c and --socket, once, says all; unexpected", option));
         }
-        rest = after;
     }
-    let (table, keys) = rest.split_first().ok_or_else(|| usage("which table?"))?;
+    let (table, keys) = arguments.split_first().ok_or_else(|| Usage::missing("the table, TYPE:NAME,"))?;
     if !table.as_bytes().contains(&b':') {
-        return Err(usage("a table is named TYPE:NAME"));
+        return Err(Usage::word("a table is named TYPE:NAME, unlike", table));
     }
     let keys = match keys {
-        [] => return Err(usage("which key?")),
-        [only] if only == "-" => None,
+        [] => return Err(Usage::missing("the key")),
+        [only] if *only == "-" && !after_dashes(args) => None,
         several => Some(several.iter().map(|key| key.as_bytes().to_vec()).collect()),
     };
     let place = place.unwrap_or(Place::Config(None));
     Ok(Question { place, table: table.as_bytes().to_vec(), keys })
+}
+
+/// Whether the last word stands after `--`, so that it is a key whatever it looks like.
+fn after_dashes(args: &[OsString]) -> bool {
+    args.split_last().is_some_and(|(_, before)| before.iter().any(|word| word == "--"))
 }
 
 /// Asks postconf(1) where Postfix clients look for the service.

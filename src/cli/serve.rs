@@ -3,6 +3,7 @@
 //! May: exec. Never: read the configuration, or open anything; descriptors and environment of a service manager
 //! go through untouched, and the process id stays. Called by: the `mapkeep` command.
 
+use crate::words::help;
 use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::process::CommandExt;
@@ -11,8 +12,20 @@ use std::process::{Command, ExitCode};
 /// The exit status when the daemon cannot be started (sysexits' EX_UNAVAILABLE).
 const UNAVAILABLE: u8 = 69;
 
-/// Runs `mapkeepd serve` with these words; returns only if that fails.
+const USAGE: &str = "\
+usage: mapkeep serve [-n proxymap|proxywrite] [-c CONFIG_DIR] [--socket PATH]... [-o NAME=VALUE]... [-v] [--stderr]
+Runs mapkeepd as a service of its own, without master(8), in the foreground, until SIGTERM; SIGHUP has it read the
+configuration again. Without --socket it listens where main.cf says that clients look, or on the sockets of a service
+manager. Without -c, the directory is that of MAIL_CONFIG, or /etc/postfix.
+-o  overrides a parameter of main.cf
+-v  logs more; --stderr logs to standard error
+exit status: 0 ended as told, 1 failed (standard error says why), 64 wrong usage, 69 mapkeepd cannot be run";
+
+/// Runs `mapkeepd serve` with these words; returns only if that fails, or for the usage. mapkeepd looks at the words.
 pub(crate) fn run(words: &[OsString]) -> ExitCode {
+    if let Some(status) = help(words, USAGE) {
+        return status;
+    }
     // The real path, so that a link to this program finds what is beside the real file.
     let own = std::env::current_exe().and_then(std::fs::canonicalize);
     let (path, error) = match own {

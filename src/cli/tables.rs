@@ -30,6 +30,7 @@ use std::process::ExitCode;
 use mapkeep_broker::trust::WriteFiles;
 use mapkeep_config::Service;
 
+use crate::words::{Usage, Word, Words, help};
 use site::{Remark, Site};
 use verdict::{Judge, Verdict};
 use write::Claims;
@@ -146,11 +147,10 @@ pub(crate) fn changeable_files(directory: &Path) -> Result<Vec<PathBuf>, String>
 
 /// Runs `mapkeep tables` with the arguments after the word `tables`.
 pub fn run(args: &[OsString]) -> ExitCode {
-    let (mut stdout, mut stderr) = (io::stdout().lock(), io::stderr().lock());
-    if args.iter().any(|argument| argument == "--help" || argument == "-h") {
-        let printed = writeln!(stdout, "{USAGE}");
-        return ExitCode::from(if printed.is_ok() { Exit::AllServed } else { Exit::NoOutput } as u8);
+    if let Some(status) = help(args, USAGE) {
+        return status;
     }
+    let (mut stdout, mut stderr) = (io::stdout().lock(), io::stderr().lock());
     let named = std::env::var_os("MAIL_CONFIG").filter(|name| !name.is_empty());
     let exit = list(args, named.as_deref(), &mut stdout).unwrap_or_else(|stop| {
         // If standard error is closed too, the exit status still tells.
@@ -162,7 +162,8 @@ pub fn run(args: &[OsString]) -> ExitCode {
 
 /// Does all of it. `mail_config` is what the environment names.
 fn list(args: &[OsString], mail_config: Option<&OsStr>, stdout: &mut dyn Write) -> Result<Exit, Stop> {
-    let wish = understand(args)?;
+    let wish = understand(args)
+        .map_err(|usage| Stop { exit: Exit::Usage, message: usage.text("mapkeep tables") })?;
     let directory =
         wish.directory.unwrap_or_else(|| mail_config.unwrap_or(OsStr::new(DEFAULT_DIRECTORY)).into());
     let unreadable = |problem: String| Stop::new(Exit::Config, problem);
@@ -177,21 +178,19 @@ fn list(args: &[OsString], mail_config: Option<&OsStr>, stdout: &mut dyn Write) 
 }
 
 /// Reads the command line.
-fn understand(args: &[OsString]) -> Result<Wish, Stop> {
-    let usage = |problem: &str| Stop::new(Exit::Usage, format_args!("{problem}\n{USAGE}"));
+fn understand(args: &[OsString]) -> Result<Wish, Usage> {
     let mut wish = Wish { directory: None, json: false, service: Service::Read };
-    let mut rest = args.iter();
-    while let Some(argument) = rest.next() {
-        match argument.as_bytes() {
-            b"--json" => wish.json = true,
-            b"--write" => wish.service = Service::Write,
-            b"-c" => {
-                let directory = rest.next().ok_or_else(|| usage("-c lacks its argument"))?;
-                if wish.directory.replace(directory.into()).is_some() {
-                    return Err(usage("give -c once"));
-                }
-            }
-            _ => return Err(usage("unknown argument")),
+    let mut words = Words::new(args);
+    while let Some(word) = words.next() {
+        match word {
+            Word::Option(option) => match option.as_bytes() {
+                b"--json" => wish.json = true,
+                b"--write" => wish.service = Service::Write,
+                b"-c" if wish.directory.is_some() => return Err(Usage::unexpected(option)),
+                b"-c" => wish.directory = Some(words.value(option)?.into()),
+                _ => return Err(Usage::unknown(option)),
+            },
+            Word::Argument(argument) => return Err(Usage::unexpected(argument)),
         }
     }
     Ok(wish)

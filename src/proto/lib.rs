@@ -10,6 +10,7 @@ mod codec;
 mod kind;
 mod message;
 mod names;
+mod program;
 mod write;
 
 pub use arguments::{ArgumentError, Arguments};
@@ -23,6 +24,7 @@ pub use message::{
     Unavailable,
 };
 pub use names::{Listed, NamesError, decode_names, encode_names};
+pub use program::{ByHand, WRONG_USAGE, version_text};
 pub use write::{BrokerToWriter, Part, WriterToBroker};
 
 /// The place of a table in the approved list; the only way in which a worker can name a table.

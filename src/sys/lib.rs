@@ -13,3 +13,4 @@ pub mod memory;
 pub mod signals;
 pub mod spawn;
 pub mod status;
+pub mod title;

@@ -2,16 +2,20 @@
 //!
 //! May: end the process. Never: choose a limit or a rule.
 
-use mapkeep_proto::Arguments;
+use mapkeep_proto::{Arguments, ByHand, WRONG_USAGE};
 use mapkeep_sandbox::{LockError, Privilege};
-use mapkeep_sys::exit;
+use mapkeep_sys::{exit, title};
 use nix::sys::epoll::{Epoll, EpollCreateFlags};
 use std::error::Error;
+use std::io::Write;
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::PathBuf;
 
 /// The exit status of a process whose lock could not be installed (sysexits' EX_CONFIG).
 pub const LOCK_FAILED: u8 = 78;
+
+/// The exit status when what was asked for cannot be printed (sysexits' EX_IOERR).
+const NO_OUTPUT: u8 = 74;
 
 /// The fixed descriptor of the channel to whoever the process works for.
 pub const CHANNEL: RawFd = 3;
@@ -22,6 +26,22 @@ pub const EPOLL: RawFd = 5;
 
 /// Address space for programs, libraries and stacks, in bytes.
 pub const PROGRAM: u64 = 256 << 20;
+
+/// The arguments that mapkeepd has given to this process, which `ps` shows no longer. Somebody who has started `program`
+/// by hand gets an answer at the terminal, and the process ends.
+pub fn taken_arguments(program: &str) -> Arguments {
+    let words: Vec<String> =
+        std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    let (printed, status) = match ByHand::of(program, &words) {
+        None => {
+            title::keep_only();
+            return Arguments::read(words);
+        }
+        Some(ByHand::Say(text)) => (writeln!(std::io::stdout(), "{text}"), 0),
+        Some(ByHand::Refuse(line)) => (writeln!(std::io::stderr(), "{line}"), WRONG_USAGE),
+    };
+    exit::now(if printed.is_ok() { status } else { NO_OUTPUT })
+}
 
 /// Ends the process, with a line in the log if something went wrong.
 pub fn leave(ended: Result<(), Box<dyn Error>>) -> ! {

@@ -2,7 +2,7 @@
 
 use crate::logger;
 use crate::lookup::Lookup;
-use crate::process::{CHANNEL, EPOLL, LOG, PROGRAM, fixed_epoll, leave, privilege};
+use crate::process::{CHANNEL, EPOLL, LOG, PROGRAM, fixed_epoll, leave, privilege, taken_arguments};
 use crate::session::Service;
 use mapkeep_log::{ChannelSink, Destination, Facility, MailLog};
 use mapkeep_proto::Arguments;
@@ -21,7 +21,7 @@ const LOGGER_DESCRIPTORS: u64 = 256;
 
 /// Entry point of the `mapkeep-worker` program.
 pub fn main() -> ! {
-    let arguments = Arguments::read(std::env::args().skip(1));
+    let arguments = taken_arguments("mapkeep-worker");
     let ended = match arguments.text("role") {
         Ok("lookup") => lookup(&arguments),
         Ok("logger") => log(&arguments),

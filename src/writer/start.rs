@@ -7,7 +7,7 @@ use mapkeep_proto::Arguments;
 use mapkeep_sandbox::{FileRules, Limits, Lock, Role, enter};
 use mapkeep_sys::channel::Channel;
 use mapkeep_sys::{inherit, signals};
-use mapkeep_worker::process::{CHANNEL, EPOLL, LOG, PROGRAM, fixed_epoll, leave, privilege};
+use mapkeep_worker::process::{CHANNEL, EPOLL, LOG, PROGRAM, fixed_epoll, leave, privilege, taken_arguments};
 use std::error::Error;
 use std::path::PathBuf;
 
@@ -18,7 +18,7 @@ const MAP: u64 = 2 * mapkeep_store::lmdb::MAP_LIMIT;
 
 /// Entry point of the `mapkeep-writer` program.
 pub fn main() -> ! {
-    let arguments = Arguments::read(std::env::args().skip(1));
+    let arguments = taken_arguments("mapkeep-writer");
     let ended = match arguments.text("role") {
         Ok("writer") => run(&arguments),
         Ok(_) => Err("unknown role".into()),

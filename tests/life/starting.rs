@@ -143,9 +143,9 @@ pub fn odd_command_lines_are_refused() {
     let daemon = Path::new(env!("CARGO_BIN_EXE_mapkeepd"));
     for (words, message) in [
         (&["-n", "proxymap", "-u"][..], "no transport type specified"),
-        (&["-n", "proxymap", "-t", "unix", "-Q"], "unknown option: -Q"),
+        (&["-n", "proxymap", "-t", "unix", "-Q"], "unknown option \"-Q\""),
         (&["-n", "elsewhere", "-t", "unix", "-u"], "service name \"elsewhere\""),
-        (&["-n", "proxymap", "-t", "unix", "word"], "unexpected command-line argument: word"),
+        (&["-n", "proxymap", "-t", "unix", "word"], "unexpected argument \"word\""),
     ] {
         let mut master = site.start_program(daemon, words);
         let status = master.wait();

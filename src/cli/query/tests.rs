@@ -101,7 +101,7 @@ fn no_service_says_what_to_do() {
 }
 
 #[test]
-fn wrong_usage_is_64_and_shows_the_usage() {
+fn wrong_usage_is_64_and_one_line() {
     for words in [
         &[][..],
         &["hash:/m"],
@@ -113,7 +113,8 @@ fn wrong_usage_is_64_and_shows_the_usage() {
     ] {
         let (exit, _, stderr) = run_with(words, "");
         assert_eq!(exit, Exit::Usage, "{words:?}");
-        assert!(stderr.contains("usage: mapkeep query"), "{words:?}: {stderr}");
+        assert!(stderr.ends_with("(see mapkeep query --help)"), "{words:?}: {stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
     }
 }
 
@@ -126,6 +127,9 @@ fn command_line_is_read_as_meant() {
     assert_eq!(read(&["hash:/m", "-"]).keys, None);
     assert_eq!(read(&["-c", "/etc/p", "t:x", "k"]).place, Place::Config(Some("/etc/p".into())));
     assert_eq!(read(&["--", "-odd:x", "k"]).table, b"-odd:x");
+    assert_eq!(read(&["t:x", "--", "-k"]).keys, Some(vec![b"-k".to_vec()]));
+    assert_eq!(read(&["t:x", "--", "-"]).keys, Some(vec![b"-".to_vec()]), "a key, not standard input");
+    assert_eq!(read(&["t:x", "k", "-c", "/d"]).place, Place::Config(Some("/d".into())));
 }
 
 #[test]

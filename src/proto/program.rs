@@ -1,0 +1,65 @@
+//! What every program says to a person at a terminal: its version, its usage, and which word it does not understand.
+//!
+//! `--help` gives the usage on standard output and exit status 0; a word that is not understood gives one line on
+//! standard error, which names it, and [`WRONG_USAGE`]. May: compose text. Never: print it.
+
+/// The exit status for a command line that is not understood: EX_USAGE of sysexits.h.
+pub const WRONG_USAGE: u8 = 64;
+
+/// What `--version` prints for `program`.
+#[must_use]
+pub fn version_text(program: &str) -> String {
+    format!("{program} {}", env!("CARGO_PKG_VERSION"))
+}
+
+/// What a program that only mapkeepd starts says to somebody who starts it by hand.
+#[derive(Debug, PartialEq, Eq)]
+pub enum ByHand {
+    /// For standard output; exit status 0.
+    Say(String),
+    /// For standard error; exit status [`WRONG_USAGE`].
+    Refuse(String),
+}
+
+impl ByHand {
+    /// `words` are what follows the name of `program`; `None` if they are the `name=value` words of mapkeepd.
+    #[must_use]
+    pub fn of(program: &str, words: &[String]) -> Option<ByHand> {
+        let why = "mapkeepd starts this program, nobody else can";
+        Some(match words {
+            [first, ..] if first.starts_with("role=") => return None,
+            [] => ByHand::Refuse(format!("{program}: no arguments: {why}")),
+            [word] if word == "--help" || word == "-h" => {
+                ByHand::Say(format!("usage: {program} --version\nBut for that, {why}; see mapkeepd(8)."))
+            }
+            [word] if word == "--version" => ByHand::Say(version_text(program)),
+            [word, extra, ..] if matches!(word.as_str(), "--help" | "-h" | "--version") => {
+                ByHand::Refuse(format!("{program}: unexpected argument \"{extra}\" after {word}"))
+            }
+            [word, ..] => ByHand::Refuse(format!("{program}: unexpected argument \"{word}\": {why}")),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn by_hand_says_help_and_version_and_names_other_words() {
+        let of = |words: &[&str]| {
+            ByHand::of("mapkeep-worker", &words.iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        assert_eq!(of(&["role=lookup", "--help"]), None);
+        assert!(
+            matches!(of(&["--help"]), Some(ByHand::Say(text)) if text.starts_with("usage: mapkeep-worker"))
+        );
+        assert_eq!(of(&["--version"]), Some(ByHand::Say(version_text("mapkeep-worker"))));
+        for (words, named) in
+            [(&[][..], "no arguments"), (&["x", "role=lookup"], "\"x\""), (&["--version", "y"], "\"y\"")]
+        {
+            let Some(ByHand::Refuse(line)) = of(words) else { panic!("{words:?}") };
+            assert!(line.contains(named) && !line.contains('\n'), "{line}");
+        }
+    }
+}
