@@ -62,7 +62,9 @@ mod scenario {
             killed_logger_is_replaced,
             stopped_worker_is_replaced;
         confinement:
-            each_process_reports_its_lock_and_the_report_is_true;
+            each_process_reports_its_lock_and_the_report_is_true,
+            start_is_one_line_and_so_is_the_end,
+            titles_are_short;
         refusals:
             chroot_directory_that_is_not_empty,
             chroot_directory_of_somebody_else,
@@ -76,6 +78,7 @@ mod scenario {
             account_secrets_are_refused,
             each_of_many_refused_tables_is_logged,
             faults_of_each_table_are_named_and_counted,
+            types_that_are_not_served_are_named_at_the_start,
             untrusted_files_are_refused_until_put_right;
         freshness:
             rebuilt_tables_are_served_at_once,

@@ -45,6 +45,7 @@ mod scenario {
             usual_socket_has_owner_and_mode_of_master,
             socket_in_a_directory_of_root_gets_the_owner_too,
             name_of_master_cf_is_refused,
+            configuration_that_cannot_be_read_is_refused_at_the_terminal,
             missing_directory_is_refused_with_remedy,
             stale_socket_is_replaced_and_a_live_one_is_not,
             link_in_the_mail_owners_directory_gains_nothing;

@@ -3,7 +3,7 @@
 use crate::plan::{Ids, LogPlan, Plan, RoleIds};
 use mapkeep_log::Destination;
 use mapkeep_proto::{Decode, SupervisorToLogger};
-use mapkeep_sandbox::{Capability, Privilege, Role, expected, inspect};
+use mapkeep_sandbox::{Capability, Found, Privilege, Role, expected, inspect};
 use mapkeep_sys::channel::Channel;
 use mapkeep_sys::spawn::{Program, spawn};
 use nix::unistd::Pid;
@@ -33,6 +33,8 @@ pub(crate) struct Child {
     pub(crate) role: Role,
     /// Whether its confinement has been checked from outside.
     pub(crate) checked: bool,
+    /// What was found then, in short.
+    pub(crate) brief: String,
     pub(crate) started: Instant,
     /// The far end of its log channel. Kept, unread, so that a new logger can take over.
     log: Option<OwnedFd>,
@@ -54,6 +56,8 @@ pub(crate) struct Nursery {
     pub(crate) log: LogPlan,
     /// Filters that are in force in this process, and so in each child before it adds its own.
     pub(crate) inherited_filters: u32,
+    /// What was found of the supervisor itself once it was locked down.
+    pub(crate) own_brief: String,
 }
 
 impl Nursery {
@@ -81,7 +85,10 @@ impl Nursery {
         let socket = self.log_socket.as_ref().map_or(self.null.as_fd(), AsFd::as_fd);
         let descriptors = [self.null.as_fd(), self.null.as_fd(), error_output, far.as_fd(), socket];
         let pid = start(&self.worker, &self.title("logger"), &words, &descriptors)?;
-        Ok((Child { pid, role: Role::Logger, checked: false, started: now, log: None }, near))
+        Ok((
+            Child { pid, role: Role::Logger, checked: false, brief: String::new(), started: now, log: None },
+            near,
+        ))
     }
 
     /// Starts the broker, that of the writing service if this is it; `names` is the sealed list of names, `listeners` are the sockets to accept on.
@@ -162,7 +169,7 @@ impl Nursery {
         }
         let pid = start(program, title, words, &descriptors)?;
         let log = Some(log_far.into_descriptor());
-        Ok((Child { pid, role, checked: false, started: now, log }, near))
+        Ok((Child { pid, role, checked: false, brief: String::new(), started: now, log }, near))
     }
 
     /// What `ps` shows of a child: its role, and the service and Postfix instance that it is of.
@@ -184,16 +191,16 @@ impl Nursery {
         words
     }
 
-    /// Reads what the kernel says of a child and compares it with what its role must be. The text is for the
-    /// log: what was found, or every difference.
-    pub(crate) fn check(&self, child: &Child) -> Result<String, String> {
+    /// Reads what the kernel says of a child and compares it with what its role must be: what was found, or every
+    /// difference.
+    pub(crate) fn check(&self, child: &Child) -> Result<Found, String> {
         let pid = child.pid.as_raw();
         let text = std::fs::read_to_string(format!("/proc/{pid}/status"))
             .map_err(|error| format!("/proc/{pid}/status: {error}"))?;
         let found = inspect(pid, &text).map_err(|error| error.to_string())?;
         let wanted = expected(child.role, &privilege(child.role, self.ids), self.inherited_filters);
         let differences = wanted.differences(&found);
-        if differences.is_empty() { Ok(found.to_string()) } else { Err(differences.join("; ")) }
+        if differences.is_empty() { Ok(found) } else { Err(differences.join("; ")) }
     }
 }
 

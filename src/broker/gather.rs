@@ -12,7 +12,7 @@ use mapkeep_config::{
     Complaint, KeepSettings, Parameters, Service, Settings, Severity, approved, parse_main, parse_master,
 };
 use mapkeep_log::{Destination, Facility};
-use mapkeep_proto::{Kind, Listed, file_of};
+use mapkeep_proto::{Kind, Listed, file_of, remedy_unknown, why_unknown};
 use nix::fcntl::OFlag;
 use std::ffi::OsStr;
 use std::fs::OpenOptions;
@@ -42,7 +42,8 @@ pub(crate) struct Remark {
 pub(crate) struct Gathered {
     pub(crate) plan: Plan,
     pub(crate) remarks: Vec<Remark>,
-    /// Why main.cf could not be read; then the plan approves nothing and denies nothing.
+    /// Why main.cf could not be read (or master.cf, which a service of its own needs as well); then the plan approves
+    /// nothing and denies nothing.
     pub(crate) unreadable: Option<String>,
 }
 
@@ -55,6 +56,8 @@ pub(crate) struct Source {
     defaults: Option<Vec<u8>>,
     /// The host name in log lines.
     host: String,
+    /// Whether the roles get ids of their own.
+    root: bool,
 }
 
 impl Source {
@@ -63,7 +66,13 @@ impl Source {
         let directory = directory.unwrap_or_else(|| DEFAULT_DIRECTORY.into());
         let main = read_file(&directory.join("main.cf")).unwrap_or_default();
         let defaults = installed_defaults(&Parameters::new(parse_main(&main).0), &directory);
-        Source { options: options.clone(), directory, defaults, host: log_host() }
+        let root = nix::unistd::geteuid().is_root();
+        Source { options: options.clone(), directory, defaults, host: log_host(), root }
+    }
+
+    /// What root would find, whoever asks.
+    pub(crate) fn for_root(self) -> Source {
+        Source { root: true, ..self }
     }
 
     /// Reads everything.
@@ -80,7 +89,15 @@ impl Source {
         };
         let keep = read_file(&directory.join("mapkeep.cf")).unwrap_or_default();
         // What master.cf gives to this service arrives as -o options; here it matters which sockets it names.
-        let master = read_file(&directory.join("master.cf")).unwrap_or_default();
+        let path = directory.join("master.cf");
+        let (master, unreadable) = match read_file(&path) {
+            Ok(master) => (master, unreadable),
+            // A service of its own must not listen where one of master(8) does.
+            Err(error) if options.mode == Mode::Standalone && error.kind() != io::ErrorKind::NotFound => {
+                (Vec::new(), unreadable.or_else(|| Some(format!("{}: {error}", path.display()))))
+            }
+            Err(_) => (Vec::new(), unreadable),
+        };
 
         let (main, complaints) = parse_main(&main);
         let mut sound = unreadable.is_none() && !has_errors(&complaints);
@@ -119,18 +136,20 @@ impl Source {
                 Err(error) => remarks.push(Remark { severity: Severity::Error, text: error.to_string() }),
             }
         }
-        let own = nix::unistd::geteuid();
-        let ids = if own.is_root() {
+        let ids = if self.root {
             let broker = keep.broker_account.as_ref().map(ToString::to_string);
             let roles = accounts.roles(keep.uid_base, broker.as_deref(), &owners)?;
             Some(RoleIds { write_broker: accounts.ids_of(&settings.mail_owner), ..roles })
         } else {
             // Files of whoever runs the service are as good as that person's word.
-            owners.push(own.as_raw());
+            owners.push(nix::unistd::geteuid().as_raw());
             None
         };
         let mail_owner = accounts.ids_of(&settings.mail_owner);
         let names = with_members(tables.into_iter().map(|table| table.name), &mut remarks);
+        if service == Service::Read {
+            remarks.extend(names.iter().filter_map(|table| not_served(&table.name)));
+        }
         let inside = if options.chroot { settings.queue_directory.clone().into() } else { PathBuf::new() };
         let write_directories = match service {
             Service::Read => Vec::new(),
@@ -266,6 +285,21 @@ fn with_members(approved: impl Iterator<Item = Vec<u8>>, remarks: &mut Vec<Remar
         }
     }
     list
+}
+
+/// A warning for a table of a type that is not served: somebody should know before the first lookup.
+fn not_served(name: &[u8]) -> Option<Remark> {
+    let (why, remedy) = match Kind::of(name) {
+        Kind::Unknown => (why_unknown(name), remedy_unknown(name)),
+        Kind::Environ => (
+            "environ: has nothing to look into: workers have an empty environment",
+            "stay with stock's proxymap for now",
+        ),
+        _ => return None,
+    };
+    let name = String::from_utf8_lossy(name);
+    let text = format!("table {name}: {why}: every lookup is a temporary error -- {remedy}");
+    Some(Remark { severity: Severity::Warning, text })
 }
 
 /// The directories of tables that can be changed, where they are there: nothing else can be written.

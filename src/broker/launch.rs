@@ -1,5 +1,6 @@
 //! The start of mapkeepd: options, configuration, log, what to hold, lock-down, then the supervisor's loop.
 
+use crate::checks::{Programs, nobody_writes};
 use crate::children::Nursery;
 use crate::gather::{Gathered, Source, early_destination, log_host};
 use crate::master::Status;
@@ -11,7 +12,9 @@ use crate::supervise::{Ending, Generation, LOCK_FAILED, State, Supervisor};
 use mapkeep_config::Severity;
 use mapkeep_log::{Destination, Facility, MailLog};
 use mapkeep_proto::{Arguments, WRONG_USAGE};
-use mapkeep_sandbox::{Capability, FileRules, Limits, Lock, LockError, Privilege, enter, inspect};
+use mapkeep_sandbox::{
+    Capability, FileRules, Limits, Lock, LockError, Privilege, check_root, enter, inspect,
+};
 use mapkeep_sys::{exit, inherit, signals, title};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -153,6 +156,11 @@ fn supervisor(options: &Options) -> Result<Ending, Box<dyn Error>> {
     };
     let log_descriptor = open_log(&plan.log)?;
     if let Some(problem) = unreadable {
+        // Under master(8) clients would die of a service that is not there. A service of its own would listen at a place
+        // that nobody has named.
+        if options.mode == Mode::Standalone {
+            return Err(format!("{problem} (name the configuration directory with -c)").into());
+        }
         tracing::error!("{problem}; every lookup is a temporary error until it is mended");
     }
     for remark in remarks {
@@ -164,10 +172,10 @@ fn supervisor(options: &Options) -> Result<Ending, Box<dyn Error>> {
     if plan.ids.is_none() && plan.mode == Mode::Master {
         return Err("started by master(8) without the rights of root: the roles cannot be kept apart".into());
     }
+    if let Some(problem) = nobody_writes(&plan) {
+        return Err(problem.into());
+    }
     if plan.writes() {
-        if plan.ids.is_some_and(|ids| ids.write_broker.is_none()) {
-            return Err("mail_owner in main.cf is no user in /etc/passwd: nobody could own the tables".into());
-        }
         // Signals that master(8) sends to all its children must not reach us in the middle of an update: the end
         // of the status channel says that it is over. Fails only where we lead a session already.
         let _ = nix::unistd::setsid();
@@ -262,7 +270,8 @@ fn lock_and_run(mut supervisor: Supervisor, log: Option<RawFd>) -> Result<Ending
     }
     let text = std::fs::read_to_string("/proc/self/status")?;
     let found = inspect(i32::try_from(std::process::id())?, &text)?;
-    tracing::info!("supervisor is locked down: {found}");
+    tracing::debug!("supervisor is locked down: {found}");
+    supervisor.nursery.own_brief = found.brief();
     // Each child has these filters, too, before it adds its own.
     supervisor.nursery.inherited_filters = found.seccomp_filters;
     Ok(supervisor.run(&confined)?)
@@ -304,31 +313,30 @@ fn early_log(destination: Destination) -> Result<(), Box<dyn Error>> {
     open_log(&log).map(|_| ())
 }
 
-/// Makes the directory that workers see as their root, if it is not there; the lock checks what is.
+/// Makes the directory that workers see as their root, if it is not there. The lock looks again; here a person hears it
+/// before anything is started.
 fn prepare_chroot(path: &Path) -> Result<(), Box<dyn Error>> {
     if !path.is_dir() {
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o755).create(path);
         made.map_err(|error| format!("{}: {error} (chroot_directory in mapkeep.cf)", path.display()))?;
     }
-    Ok(())
+    Ok(check_root(path)?)
 }
 
 fn nursery(plan: &Plan) -> Result<Nursery, Box<dyn Error>> {
-    // The real path, so that a link to us in daemon_directory finds the worker beside the real file.
-    let own = std::fs::canonicalize("/proc/self/exe")?;
-    let beside = own.with_file_name("mapkeep-worker");
-    let open = |path: &Path| File::open(path).map_err(|error| format!("{}: {error}", path.display()));
+    let Programs { daemon, worker, writer } = Programs::open(plan.writes())?;
     let LogPlan { destination, facility, ident, host, .. } = plan.log.clone();
     let log = MailLog::open(destination, facility, &ident, &host, 0)?;
     Ok(Nursery {
-        daemon: open(&own)?,
-        worker: open(&beside)?,
-        writer: plan.writes().then(|| open(&own.with_file_name("mapkeep-writer"))).transpose()?,
+        daemon,
+        worker,
+        writer,
         null: File::options().read(true).write(true).open("/dev/null")?,
         log_socket: log.into_socket(),
         ids: plan.ids,
         log: plan.log.clone(),
         inherited_filters: 0,
+        own_brief: String::new(),
     })
 }
 

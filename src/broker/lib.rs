@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod accounts;
+mod checks;
 mod children;
 mod door;
 mod gather;
@@ -28,6 +29,7 @@ mod watch;
 mod workers;
 mod write;
 
+pub use checks::obstacles;
 pub use gather::installed_defaults;
 pub use launch::main;
 pub use supervise::LOCK_FAILED;

@@ -62,7 +62,7 @@ impl fmt::Display for OptionError {
                 write!(out, "option {option} does not take the value \"{value}\"")
             }
             OptionError::NoTransport => out.write_str(
-                "no transport type (-t) specified: master(8) starts this program; \
+                "no transport type specified (-t): master(8) starts this program; \
                  for a service of its own run \"mapkeep serve\"",
             ),
             OptionError::Positional(word) => write!(out, "unexpected argument \"{word}\""),
@@ -120,6 +120,11 @@ impl Options {
             config_directory: None,
             listen: Vec::new(),
         }
+    }
+
+    /// Those of a service that master(8) starts with nothing but these overrides.
+    pub(crate) fn of_service(service: &str, overrides: Vec<(String, String)>) -> Options {
+        Options { overrides, ..Options::new(Mode::Master, service) }
     }
 
     /// Reads the words that follow the program's name `program` (argument 0).

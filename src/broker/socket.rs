@@ -10,17 +10,19 @@
 use crate::plan::Ids;
 use mapkeep_config::{MasterCf, Settings, Transport};
 use mapkeep_sys::{inherit, listen};
+use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, SockType, SockaddrLike, SockaddrStorage, getsockname, getsockopt, sockopt,
+    AddressFamily, SockFlag, SockType, SockaddrLike, SockaddrStorage, UnixAddr, connect, getsockname,
+    getsockopt, socket, sockopt,
 };
 use nix::sys::stat::{Mode as Bits, umask};
 use nix::unistd::{Gid, Uid, geteuid, setegid, seteuid};
 use std::fmt;
 use std::io;
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, lchown};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 /// Where descriptors of the service manager begin.
@@ -60,7 +62,11 @@ impl fmt::Display for SocketError {
                 "{} is no directory: \"postfix check\" makes that of the queue; or name another place with --socket",
                 path.display()
             ),
-            SocketError::InUse(path) => write!(out, "{}: another service is listening there", path.display()),
+            SocketError::InUse(path) => write!(
+                out,
+                "{}: another service is listening there: end that one first, or name another place with --socket",
+                path.display()
+            ),
             SocketError::NoOwner(name) => {
                 write!(
                     out,
@@ -171,11 +177,10 @@ fn with_rights_of<T>(owner: Ids, work: impl FnOnce() -> Result<T, SocketError>) 
 fn listen_at(path: &Path) -> Result<OwnedFd, SocketError> {
     let failed = |error: io::Error| SocketError::Io(path.to_owned(), error);
     if std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
-        match UnixStream::connect(path) {
-            Ok(_) => return Err(SocketError::InUse(path.to_owned())),
-            Err(error) if error.kind() != io::ErrorKind::ConnectionRefused => return Err(failed(error)),
-            // Nobody listens there any more.
-            Err(_) => std::fs::remove_file(path).map_err(failed)?,
+        match answers(path) {
+            Ok(true) => return Err(SocketError::InUse(path.to_owned())),
+            Ok(false) => std::fs::remove_file(path).map_err(failed)?,
+            Err(error) => return Err(failed(error)),
         }
     }
     let before = umask(NO_EXECUTE);
@@ -185,6 +190,17 @@ fn listen_at(path: &Path) -> Result<OwnedFd, SocketError> {
     nix::sys::socket::listen(&listener, listen::backlog()).map_err(|error| failed(error.into()))?;
     listener.set_nonblocking(true).map_err(failed)?;
     Ok(listener.into())
+}
+
+/// Whether somebody listens at `path`. Never waits: a queue that is full has a listener.
+fn answers(path: &Path) -> io::Result<bool> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let caller = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    match connect(caller.as_raw_fd(), &UnixAddr::new(path)?) {
+        Ok(()) | Err(Errno::EAGAIN) => Ok(true),
+        Err(Errno::ECONNREFUSED) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The sockets that the service manager has opened for us; everything else but the standard descriptors is closed.
@@ -268,6 +284,21 @@ mod tests {
         assert!(place.check(Path::new("/q/public/showq")).is_err());
         assert!(place.check(Path::new("/q/private/showq")).is_ok(), "it is a public one");
         assert!(place.check(Path::new("/q/private/other")).is_ok());
+    }
+
+    #[test]
+    fn listener_with_a_full_queue_is_a_listener() {
+        let path = std::env::temp_dir().join(format!("mapkeep-socket-{}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        let listener = UnixListener::bind(&path).unwrap();
+        nix::sys::socket::listen(&listener, nix::sys::socket::Backlog::new(0).unwrap()).unwrap();
+        let _waiting = std::os::unix::net::UnixStream::connect(&path).unwrap();
+        // Nobody accepts: a connection that waits for that would wait for ever.
+        assert!(answers(&path).unwrap());
+        drop(listener);
+        assert!(!answers(&path).unwrap());
+        std::fs::remove_file(&path).unwrap();
+        assert!(answers(&path).is_err());
     }
 
     #[test]

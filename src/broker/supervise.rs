@@ -102,6 +102,8 @@ pub(crate) struct State {
     waits_for_old: bool,
     /// What the last reload failed of; else empty.
     outcome: String,
+    /// The start has been told in the log.
+    announced: bool,
 }
 
 /// Why the loop ended without an error.
@@ -112,7 +114,26 @@ pub(crate) enum Ending {
     /// No client for `max_idle`.
     Idle,
     /// SIGTERM or SIGINT; under master(8) SIGHUP, too.
-    Signal,
+    Signal(Signal),
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Ending::MasterGone => out.write_str("master(8) is done with it (reload, stop, or its own end)"),
+            Ending::Idle => out.write_str("no client for max_idle"),
+            Ending::Signal(signal) => out.write_str(signal.as_str()),
+        }
+    }
+}
+
+/// What a role is called in the log.
+fn called(role: Role) -> &'static str {
+    match role {
+        Role::Lookup => "lookup worker",
+        Role::WriteBroker => "write broker",
+        role => role.name(),
+    }
 }
 
 impl Supervisor {
@@ -127,6 +148,7 @@ impl Supervisor {
             self.settle(now);
             self.start_due(now)?;
             self.check_children(now)?;
+            self.announce();
             self.notify.beat(now);
             if self.is_idle(now) {
                 break Ending::Idle;
@@ -136,6 +158,7 @@ impl Supervisor {
             }
         };
         self.notify.stopping();
+        tracing::info!("{} stops: {ending}", self.serving.plan.service);
         self.finish();
         Ok(ending)
     }
@@ -231,7 +254,8 @@ impl Supervisor {
             match nursery.check(child) {
                 Ok(found) => {
                     child.checked = true;
-                    tracing::info!("{} is locked down: {found}", child.role.name());
+                    child.brief = found.brief();
+                    tracing::debug!("{} is locked down: {found}", child.role.name());
                 }
                 Err(difference) if now.saturating_duration_since(child.started) > LOCK_TIME => {
                     failed.push((number, Fatal::Lock(child.role, difference)));
@@ -246,6 +270,26 @@ impl Supervisor {
             }
         }
         Ok(())
+    }
+
+    /// Once all processes of the start are known to be locked down, one line says so, with what an auditor needs of each.
+    fn announce(&mut self) {
+        if self.state.announced {
+            return;
+        }
+        let logger = self.state.logger.as_ref().map(|(child, _)| child);
+        let broker = self.serving.broker.as_ref().map(|(child, _)| child);
+        let worker = self.state.workers.values().map(|(child, _)| child).find(|child| child.checked);
+        let mut processes = format!("supervisor {}", self.nursery.own_brief);
+        for child in [logger, broker, worker] {
+            let Some(child) = child.filter(|child| child.checked) else { return };
+            processes.push_str(&format!(", {} {}", called(child.role), child.brief));
+        }
+        let plan = &self.serving.plan;
+        let (service, count) = (&plan.service, plan.approved());
+        let tables = if count == 1 { "table" } else { "tables" };
+        tracing::info!("{service} is up with {count} {tables}, all processes locked down: {processes}");
+        self.state.announced = true;
     }
 
     fn unchecked(&self) -> bool {
@@ -317,14 +361,14 @@ impl Supervisor {
     }
 
     fn hear_signals(&mut self) -> Result<Option<Ending>, Fatal> {
-        while let Ok(Some(signal)) = self.signals.read_signal() {
-            match Signal::try_from(signal.ssi_signo.cast_signed()) {
+        while let Ok(Some(info)) = self.signals.read_signal() {
+            match Signal::try_from(info.ssi_signo.cast_signed()) {
                 Ok(Signal::SIGCHLD) => self.reap()?,
                 Ok(Signal::SIGHUP) if self.serving.plan.mode == Mode::Standalone => {
                     self.reload(Instant::now())
                 }
                 Ok(Signal::SIGUSR1) => self.checkpoint(),
-                Ok(_) => return Ok(Some(Ending::Signal)),
+                Ok(signal) => return Ok(Some(Ending::Signal(signal))),
                 Err(_) => {}
             }
         }

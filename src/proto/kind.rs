@@ -258,12 +258,32 @@ pub fn members(name: &[u8]) -> Result<Vec<&[u8]>, &'static str> {
 #[must_use]
 pub fn why_unknown(name: &[u8]) -> &'static str {
     match split(name).0 {
-        b"dbm" | b"sdbm" => {
-            "dbm and sdbm files cannot be read; convert the table to hash, lmdb or cdb with postmap"
-        }
-        b"nis" | b"nisplus" | b"netinfo" => "tables of NIS, NIS+ and NetInfo are not supported",
+        b"mysql" => "mysql is not served yet",
+        b"pgsql" => "pgsql is not served yet",
+        b"sqlite" => "sqlite is not served yet",
+        b"ldap" => "ldap is not served yet",
+        b"mongodb" => "mongodb is not served yet",
+        b"memcache" => "memcache is not served yet",
+        b"socketmap" => "socketmap is not served yet",
+        b"tcp" => "tcp is not served yet",
+        b"nis" => "nis is not served yet",
+        b"nisplus" | b"netinfo" => "nisplus and netinfo are not served",
+        b"dbm" | b"sdbm" => "dbm and sdbm files cannot be read",
         b"unix" => "unix: has the tables passwd.byname and group.byname only",
-        _ => "tables of this type are not supported",
+        _ => "there is no such type of table",
+    }
+}
+
+/// What to do about a table of [`Kind::Unknown`].
+#[must_use]
+pub fn remedy_unknown(name: &[u8]) -> &'static str {
+    match split(name).0 {
+        b"mysql" | b"pgsql" | b"sqlite" | b"ldap" | b"mongodb" | b"memcache" | b"socketmap" | b"tcp"
+        | b"nis" | b"nisplus" | b"netinfo" | b"unix" => "stay with stock's proxymap for now",
+        b"dbm" | b"sdbm" => {
+            "make it anew as hash, lmdb or cdb, and name that type in main.cf; or stay with stock's proxymap for now"
+        }
+        _ => "correct the name where it is written",
     }
 }
 

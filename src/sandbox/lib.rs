@@ -28,7 +28,7 @@ pub use error::{Layer, LockError};
 pub use files::FileRules;
 pub use filter::compile;
 pub use limits::Limits;
-pub use privilege::Privilege;
+pub use privilege::{Privilege, check_root};
 pub use role::{Condition, Length, Role, Rule, Test};
 /// A compiled filter, as [`compile`] returns it.
 pub use seccompiler::BpfProgram;

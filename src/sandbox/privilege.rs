@@ -86,6 +86,19 @@ impl Privilege {
 /// The checked new root directory, held open so that nothing can be put in its place.
 pub(crate) struct NewRoot(Dir);
 
+/// What to do about a root directory that is none. Never to empty one, or to take it from its owner: it may be another's,
+/// and named by mistake.
+const MADE_FOR_THIS: &str = "name another in chroot_directory (mapkeep.cf), made for this alone: \
+                             install -d -o root -g root -m 755 DIRECTORY";
+
+/// Whether a directory can be the empty root of a role that hears clients.
+///
+/// # Errors
+/// It is not there, not empty, or somebody besides root can write in it; the reason has the remedy.
+pub fn check_root(path: &Path) -> Result<(), LockError> {
+    open_new_root(path).map(drop)
+}
+
 /// Opens and checks the new root directory. Must happen before the limit on descriptors.
 pub(crate) fn open_new_root(path: &Path) -> Result<NewRoot, LockError> {
     let failed = |reason: String| LockError::new(Layer::Chroot, format!("{}: {reason}", path.display()));
@@ -93,16 +106,16 @@ pub(crate) fn open_new_root(path: &Path) -> Result<NewRoot, LockError> {
         .read(true)
         .custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW)
         .open(path)
-        .map_err(|e| failed(format!("{e}; create an empty directory owned by root")))?;
+        .map_err(|e| failed(format!("{e}; {MADE_FOR_THIS}")))?;
     let stat = stat::fstat(&directory).map_err(|e| failed(e.to_string()))?;
     if stat.st_uid != 0 || stat.st_gid != 0 || stat.st_mode & 0o022 != 0 {
-        return Err(failed("others could put files into it; chown root:root and chmod go-w".into()));
+        return Err(failed(format!("others could put files into it; {MADE_FOR_THIS}")));
     }
     let mut listing = Dir::from_fd(OwnedFd::from(directory)).map_err(|e| failed(e.to_string()))?;
     for entry in listing.iter() {
         let entry = entry.map_err(|e| failed(e.to_string()))?;
         if ![&b"."[..], b".."].contains(&entry.file_name().to_bytes()) {
-            return Err(failed("not empty; use a directory made for this alone".into()));
+            return Err(failed(format!("not empty; {MADE_FOR_THIS}")));
         }
     }
     Ok(NewRoot(listing))

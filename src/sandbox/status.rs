@@ -172,6 +172,16 @@ impl Expected {
     }
 }
 
+impl Found {
+    /// The part that differs from role to role, for a line about several processes.
+    #[must_use]
+    pub fn brief(&self) -> String {
+        let [uid, ..] = self.uids;
+        let capabilities = self.effective | self.permitted | self.inheritable | self.ambient;
+        format!("pid={} uid={uid} caps={capabilities:x}", self.pid)
+    }
+}
+
 /// One line for the log.
 impl fmt::Display for Found {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -164,3 +164,27 @@ pub fn faults_of_each_table_are_named_and_counted() {
     let of = |table: &str| lines.iter().filter(|line| line.text.contains(&format!("table {table}"))).count();
     assert_eq!((of(&cidr), of(&pcre)), (11, 1), "ten of them and the count: {lines:#?}");
 }
+
+/// Somebody should know before the first lookup, and what to do.
+pub fn types_that_are_not_served_are_named_at_the_start() {
+    let site = Site::new();
+    let tables = [
+        "mysql:/etc/postfix/x.cf",
+        "unionmap:{static:a,ldap:/etc/postfix/y.cf}",
+        "hsah:/typing/error",
+        TABLE,
+    ];
+    site.approve(&tables, "");
+    let master = site.start();
+    site.wait_for_log(0, &["proxymap is up with 4 tables"]);
+    for (table, why, remedy) in [
+        ("mysql:/etc/postfix/x.cf", "mysql is not served yet", "stay with stock's proxymap for now"),
+        ("ldap:/etc/postfix/y.cf", "ldap is not served yet", "stay with stock's proxymap for now"),
+        ("hsah:/typing/error", "there is no such type of table", "correct the name"),
+    ] {
+        let line = site.wait_for_log(0, &[&format!("warning: table {table}: {why}: "), remedy]);
+        assert_eq!(line.pid, master.pid());
+    }
+    assert_eq!(site.log().iter().filter(|line| line.text.starts_with("warning: ")).count(), 3);
+    assert_eq!(master.wire().ask(&lookup("mysql:/etc/postfix/x.cf", "a")), RETRY);
+}

@@ -2,6 +2,7 @@
 
 use crate::ask::{found, lookup};
 use crate::common::master::{Line, Site};
+use crate::common::process;
 use std::collections::BTreeSet;
 use std::fs;
 
@@ -11,7 +12,8 @@ const CLIENTS: usize = 3;
 pub fn each_process_reports_its_lock_and_the_report_is_true() {
     let site = Site::new();
     site.approve(&[TABLE], "");
-    let master = site.start();
+    // With -v, each process by itself.
+    let master = site.start_with(&["-v"]);
     let mut clients: Vec<_> = (0..CLIENTS).map(|_| master.wire()).collect();
     for client in &mut clients {
         assert_eq!(client.ask(&lookup(TABLE, "a")), found("b"));
@@ -73,6 +75,55 @@ pub fn each_process_reports_its_lock_and_the_report_is_true() {
     let wanted: BTreeSet<u32> = (0..6 + u32::try_from(CLIENTS).unwrap()).collect();
     assert_eq!(numbers, wanted, "0 to 5 and one for each client");
     drop(clients);
+}
+
+/// One line at the start for all processes, true of each, and one at the end that says why.
+pub fn start_is_one_line_and_so_is_the_end() {
+    let site = Site::new();
+    site.approve(&[TABLE, "static:x"], "");
+    let mut master = site.start();
+    assert_eq!(master.wire().ask(&lookup(TABLE, "a")), found("b"));
+    let line = site.wait_for_log(0, &["proxymap is up with 2 tables, all processes locked down: "]);
+    assert_eq!(line.pid, master.pid());
+    for (role, pid) in [
+        ("supervisor", master.pid()),
+        ("logger", master.only("logger")),
+        ("broker", master.only("broker")),
+        ("lookup worker", master.only("lookup worker")),
+    ] {
+        let status = Status::of(pid);
+        let caps = status.mask("CapEff");
+        let said = format!("{role} pid={pid} uid={} caps={caps:x}", status.ids("Uid"));
+        assert!(line.text.contains(&said), "{said} in {line:?}");
+    }
+    master.status = None;
+    assert_eq!(master.wait().code(), Some(0));
+    site.wait_for_log(0, &["proxymap stops: master(8) is done with it"]);
+    let texts: Vec<String> = site.log().into_iter().map(|line| line.text).collect();
+    assert_eq!(texts.len(), 2, "{texts:#?}");
+    let mut master = site.start();
+    drop(master.wire());
+    process::signal("TERM", master.pid());
+    assert_eq!(master.wait().code(), Some(0));
+    site.wait_for_log(2, &["proxymap stops: SIGTERM"]);
+}
+
+/// What `ps` shows is the role and the service, and names another Postfix instance.
+pub fn titles_are_short() {
+    let site = Site::new();
+    for (lines, service) in
+        [("", "proxymap"), ("multi_instance_name = postfix-out\n", "postfix-out/proxymap")]
+    {
+        site.approve(&[TABLE], lines);
+        let master = site.start();
+        assert_eq!(master.wire().ask(&lookup(TABLE, "a")), found("b"));
+        let mut titles: Vec<String> = master.family().into_iter().map(|process| process.command).collect();
+        titles.sort();
+        let roles = ["broker", "logger", "lookup worker"];
+        assert_eq!(titles, roles.map(|role| format!("mapkeep: {role} ({service})")));
+        let name = fs::read_to_string(format!("/proc/{}/comm", master.only("lookup worker"))).unwrap();
+        assert_eq!(name, "mapkeep: lookup\n");
+    }
 }
 
 /// The value of `name=` in a line.

@@ -23,7 +23,8 @@ fn assert_answers(wire: &mut Wire) {
 
 pub fn worker_is_replaced_after_max_use() {
     let site = site("max_use = 3\n");
-    let mut master = site.start();
+    // Told what each replacement is, with -v only.
+    let mut master = site.start_with(&["-v"]);
     let service = master.pid();
     let mut old = master.wire();
     let before = master.only("lookup worker");

@@ -65,6 +65,7 @@ pub fn name_of_master_cf_is_refused() {
         let mut service = Service::start(&site, &words);
         assert_eq!(service.wait().code(), Some(1), "{words:?}");
         let said = site.wait_for_log(seen, &["fatal: ", &format!("\"{NAME}\" of master.cf (line 2)")]);
+        assert_eq!(site.errors(), format!("mapkeepd: {}\n", said.text), "as at the terminal");
         for remedy in ["proxymap_service_name", "remove the service", "--socket"] {
             assert!(said.text.contains(remedy), "{said:?}");
         }
@@ -101,7 +102,7 @@ pub fn stale_socket_is_replaced_and_a_live_one_is_not() {
     assert_eq!(poll(PATIENCE, dead).unwrap().kind(), std::io::ErrorKind::ConnectionRefused);
     // Now nobody listens; the file is root's, and mail_owner, who owns the directory, may remove it.
     let service = Service::start(&site, &[]);
-    site.wait_for_log(0, &["lookup worker 1 is locked down"]);
+    site.wait_for_log(0, &["proxymap is up with 1 table, "]);
     assert_eq!(wire_at(&path).ask(&lookup(TABLE, "a")), found("b"));
     assert_like_master(&service.socket());
 }
@@ -120,4 +121,27 @@ pub fn link_in_the_mail_owners_directory_gains_nothing() {
     let found = fs::metadata(&secret).unwrap();
     assert_eq!((found.uid(), found.mode() & 0o7777), (0, 0o600));
     assert_eq!(fs::read_to_string(&secret).unwrap(), "root's\n");
+}
+
+/// A service that nobody has configured would listen where a default says, and maybe where another one does.
+pub fn configuration_that_cannot_be_read_is_refused_at_the_terminal() {
+    let site = approved();
+    let path = site.path("spool/private").join(NAME);
+    for (file, what) in
+        [("etc/main.cf", "No such file or directory"), ("etc/master.cf", "not a regular file")]
+    {
+        let file = site.path(file);
+        fs::remove_file(&file).unwrap();
+        if file.ends_with("master.cf") {
+            fs::create_dir(&file).unwrap();
+        }
+        let mut service = Service::start(&site, &[]);
+        assert_eq!(service.wait().code(), Some(1), "{file:?}");
+        let said = site.errors();
+        assert!(said.starts_with(&format!("mapkeepd: fatal: {}: {what}", file.display())), "{said}");
+        assert!(said.contains("-c") && said.lines().count() == 1, "{said}");
+        assert!(!path.exists(), "nothing was bound");
+        let _ = fs::remove_dir(&file);
+        approve(&site, &[TABLE], "");
+    }
 }

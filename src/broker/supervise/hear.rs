@@ -1,8 +1,7 @@
 //! What the brokers say, and all that it can make the supervisor do.
 
-use super::{Fatal, Supervisor};
+use super::{Fatal, Supervisor, called};
 use mapkeep_proto::{BrokerToSupervisor, Decode, SupervisorToBroker, WorkerId};
-use mapkeep_sandbox::Role;
 use mapkeep_sys::channel::Received;
 use nix::sys::signal::{Signal, kill};
 use std::time::Instant;
@@ -118,7 +117,8 @@ impl Supervisor {
         match self.nursery.check(child) {
             Ok(found) => {
                 if !std::mem::replace(&mut child.checked, true) {
-                    tracing::info!("{} {} is locked down: {found}", called(child.role), id.0);
+                    tracing::debug!("{} {} is locked down: {found}", called(child.role), id.0);
+                    child.brief = found.brief();
                 }
             }
             Err(difference) => {
@@ -139,9 +139,4 @@ impl Supervisor {
             status.report_client();
         }
     }
-}
-
-/// What a role is called in the log.
-fn called(role: Role) -> &'static str {
-    if role == Role::Lookup { "lookup worker" } else { role.name() }
 }
