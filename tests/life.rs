@@ -21,6 +21,10 @@ mod confinement;
 mod crowds;
 #[path = "life/freshness.rs"]
 mod freshness;
+#[path = "life/loading.rs"]
+mod loading;
+#[path = "life/many.rs"]
+mod many;
 #[path = "life/refusals.rs"]
 mod refusals;
 #[path = "life/running.rs"]
@@ -90,6 +94,13 @@ mod scenario {
             replaced_directories_are_followed_or_reported,
             rebuilds_never_show_half_a_table,
             large_tables_lie_in_large_pages;
+        many:
+            ten_thousand_tables_start_and_refresh_without_a_death;
+        loading:
+            content_that_a_worker_dies_of_gives_way_to_the_one_before,
+            content_that_two_workers_die_of_is_not_tried_again,
+            first_content_that_a_worker_dies_of_keeps_no_other_table_down,
+            table_that_is_touched_without_end_leaves_the_others_their_time;
         crowds:
             two_thousand_connections_are_all_served,
             stalled_client_is_closed_alone,

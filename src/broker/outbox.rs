@@ -64,6 +64,16 @@ impl<M: Decode, F: Freight> Outbox<M, F> {
         self.queue.into_iter()
     }
 
+    /// How many messages have not been sent.
+    pub(crate) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// How many of the messages that have not been sent are like this.
+    pub(crate) fn count(&self, like: impl Fn(&M) -> bool) -> usize {
+        self.queue.iter().filter(|(message, _)| like(message)).count()
+    }
+
     #[cfg(test)]
     pub(crate) fn waiting(&self) -> impl Iterator<Item = &M> {
         self.queue.iter().map(|(message, _)| message)

@@ -6,9 +6,9 @@
 use crate::door::{ACCEPTS, Door, PAUSE};
 use crate::link::{Link, Told};
 use crate::outbox::Sent;
-use crate::tables::{Change, Tables};
+use crate::tables::{Against, Tables};
 use crate::watch::{Notice, Watch};
-use crate::workers::{Heard, Stage, Workers};
+use crate::workers::{Heard, Load, Stage, Workers};
 use mapkeep_proto::{BrokerToSupervisor, SupervisorToBroker, TableId, TrustClass, WorkerId};
 use mapkeep_sandbox::Confined;
 use mapkeep_sys::channel::Channel;
@@ -84,7 +84,7 @@ impl Broker {
             self.refresh(now);
             self.beat(now)?;
             self.balance()?;
-            self.flush()?;
+            self.flush(now)?;
             self.listen(now)?;
             self.supervisor.flush()?;
             if self.state.finishing && self.workers.list.is_empty() {
@@ -113,7 +113,7 @@ impl Broker {
     /// How long nothing has to be done.
     fn sleep(&self, now: Instant) -> EpollTimeout {
         let log = mapkeep_log::settle(now);
-        let moments = [self.tables.next_due(), self.state.next_heartbeat, self.door.paused_until(), log];
+        let moments = [self.tables.next_due(now), self.state.next_heartbeat, self.door.paused_until(), log];
         sleep_until(moments, self.supervisor.is_quiet(), now)
     }
 
@@ -123,11 +123,9 @@ impl Broker {
     }
 
     fn refresh(&mut self, now: Instant) {
-        for change in self.tables.work(now) {
-            match change {
-                Change::Content(id) => self.workers.content(id, &self.tables),
-                Change::Unavailable(id, reason) => self.workers.unavailable(id, reason),
-            }
+        let Broker { tables, workers, .. } = self;
+        for id in tables.work(now, |id| workers.awaits(id)) {
+            workers.owe(id);
         }
     }
 
@@ -136,8 +134,10 @@ impl Broker {
             return Ok(());
         }
         for id in self.workers.heartbeat(now, self.bounds.daemon_timeout) {
+            // What it has said before may clear it of what it would be blamed for.
+            self.hear_worker(WORKERS | u64::from(id.0))?;
             tracing::error!("lookup worker {} does not answer -- replacing it", id.0);
-            self.lose(id)?;
+            self.lose_loading(id)?;
         }
         self.state.next_heartbeat = now.checked_add(HEARTBEAT);
         Ok(())
@@ -147,7 +147,7 @@ impl Broker {
     fn balance(&mut self) -> io::Result<()> {
         let class = TrustClass::EVERYONE;
         let worn = |served: u32| served >= self.bounds.max_use;
-        let admitted = self.workers.list.iter().filter(|(_, worker)| worker.takes_clients(class));
+        let admitted = self.workers.list.iter().filter(|(_, worker)| worker.is_ready());
         let (old, fresh): (Vec<_>, Vec<_>) = admitted.partition(|(_, worker)| worn(worker.served));
         let old: Vec<WorkerId> = old.into_iter().map(|(id, _)| *id).collect();
         let fresh = !fresh.is_empty();
@@ -160,9 +160,10 @@ impl Broker {
         }
         let draining = self.workers.list.values().filter(|worker| worker.stage == Stage::Draining).count();
         let starting = |stage| matches!(stage, Stage::Starting | Stage::Checking);
-        let on_the_way = self.workers.list.values().any(|worker| {
-            starting(worker.stage) || (worker.stage == Stage::Admitted && !worker.takes_clients(class))
-        });
+        let on_the_way =
+            self.workers.list.values().any(|worker| {
+                starting(worker.stage) || (worker.stage == Stage::Admitted && !worker.is_ready())
+            });
         if !on_the_way && (old.is_empty() || draining < MAX_DRAINING) {
             self.want_worker(class)?;
         }
@@ -177,19 +178,19 @@ impl Broker {
         Ok(())
     }
 
-    fn flush(&mut self) -> io::Result<()> {
+    fn flush(&mut self, now: Instant) -> io::Result<()> {
         let ids: Vec<WorkerId> = self.workers.list.keys().copied().collect();
         for id in ids {
-            let more = match self.workers.flush(id) {
+            let more = match self.workers.flush(id, &self.tables, now) {
                 Ok(Sent::All) => false,
                 Ok(Sent::Part) => true,
                 Ok(Sent::Crowded) => {
                     self.door.pause();
                     false
                 }
-                // Its end is closed; the event that says so follows.
+                // Its end is closed, but what it said before that still counts; the end follows.
                 Err(_) => {
-                    self.lose(id)?;
+                    self.hear_worker(WORKERS | u64::from(id.0))?;
                     continue;
                 }
             };
@@ -207,7 +208,7 @@ impl Broker {
 
     /// Listens only while there is a worker to take clients; until then they wait in the socket's queue.
     fn listen(&mut self, now: Instant) -> io::Result<()> {
-        let first = self.tables.first_pass_done();
+        let first = self.tables.first_pass_is_done();
         let worker = self.workers.next(TrustClass::EVERYONE, self.bounds.room).is_some();
         if first && worker && !self.state.said_ready {
             self.say(BrokerToSupervisor::Ready)?;
@@ -256,7 +257,11 @@ impl Broker {
                         worker.stage = Stage::Admitted;
                     }
                 }
-                (SupervisorToBroker::Gone(id), _) => self.forget(id)?,
+                (SupervisorToBroker::Gone(id), _) => {
+                    // Nothing more can come from it, but what it has said may still be unheard.
+                    self.hear_worker(WORKERS | u64::from(id.0))?;
+                    self.forget(id)?;
+                }
                 (SupervisorToBroker::Finish, _) => self.finish()?,
                 // Nothing is written here; the supervisor says this to the broker of the writing service only.
                 (SupervisorToBroker::Checkpoint, _) => {}
@@ -289,8 +294,7 @@ impl Broker {
                 Notice::Touched(id) => self.tables.touched(id, now),
                 Notice::Lost(id) => self.tables.unwatch(id, now),
                 Notice::Everything => {
-                    let all: Vec<TableId> = self.tables.with_ids().map(|(id, _)| id).collect();
-                    all.into_iter().for_each(|id| self.tables.touched(id, now));
+                    self.tables.ids().for_each(|id| self.tables.touched(id, now));
                 }
             }
         }
@@ -299,21 +303,45 @@ impl Broker {
 
     fn hear_worker(&mut self, token: u64) -> io::Result<()> {
         let Ok(id) = u32::try_from(token & !WORKERS).map(WorkerId) else { return Ok(()) };
+        let now = Instant::now();
         // A worker that talks without end must not keep the others waiting.
         for _ in 0..256 {
-            match self.workers.hear(id) {
+            match self.workers.hear(id, now) {
                 None => return Ok(()),
                 Some(Heard::Nothing | Heard::Closed(_)) => {}
-                Some(Heard::Loaded(table, generation)) => self.tables.loaded(table, generation),
-                Some(Heard::Rejected(table, generation)) => self.tables.rejected(table, generation),
+                Some(Heard::Loaded(table, generation)) => {
+                    if self.tables.loaded(table, generation, now) {
+                        self.workers.owe(table);
+                    }
+                }
+                Some(Heard::Rejected(table, generation)) => {
+                    self.judged_against(table, generation, Against::Refused, now);
+                }
                 Some(Heard::Ready) => self.say(BrokerToSupervisor::WorkerReady(id))?,
                 // The process may live on: an empty message looks like the end, too.
-                Some(Heard::Gone) => return self.lose(id),
+                Some(Heard::Gone) => return self.lose_loading(id),
                 Some(Heard::Violation(what)) => {
                     tracing::error!("lookup worker {} sent {what} -- replacing it", id.0);
                     return self.lose(id);
                 }
             }
+        }
+        Ok(())
+    }
+
+    fn judged_against(&mut self, table: TableId, generation: u32, against: Against, now: Instant) {
+        if self.tables.judged_against(table, generation, against, now) {
+            self.workers.owe(table);
+        }
+    }
+
+    /// Ends a worker that does not answer or has closed its channel. The content that it was loading, if there is one,
+    /// counts as the cause.
+    fn lose_loading(&mut self, id: WorkerId) -> io::Result<()> {
+        let blamed = self.workers.blame(id);
+        self.lose(id)?;
+        if let Some(Load { table, generation, .. }) = blamed {
+            self.judged_against(table, generation, Against::Died, Instant::now());
         }
         Ok(())
     }

@@ -185,6 +185,12 @@ impl Copy {
         Ok(Copy { opened, discipline, limit, filter, stage: Stage::Waiting { file } })
     }
 
+    /// The length of the file as it was opened, in bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.opened.size
+    }
+
     /// Goes on with the copy, by about `budget` bytes (at least one).
     ///
     /// # Errors

@@ -26,8 +26,11 @@ const SUPERVISOR: RawFd = 3;
 const LOG: RawFd = 4;
 const EPOLL: RawFd = 5;
 
-/// Descriptors that a broker may have open: its own, the tables' and a few workers' channels.
+/// Descriptors that a broker may have open, if its tables do not need more.
 pub(crate) const DESCRIPTORS: u64 = 8192;
+/// Those of them that are for other things than the contents of tables: its own, workers' channels, clients on their way,
+/// second contents of tables.
+const OTHERS: u64 = 4096;
 /// Heap, in bytes: lists of names and directories, buffers for account files.
 pub(crate) const HEAP: u64 = 512 << 20;
 /// Address space for programs, libraries and stacks, in bytes.
@@ -93,7 +96,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     };
     let owners = Owners::declared(&arguments.list("owners")?);
     let limit: u64 = arguments.value("snapshot_limit")?;
-    let mut tables = Tables::new(list, anchor, owners, limit, Instant::now());
+    let (descriptors, room) = descriptors_for(list.len());
+    let mut tables = Tables::new(list, anchor, owners, limit, room, Instant::now());
     let mut watch = Watch::new()?;
     let directories = watch_all(&mut tables, &mut watch, &inside);
 
@@ -120,7 +124,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         limits: Limits {
             core: 0,
             nproc: 0,
-            nofile: DESCRIPTORS,
+            nofile: descriptors,
             fsize: limit.saturating_add(1),
             address_space: HEAP.saturating_add(PROGRAM),
             data: HEAP,
@@ -133,6 +137,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     tracing::debug!("{report}");
     broker.run(&confined)?;
     Ok(())
+}
+
+/// The descriptor limit of a broker with so many tables, and how many contents there are descriptors for: fewer where
+/// the hard limit that the service was started with is low.
+fn descriptors_for(tables: usize) -> (u64, usize) {
+    use nix::sys::resource::{Resource, getrlimit};
+    let wanted = u64::try_from(tables).unwrap_or(u64::MAX).saturating_add(OTHERS).max(DESCRIPTORS);
+    let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(wanted, |(_, hard)| hard.min(wanted));
+    // What is not for contents is needed more.
+    let room = limit.saturating_sub(OTHERS.min(limit / 2));
+    (limit, usize::try_from(room).unwrap_or(usize::MAX))
 }
 
 /// Whose rights the supervisor says that a broker has; `keep` are the capabilities that it needs for its task.

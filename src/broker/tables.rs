@@ -1,327 +1,223 @@
 //! The approved tables as the broker keeps them: which content is current, and what to look at next.
 //!
+//! Every turn of the event loop has a bounded share of looking and copying; tables take turns, so that none of them,
+//! and no client, waits for another's file. What is kept is bounded as well: see [`Tables::work`].
+//!
 //! May: open approved files through `trust`, copy them through `snapshot`. Never: look into the content.
 //! Called by: the broker's event loop, with the time as an argument.
+//!
+//! | file | purpose |
+//! |---|---|
+//! | `entry.rs` | one table: from a look at its file to a copy |
+//! | `contents.rs` | which of its contents workers get |
+//! | `pace.rs` | how often it may be copied |
 
-use crate::redact;
-use crate::snapshot::{Copy, Failure, Identity, Progress, Snapshot};
-use crate::trust::{self, Anchor, Owners, Refusal};
-use mapkeep_proto::{Kind, Listed, TableId, Unavailable, file_of};
-use nix::errno::Errno;
+mod contents;
+mod entry;
+mod pace;
+
+#[cfg(test)]
+mod tests;
+
+use crate::trust::{Anchor, Owners};
+#[cfg(test)]
+pub(crate) use contents::testing;
+pub(crate) use contents::{Against, Content};
+pub(crate) use entry::Entry;
+use entry::Surroundings;
+use mapkeep_proto::{Kind, Listed, TableId, Unavailable};
+use std::collections::BTreeSet;
 use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// How long a file must have been quiet before it is copied.
-const SETTLE: Duration = Duration::from_millis(60);
-/// How long a file may go on changing before it is copied all the same (its locks keep the copy whole).
-const LONGEST_SETTLE: Duration = Duration::from_secs(1);
-/// How long the start waits for files that are being written; then their tables are temporary errors.
-const GRACE: Duration = Duration::from_secs(1);
-/// How soon a file that a writer has locked, or that changed under the copy, is tried again.
-const RETRY: Duration = Duration::from_millis(25);
-/// How often a file that inotify cannot watch for us is looked at.
-const POLL: Duration = Duration::from_millis(400);
-/// How often every file is looked at, whatever inotify says (network file systems say nothing).
-const SWEEP: Duration = Duration::from_secs(5);
 /// Bytes copied in one turn of the event loop: some milliseconds.
 const TURN: usize = 8 << 20;
+/// Tables looked at in one turn, at most.
+const LOOKS: usize = 1024;
+/// Tables of which two contents are kept because no worker has judged the newer. While there are so many, no other copy
+/// is begun.
+const UNJUDGED: usize = 256;
+/// Tables of which a doubtful content is kept for another worker.
+const DOUBTS: usize = 256;
+/// When a copy that must wait for judgements is tried again, if nothing is heard.
+const PATIENCE: Duration = Duration::from_millis(100);
 
-/// One content of a table, handed to every worker that needs it.
+/// What a worker gets of a table.
 #[derive(Debug)]
-pub(crate) struct Content {
-    pub(crate) snapshot: Snapshot,
-    pub(crate) generation: u32,
-}
-
-/// What a worker has to be told.
-#[derive(Debug)]
-pub(crate) enum Change {
-    Content(TableId),
-    Unavailable(TableId, Unavailable),
-}
-
-pub(crate) struct Entry {
-    pub(crate) name: Vec<u8>,
-    pub(crate) kind: Kind,
-    /// The file to open; `None` for tables that are their own content.
-    pub(crate) path: Option<Vec<u8>>,
-    pub(crate) content: Option<Rc<Content>>,
-    /// The content before that, until a worker has said that the new one parses.
-    previous: Option<Rc<Content>>,
-    /// A version of the file that does not parse: not copied again.
-    rejected: Option<Identity>,
-    pub(crate) trouble: Option<Unavailable>,
-    /// Whether inotify tells us of changes; else the file is polled.
-    pub(crate) watched: bool,
-    copy: Option<Copy>,
-    due: Instant,
-    /// When the present run of changes began.
-    touched_since: Option<Instant>,
-    start: Instant,
-    /// The last trouble as it was logged, so that it is logged once.
-    told: String,
-    generation: u32,
+pub(crate) enum Offer {
+    /// This content.
+    Content(Kind, Rc<Content>),
+    /// None; this is why.
+    Unavailable(Unavailable),
+    /// Nothing: it is its own content.
+    Nothing,
 }
 
 /// All approved tables, by id.
 pub(crate) struct Tables {
     pub(crate) entries: Vec<Entry>,
-    anchor: Anchor,
-    owners: Owners,
-    limit: u64,
+    around: Surroundings,
+    /// Contents that there are descriptors for.
+    room: usize,
+    /// Contents that are current, all tables together.
+    held: usize,
+    /// Tables with two contents, and tables with a doubtful one.
+    unjudged: usize,
+    doubts: usize,
+    /// Tables with a file, by the moment at which they are looked at next.
+    schedule: BTreeSet<(Instant, u16)>,
+    first_pass: bool,
 }
 
 impl Tables {
+    /// `limit` is the largest file in bytes, `room` the number of contents that there are descriptors for.
     pub(crate) fn new(
         list: impl IntoIterator<Item = Listed>,
         anchor: Anchor,
         owners: Owners,
         limit: u64,
+        room: usize,
         now: Instant,
     ) -> Tables {
-        let entry = |Listed { name, .. }: Listed| {
-            let kind = Kind::of(&name);
-            let path = file_of(&name);
-            let trouble = path.is_some().then_some(Unavailable::Loading);
-            Entry {
-                name,
-                kind,
-                path,
-                content: None,
-                previous: None,
-                rejected: None,
-                trouble,
-                watched: false,
-                copy: None,
-                due: now,
-                touched_since: None,
-                start: now,
-                told: String::new(),
-                generation: 0,
-            }
-        };
-        Tables { entries: list.into_iter().map(entry).collect(), anchor, owners, limit }
+        let entries: Vec<Entry> = list.into_iter().map(|table| Entry::new(table, now)).collect();
+        let schedule = (0u16..).zip(&entries).filter(|(_, entry)| entry.path.is_some());
+        let schedule = schedule.map(|(index, entry)| (entry.due, index)).collect();
+        let around = Surroundings { anchor, owners, limit };
+        Tables { entries, around, room, held: 0, unjudged: 0, doubts: 0, schedule, first_pass: false }
     }
 
     /// The descriptors of the anchor directories.
     pub(crate) fn anchor_descriptors(&self) -> [RawFd; 2] {
-        self.anchor.descriptors()
+        self.around.anchor.descriptors()
     }
 
-    /// Entries with their ids.
-    pub(crate) fn with_ids(&self) -> impl Iterator<Item = (TableId, &Entry)> {
-        self.entries
-            .iter()
-            .enumerate()
-            .filter_map(|(index, entry)| u16::try_from(index).ok().map(|index| (TableId(index), entry)))
+    /// All ids.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = TableId> + use<> {
+        (0..u16::try_from(self.entries.len()).unwrap_or(u16::MAX)).map(TableId)
     }
 
-    pub(crate) fn get(&self, id: TableId) -> Option<&Entry> {
-        self.entries.get(usize::from(id.0))
+    /// What workers get of a table.
+    pub(crate) fn offer(&self, id: TableId) -> Offer {
+        let Some(entry) = self.entries.get(usize::from(id.0)) else { return Offer::Nothing };
+        match (entry.contents.current(), entry.trouble) {
+            (Some(content), _) => Offer::Content(entry.kind, Rc::clone(content)),
+            // It is about to come.
+            (None, None | Some(Unavailable::Loading)) => Offer::Nothing,
+            (None, Some(reason)) => Offer::Unavailable(reason),
+        }
+    }
+
+    /// The doubtful content of a table, for one more worker. One that a worker has died of only if that is `safe`: if
+    /// nobody has to wait for this worker.
+    pub(crate) fn doubtful(&self, id: TableId, safe: bool) -> Option<(Kind, Rc<Content>)> {
+        let entry = self.entries.get(usize::from(id.0))?;
+        let (content, against) = entry.contents.doubted()?;
+        (safe || against != Against::Died).then(|| (entry.kind, Rc::clone(content)))
+    }
+
+    /// Does something with an entry, and keeps the schedule and the counts.
+    fn with<R>(&mut self, id: TableId, work: impl FnOnce(&mut Entry, &Surroundings) -> R) -> Option<R> {
+        let entry = self.entries.get_mut(usize::from(id.0)).filter(|entry| entry.path.is_some())?;
+        let counts = |entry: &Entry| {
+            let contents = &entry.contents;
+            [contents.current().is_some(), contents.awaits_judgement(), contents.doubted().is_some()]
+        };
+        let (due, before) = (entry.due, counts(entry));
+        let result = work(entry, &self.around);
+        let after = counts(entry);
+        let sums = [&mut self.held, &mut self.unjudged, &mut self.doubts];
+        for ((sum, before), after) in sums.into_iter().zip(before).zip(after) {
+            *sum = sum.saturating_add(after.into()).saturating_sub(before.into());
+        }
+        if entry.due != due {
+            self.schedule.remove(&(due, id.0));
+            self.schedule.insert((entry.due, id.0));
+        }
+        Some(result)
     }
 
     /// Something happened to the file of this table: look at it once it is quiet.
     pub(crate) fn touched(&mut self, id: TableId, now: Instant) {
-        if let Some(entry) = self.entries.get_mut(usize::from(id.0)) {
-            entry.copy = None;
-            let since = *entry.touched_since.get_or_insert(now);
-            let quiet = now.checked_add(SETTLE).unwrap_or(now);
-            entry.due = since.checked_add(LONGEST_SETTLE).map_or(quiet, |latest| latest.min(quiet));
-        }
-    }
-
-    /// A worker has taken this content into use: the one before it is no longer needed.
-    pub(crate) fn loaded(&mut self, id: TableId, generation: u32) {
-        let entry = self.entries.get_mut(usize::from(id.0));
-        if let Some(entry) = entry.filter(|entry| entry.is_at(generation)) {
-            entry.previous = None;
-        }
-    }
-
-    /// This content does not parse: workers to come get the one before it, if there is one.
-    pub(crate) fn rejected(&mut self, id: TableId, generation: u32) {
-        let entry = self.entries.get_mut(usize::from(id.0));
-        if let Some(entry) = entry.filter(|entry| entry.is_at(generation)) {
-            entry.rejected = entry.content.as_ref().map(|content| content.snapshot.identity);
-            entry.content = entry.previous.take();
-            if entry.content.is_none() {
-                entry.trouble = Some(Unavailable::Unreadable);
-            }
-        }
+        self.with(id, |entry, _| entry.touched(now));
     }
 
     /// inotify has lost this table's directory.
     pub(crate) fn unwatch(&mut self, id: TableId, now: Instant) {
-        if let Some(entry) = self.entries.get_mut(usize::from(id.0)) {
+        self.with(id, |entry, _| {
             entry.watched = false;
-        }
-        self.touched(id, now);
+            entry.touched(now);
+        });
+    }
+
+    /// A worker has taken this content into use. True if others must be told.
+    pub(crate) fn loaded(&mut self, id: TableId, generation: u32, now: Instant) -> bool {
+        self.with(id, |entry, _| entry.loaded(generation, now)).unwrap_or_default()
+    }
+
+    /// A worker has refused this content, or died of it. True if others must be told.
+    pub(crate) fn judged_against(
+        &mut self,
+        id: TableId,
+        generation: u32,
+        against: Against,
+        now: Instant,
+    ) -> bool {
+        let keep = self.doubts < DOUBTS;
+        self.with(id, |entry, _| entry.judged_against(generation, against, keep, now)).unwrap_or_default()
     }
 
     /// When the next look is due.
-    pub(crate) fn next_due(&self) -> Option<Instant> {
-        self.entries.iter().filter(|entry| entry.path.is_some()).map(|entry| entry.due).min()
+    pub(crate) fn next_due(&self, now: Instant) -> Option<Instant> {
+        let (due, _) = *self.schedule.first()?;
+        // Those that wait for judgements are past due; their turn comes when a worker has been heard.
+        let earliest = if self.unjudged < UNJUDGED { now } else { now.checked_add(PATIENCE)? };
+        Some(due.max(earliest))
     }
 
     /// Whether every table has been looked at once, except those that a writer holds locked.
-    pub(crate) fn first_pass_done(&self) -> bool {
-        !self.entries.iter().any(|entry| entry.trouble == Some(Unavailable::Loading) && entry.told.is_empty())
+    pub(crate) fn first_pass_is_done(&self) -> bool {
+        self.first_pass
     }
 
-    /// Does what is due, for a bounded time, and says what changed.
-    pub(crate) fn work(&mut self, now: Instant) -> Vec<Change> {
+    fn look_for_first_pass(&mut self) {
+        let waits = |entry: &Entry| entry.trouble == Some(Unavailable::Loading) && entry.told.is_empty();
+        self.first_pass = self.first_pass || !self.entries.iter().any(waits);
+    }
+
+    /// Does what is due, for a bounded time, and says of which tables workers have to be told. `on_the_way` says
+    /// whether a worker has not yet answered for the last content of a table.
+    ///
+    /// Each table has one content that is served; one more, at most, while no worker has judged the newer, and no
+    /// third is copied before that; and one more if it is doubtful. Few tables at a time have more than one.
+    pub(crate) fn work(&mut self, now: Instant, on_the_way: impl Fn(TableId) -> bool) -> Vec<TableId> {
         let mut changes = Vec::new();
-        for index in 0..self.entries.len() {
-            let due = |entry: &Entry| entry.path.is_some() && entry.due <= now;
-            let Some(entry) = self.entries.get_mut(index).filter(|entry| due(entry)) else { continue };
-            let Ok(id) = u16::try_from(index).map(TableId) else { continue };
-            if let Some(change) = entry.look(id, &self.anchor, &self.owners, self.limit, now) {
-                changes.push(change);
-            }
-        }
-        changes
-    }
-}
-
-impl Entry {
-    fn look(
-        &mut self,
-        id: TableId,
-        anchor: &Anchor,
-        owners: &Owners,
-        limit: u64,
-        now: Instant,
-    ) -> Option<Change> {
-        let path = self.path.clone()?;
-        let after = |delay: Duration| now.checked_add(delay).unwrap_or(now);
-        if self.copy.is_none() {
-            self.touched_since = None;
-            self.due = after(if self.watched { SWEEP } else { POLL });
-            match trust::identity_by_name(anchor, &path, owners, limit) {
-                Ok(identity) if self.is_current(&identity) => {
-                    if self.content.is_some() {
-                        self.trouble = None;
-                        self.told.clear();
-                    }
-                    return None;
-                }
-                Ok(_) => {}
-                Err(Refusal::Retry { .. }) => {
-                    self.retry(now);
-                    return None;
-                }
-                Err(refusal) => return self.refuse(id, &refusal),
-            }
-            match trust::open_table(anchor, &path, owners, limit) {
-                Ok(trusted) => {
-                    if trusted.through_link {
-                        // A link may be switched in a directory that is not the file's own.
-                        self.watched = false;
-                    }
-                    match Copy::begin(trusted, self.kind, limit, redact::of(self.kind)) {
-                        Ok(copy) => self.copy = Some(copy),
-                        Err(failure) => return self.fail(id, failure, now),
-                    }
-                }
-                Err(Refusal::Retry { .. }) => {
-                    self.retry(now);
-                    return None;
-                }
-                Err(refusal) => return self.refuse(id, &refusal),
-            }
-        }
-        let step = self.copy.as_mut()?.step(TURN);
-        match step {
-            Ok(Progress::More) => {
-                self.due = now;
-                None
-            }
-            Ok(Progress::Busy) => {
-                self.retry(now);
-                None
-            }
-            Ok(Progress::Done(snapshot)) => {
-                self.copy = None;
-                self.due = after(if self.watched { SWEEP } else { POLL });
-                self.accept(id, snapshot)
-            }
-            Err(failure) => self.fail(id, failure, now),
-        }
-    }
-
-    /// The file is being written: look again soon, and after a while do not keep the start waiting for it.
-    fn retry(&mut self, now: Instant) {
-        self.due = now.checked_add(RETRY).unwrap_or(now);
-        if self.told.is_empty() && now.saturating_duration_since(self.start) > GRACE {
-            "its file is being written".clone_into(&mut self.told);
-        }
-    }
-
-    fn is_current(&self, identity: &Identity) -> bool {
-        let current = self.content.as_ref().map(|content| content.snapshot.identity);
-        current == Some(*identity) || self.rejected == Some(*identity)
-    }
-
-    fn is_at(&self, generation: u32) -> bool {
-        self.content.as_ref().is_some_and(|content| content.generation == generation)
-    }
-
-    fn accept(&mut self, id: TableId, snapshot: Snapshot) -> Option<Change> {
-        let name = String::from_utf8_lossy(&self.name).into_owned();
-        if self.trouble.take().is_some_and(|trouble| trouble != Unavailable::Loading) {
-            tracing::info!("table {name} is available");
-        } else if self.generation > 0 {
-            tracing::info!("table {name} has changed -- refreshing");
-        }
-        self.told.clear();
-        self.generation = self.generation.wrapping_add(1);
-        self.rejected = None;
-        // A content that no worker has judged yet does not push out one that is known to be good.
-        self.previous = self.previous.take().or(self.content.take());
-        self.content = Some(Rc::new(Content { snapshot, generation: self.generation }));
-        Some(Change::Content(id))
-    }
-
-    fn refuse(&mut self, id: TableId, refusal: &Refusal) -> Option<Change> {
-        self.copy = None;
-        let reason = match refusal {
-            Refusal::Missing { .. } => Unavailable::Missing,
-            Refusal::Io { .. } => Unavailable::Unreadable,
-            _ => Unavailable::Refused,
+        let mut left = TURN;
+        let due: Vec<u16> = {
+            let due = self.schedule.range(..=(now, u16::MAX)).map(|(_, index)| *index);
+            let crowded = self.unjudged >= UNJUDGED;
+            let may = |index: &u16| {
+                !crowded || self.entries.get(usize::from(*index)).is_some_and(Entry::is_copying)
+            };
+            due.filter(may).take(LOOKS).collect()
         };
-        let mut text = refusal.to_string();
-        if matches!(refusal, Refusal::Io { errno: Errno::EACCES, .. }) {
-            text.push_str("; if its directory was made or replaced after the start, run \"postfix reload\"");
-        }
-        self.trouble(id, reason, &text)
-    }
-
-    fn fail(&mut self, id: TableId, failure: Failure, now: Instant) -> Option<Change> {
-        self.copy = None;
-        match failure {
-            Failure::Changed => {
-                self.retry(now);
-                None
+        for id in due.into_iter().map(TableId) {
+            let way = on_the_way(id);
+            let full = self.held >= self.room;
+            let looked = self.with(id, |entry, around| match full && entry.contents.current().is_none() {
+                true => entry.leave_out(now),
+                false => entry.look(around, way, now),
+            });
+            let Some(looked) = looked else { continue };
+            if looked.changed {
+                changes.push(id);
             }
-            Failure::TooLarge { .. } => self.trouble(id, Unavailable::TooLarge, &failure.to_string()),
-            _ => self.trouble(id, Unavailable::Unreadable, &failure.to_string()),
-        }
-    }
-
-    /// Notes and logs a trouble. Present content goes on answering.
-    fn trouble(&mut self, id: TableId, reason: Unavailable, text: &str) -> Option<Change> {
-        let changed = self.trouble.replace(reason) != Some(reason);
-        if self.told != text {
-            text.clone_into(&mut self.told);
-            let name = String::from_utf8_lossy(&self.name);
-            match &self.content {
-                None => tracing::error!("open table {name}: {text}"),
-                Some(_) => {
-                    tracing::warn!("table {name} cannot be refreshed, keeping its last content: {text}");
-                }
+            left = left.saturating_sub(looked.cost);
+            if left == 0 || self.unjudged >= UNJUDGED {
+                break;
             }
         }
-        (changed && self.content.is_none()).then_some(Change::Unavailable(id, reason))
+        self.look_for_first_pass();
+        changes
     }
 }

@@ -16,7 +16,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 #[derive(Debug)]
 pub(crate) struct Watch {
     inotify: Inotify,
-    directories: HashMap<WatchDescriptor, Vec<(OsString, TableId)>>,
+    directories: HashMap<WatchDescriptor, HashMap<OsString, Vec<TableId>>>,
 }
 
 /// What inotify has to say.
@@ -53,7 +53,7 @@ impl Watch {
             | AddWatchFlags::IN_ONLYDIR;
         match self.inotify.add_watch(OsStr::from_bytes(directory), events) {
             Ok(watch) => {
-                self.directories.entry(watch).or_default().push((name, id));
+                self.directories.entry(watch).or_default().entry(name).or_default().push(id);
                 true
             }
             Err(_) => false,
@@ -77,11 +77,10 @@ impl Watch {
                 notices.push(Notice::Everything);
             } else if event.mask.intersects(ended) {
                 let lost = self.directories.remove(&event.wd).unwrap_or_default();
-                notices.extend(lost.into_iter().map(|(_, id)| Notice::Lost(id)));
+                notices.extend(lost.into_values().flatten().map(Notice::Lost));
             } else if let Some(files) = self.directories.get(&event.wd) {
-                let same = |name: &OsString| event.name.as_ref() == Some(name);
-                let touched = files.iter().filter(|(name, _)| same(name));
-                notices.extend(touched.map(|(_, id)| Notice::Touched(*id)));
+                let touched = event.name.as_ref().and_then(|name| files.get(name));
+                notices.extend(touched.into_iter().flatten().map(|id| Notice::Touched(*id)));
             }
         }
         Ok(notices)

@@ -2,21 +2,35 @@
 //!
 //! A worker may have been taken over by an attacker. It can only say the few things that
 //! [`Workers::hear`] lists; anything else ends it.
+//!
+//! | file | purpose |
+//! |---|---|
+//! | `supply.rs` | which contents a worker still gets, and when |
+
+mod supply;
+
+#[cfg(test)]
+mod tests;
 
 use crate::outbox::{self, Outbox, Sent};
-use crate::tables::{Content, Tables};
-use mapkeep_proto::{BrokerToLookup, Decode, LookupToBroker, TableId, TrustClass, Unavailable, WorkerId};
+use crate::tables::{Content, Offer, Tables};
+use mapkeep_proto::{BrokerToLookup, Decode, LookupToBroker, TableId, TrustClass, WorkerId};
 use mapkeep_sys::channel::{Channel, Received};
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
+pub(crate) use supply::Load;
+use supply::Supply;
 
 /// How long a worker may take to answer a ping while it has nothing to load.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
 /// How fast a worker must at least be able to load a content, in bytes a second.
 const LOAD_SPEED: u64 = 10 << 20;
+/// Messages that may wait for room in a worker's channel. While there are so many, it gets no clients, who wait in the
+/// queue of the socket instead, and no contents, which wait as numbers.
+const WAITING: usize = 256;
 
 /// Where a worker is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,8 +77,9 @@ pub(crate) struct Worker {
     outbox: Outbox<BrokerToLookup, Freight>,
     /// Whether the event loop waits for room in its channel.
     pub(crate) waits_for_room: bool,
-    /// Contents sent and not yet answered, with their sizes.
-    loading: Vec<(TableId, u32, u64)>,
+    supply: Supply,
+    /// Whether it has had all that it was to get before its first client.
+    settled: bool,
     ping: Option<(u32, Instant)>,
     pings: u32,
 }
@@ -93,12 +108,14 @@ pub(crate) struct Workers {
     pub(crate) list: BTreeMap<WorkerId, Worker>,
     names: Rc<OwnedFd>,
     hello: BrokerToLookup,
+    /// A worker has died of a content, so the next one gets them one by one.
+    careful: bool,
 }
 
 impl Workers {
     /// `names` is the sealed list of names, `hello` the message that goes with it.
     pub(crate) fn new(names: OwnedFd, hello: BrokerToLookup) -> Workers {
-        Workers { list: BTreeMap::new(), names: Rc::new(names), hello }
+        Workers { list: BTreeMap::new(), names: Rc::new(names), hello, careful: false }
     }
 
     /// The sealed list of names.
@@ -106,8 +123,11 @@ impl Workers {
         self.names.as_fd()
     }
 
-    /// A worker has been started: send it the names and all tables.
+    /// A worker has been started: it gets the names and all tables. Those contents that another worker has judged
+    /// against come last, for it to judge as well; one that may cost it its life only if others serve meanwhile.
     pub(crate) fn add(&mut self, id: WorkerId, class: TrustClass, channel: Channel, tables: &Tables) {
+        let safe = self.list.values().any(|worker| worker.takes_clients(class));
+        let trials = tables.ids().filter(|table| tables.doubtful(*table, safe).is_some());
         let mut worker = Worker {
             channel,
             class,
@@ -116,45 +136,57 @@ impl Workers {
             served: 0,
             outbox: Outbox::default(),
             waits_for_room: false,
-            loading: Vec::new(),
+            supply: Supply::new(tables.ids(), trials, self.careful),
+            settled: false,
             ping: None,
             pings: 0,
         };
         worker.outbox.push(self.hello, Freight::Names(Rc::clone(&self.names)));
-        for (table, entry) in tables.with_ids() {
-            match (&entry.content, entry.trouble) {
-                (Some(content), _) => worker.load(table, entry.kind, content),
-                (None, Some(reason)) => worker.unavailable(table, reason),
-                (None, None) => {}
-            }
-        }
         self.list.insert(id, worker);
     }
 
-    /// Tells every worker of a table's new content.
-    pub(crate) fn content(&mut self, table: TableId, tables: &Tables) {
-        let Some(entry) = tables.get(table) else { return };
-        let Some(content) = &entry.content else { return };
+    /// There is something new of a table.
+    pub(crate) fn owe(&mut self, table: TableId) {
         for worker in self.list.values_mut() {
-            worker.load(table, entry.kind, content);
+            worker.supply.owe(table);
         }
     }
 
-    /// Tells every worker that a table cannot be asked.
-    pub(crate) fn unavailable(&mut self, table: TableId, reason: Unavailable) {
-        for worker in self.list.values_mut() {
-            worker.unavailable(table, reason);
-        }
+    /// Whether a worker that has or will have clients has not yet answered for the last content of this table. One that
+    /// drains holds up nobody.
+    pub(crate) fn awaits(&self, table: TableId) -> bool {
+        let counts = |worker: &&Worker| worker.stage != Stage::Draining;
+        self.list.values().filter(counts).any(|worker| worker.supply.awaits(table))
     }
 
-    /// Sends what is waiting for this worker.
-    pub(crate) fn flush(&mut self, id: WorkerId) -> io::Result<Sent> {
+    /// Sends what is waiting for this worker, and what it still gets, as far as that may be on its way.
+    pub(crate) fn flush(&mut self, id: WorkerId, tables: &Tables, now: Instant) -> io::Result<Sent> {
         let Some(worker) = self.list.get_mut(&id) else { return Ok(Sent::All) };
-        worker.outbox.flush(&worker.channel)
+        let sent = loop {
+            let more = worker.fill(tables, now);
+            match worker.outbox.flush(&worker.channel)? {
+                Sent::All if more => {}
+                sent => break sent,
+            }
+        };
+        if !worker.settled && tables.first_pass_is_done() && worker.is_settled() {
+            worker.settled = true;
+            self.careful = false;
+        }
+        Ok(sent)
+    }
+
+    /// What a worker died of, if it died while it was loading a content.
+    pub(crate) fn blame(&mut self, id: WorkerId) -> Option<Load> {
+        let worker = self.list.get(&id)?;
+        // One that drains may have left on purpose, with what it was sent last unread.
+        let culprit = worker.culprit().filter(|_| worker.stage != Stage::Draining)?;
+        self.careful = true;
+        Some(culprit)
     }
 
     /// Takes one message of a worker.
-    pub(crate) fn hear(&mut self, id: WorkerId) -> Option<Heard> {
+    pub(crate) fn hear(&mut self, id: WorkerId, now: Instant) -> Option<Heard> {
         let worker = self.list.get_mut(&id)?;
         // One byte more than any message: what fills it is too long.
         let mut buffer = [0; 64];
@@ -167,7 +199,7 @@ impl Workers {
         let Ok(message) = LookupToBroker::decode(buffer.get(..length).unwrap_or_default()) else {
             return Some(Heard::Violation("a malformed message"));
         };
-        Some(worker.judge(message))
+        Some(worker.judge(message, now))
     }
 
     /// The worker of `class` that gets the next client.
@@ -194,16 +226,16 @@ impl Workers {
         }
     }
 
-    /// Asks the workers that have clients, or are starting, for a sign of life; returns those that owe one for too
-    /// long.
+    /// Asks the workers that have clients, or are starting, for a sign of life; returns those that owe one, or the answer
+    /// to a content, for too long.
     pub(crate) fn heartbeat(&mut self, now: Instant, limit: Duration) -> Vec<WorkerId> {
         let mut silent = Vec::new();
         for (id, worker) in &mut self.list {
-            let bytes = worker.loading.iter().fold(0u64, |sum, (_, _, size)| sum.saturating_add(*size));
-            let extra = Duration::from_secs(bytes / LOAD_SPEED);
+            let extra = Duration::from_secs(worker.supply.bytes() / LOAD_SPEED);
             let allowed = limit.min(ANSWER_TIME).saturating_add(extra);
             match worker.ping {
                 Some((_, sent)) if now.saturating_duration_since(sent) > allowed => silent.push(*id),
+                _ if worker.supply.is_late(now) => silent.push(*id),
                 Some(_) => {}
                 None if worker.is_resting() => {}
                 None => {
@@ -225,34 +257,62 @@ impl Workers {
 impl Worker {
     /// Whether it serves new clients of `class` now.
     pub(crate) fn takes_clients(&self, class: TrustClass) -> bool {
-        self.class == class && self.stage == Stage::Admitted && self.is_loaded()
+        self.class == class && self.is_ready() && self.outbox.len() < WAITING
+    }
+
+    /// Whether it is admitted and has had all that it was to get before its first client. What comes later does not
+    /// keep clients waiting: the old content answers meanwhile.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.stage == Stage::Admitted && self.settled
     }
 
     /// Whether nobody waits for anything from it.
     fn is_resting(&self) -> bool {
         let started = matches!(self.stage, Stage::Admitted | Stage::Draining);
-        started && self.clients == 0 && self.loading.is_empty()
+        started && self.clients == 0 && self.supply.is_idle()
     }
 
-    /// Whether it has every content that it was sent first.
-    fn is_loaded(&self) -> bool {
-        // A refresh must not keep clients waiting: the old content answers meanwhile.
-        self.served > 0 || self.loading.is_empty()
+    /// Whether it has answered for all that it was to get first.
+    fn is_settled(&self) -> bool {
+        self.stage != Stage::Starting && self.supply.is_settled()
     }
 
-    fn load(&mut self, table: TableId, kind: mapkeep_proto::Kind, content: &Rc<Content>) {
-        let (generation, size) = (content.generation, content.snapshot.size);
-        self.loading.push((table, generation, size));
-        let message = BrokerToLookup::Snapshot { id: table, generation, kind, size };
-        self.outbox.push(message, Freight::Content(Rc::clone(content)));
+    /// What it died of, if it died while it was loading.
+    fn culprit(&self) -> Option<Load> {
+        let content = |message: &BrokerToLookup| matches!(message, BrokerToLookup::Snapshot { .. });
+        self.supply.culprit(self.outbox.count(content))
     }
 
-    fn unavailable(&mut self, table: TableId, reason: Unavailable) {
-        self.outbox.push(BrokerToLookup::Unavailable { id: table, reason }, Freight::None);
+    /// Puts what it still gets into its outbox, as far as that may be on its way. True if there was something.
+    fn fill(&mut self, tables: &Tables, now: Instant) -> bool {
+        let offer = |table, doubtful| match doubtful {
+            false => tables.offer(table),
+            true => tables
+                .doubtful(table, true)
+                .map_or(Offer::Nothing, |(kind, content)| Offer::Content(kind, content)),
+        };
+        let mut any = false;
+        while self.outbox.len() < WAITING
+            && let Some((id, what)) = self.supply.next(now, offer)
+        {
+            any = true;
+            match what {
+                Offer::Content(kind, content) => {
+                    let (generation, size) = (content.generation, content.snapshot.size);
+                    let message = BrokerToLookup::Snapshot { id, generation, kind, size };
+                    self.outbox.push(message, Freight::Content(content));
+                }
+                Offer::Unavailable(reason) => {
+                    self.outbox.push(BrokerToLookup::Unavailable { id, reason }, Freight::None);
+                }
+                Offer::Nothing => {}
+            }
+        }
+        any
     }
 
     /// All that a worker may say, and when.
-    fn judge(&mut self, message: LookupToBroker) -> Heard {
+    fn judge(&mut self, message: LookupToBroker, now: Instant) -> Heard {
         match (self.stage, message) {
             (Stage::Starting, LookupToBroker::Ready) => {
                 self.stage = Stage::Checking;
@@ -262,14 +322,11 @@ impl Worker {
                 Stage::Checking | Stage::Admitted | Stage::Draining,
                 LookupToBroker::Loaded { id, generation } | LookupToBroker::Rejected { id, generation },
             ) => {
-                let sent = |(table, number, _): &(TableId, u32, u64)| *table == id && *number == generation;
-                let Some(position) = self.loading.iter().position(sent) else {
-                    return Heard::Violation("an answer to a content that it was not sent");
-                };
-                self.loading.swap_remove(position);
-                match message {
-                    LookupToBroker::Loaded { .. } => Heard::Loaded(id, generation),
-                    _ => Heard::Rejected(id, generation),
+                let in_use = matches!(message, LookupToBroker::Loaded { .. });
+                match (self.supply.answered(id, generation, in_use, now), in_use) {
+                    (false, _) => Heard::Violation("an answer to a content that it was not sent"),
+                    (true, true) => Heard::Loaded(id, generation),
+                    (true, false) => Heard::Rejected(id, generation),
                 }
             }
             (Stage::Admitted | Stage::Draining, LookupToBroker::Closed(count)) => {
@@ -292,79 +349,5 @@ impl Worker {
                 Heard::Violation("content before it was ready")
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn worker(stage: Stage) -> Worker {
-        let (channel, _) = Channel::pair().unwrap();
-        Worker {
-            channel,
-            class: TrustClass::EVERYONE,
-            stage,
-            clients: 2,
-            served: 0,
-            outbox: Outbox::default(),
-            waits_for_room: false,
-            loading: vec![(TableId(1), 5, 100)],
-            ping: Some((3, Instant::now())),
-            pings: 3,
-        }
-    }
-
-    #[test]
-    fn ready_counts_once_and_only_at_the_start() {
-        assert_eq!(worker(Stage::Starting).judge(LookupToBroker::Ready), Heard::Ready);
-        for stage in [Stage::Checking, Stage::Admitted, Stage::Draining] {
-            assert!(matches!(worker(stage).judge(LookupToBroker::Ready), Heard::Violation(_)));
-        }
-    }
-
-    #[test]
-    fn content_answers_must_match_what_was_sent() {
-        let loaded = |id, generation| LookupToBroker::Loaded { id: TableId(id), generation };
-        let mut one = worker(Stage::Admitted);
-        assert!(matches!(one.judge(loaded(1, 4)), Heard::Violation(_)));
-        assert!(matches!(one.judge(loaded(2, 5)), Heard::Violation(_)));
-        assert_eq!(one.judge(loaded(1, 5)), Heard::Loaded(TableId(1), 5));
-        assert!(matches!(one.judge(loaded(1, 5)), Heard::Violation(_)), "a replay");
-        assert!(matches!(worker(Stage::Starting).judge(loaded(1, 5)), Heard::Violation(_)));
-    }
-
-    #[test]
-    fn closed_and_pong_cannot_be_invented() {
-        let mut one = worker(Stage::Admitted);
-        assert!(matches!(one.judge(LookupToBroker::Closed(3)), Heard::Violation(_)));
-        assert!(matches!(one.judge(LookupToBroker::Closed(0)), Heard::Violation(_)));
-        assert_eq!(one.judge(LookupToBroker::Closed(2)), Heard::Closed(2));
-        assert!(matches!(worker(Stage::Checking).judge(LookupToBroker::Closed(1)), Heard::Violation(_)));
-        assert!(matches!(one.judge(LookupToBroker::Pong(2)), Heard::Violation(_)));
-        assert!(matches!(one.judge(LookupToBroker::Pong(3)), Heard::Violation(_)), "answered once already");
-        assert_eq!(worker(Stage::Starting).judge(LookupToBroker::Pong(3)), Heard::Nothing);
-    }
-
-    #[test]
-    fn only_a_started_worker_without_clients_rests() {
-        let mut one = worker(Stage::Admitted);
-        one.loading.clear();
-        assert!(!one.is_resting(), "it has clients");
-        one.clients = 0;
-        assert!(one.is_resting());
-        one.stage = Stage::Starting;
-        assert!(!one.is_resting(), "one that never gets ready would be waited for in vain");
-    }
-
-    #[test]
-    fn worker_that_is_loading_gets_no_clients_until_it_has_loaded() {
-        let mut one = worker(Stage::Admitted);
-        assert!(!one.takes_clients(TrustClass::EVERYONE));
-        one.loading.clear();
-        assert!(one.takes_clients(TrustClass::EVERYONE));
-        assert!(!one.takes_clients(TrustClass(9)));
-        one.stage = Stage::Draining;
-        assert!(!one.takes_clients(TrustClass::EVERYONE));
     }
 }

@@ -38,6 +38,8 @@ pub enum Unavailable {
     Loading = 6,
     /// There is no room for what has to be written.
     NoRoom = 7,
+    /// A worker has died of loading it, and there was none before it.
+    Unloadable = 8,
 }
 
 impl Unavailable {
@@ -50,6 +52,7 @@ impl Unavailable {
             Self::UnknownType,
             Self::Loading,
             Self::NoRoom,
+            Self::Unloadable,
         ];
         all.into_iter().find(|reason| *reason as u8 == tag).ok_or(DecodeError::Field)
     }
@@ -151,7 +154,7 @@ impl Decode for BrokerToLookup {
 pub enum LookupToBroker {
     /// Locked down, checked, and holding the names.
     Ready,
-    /// This content is now the one that answers.
+    /// This content is now the one that answers. Contents are answered in the order in which they came.
     Loaded {
         /// Which table.
         id: TableId,

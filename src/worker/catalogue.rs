@@ -149,6 +149,7 @@ fn sentence(reason: Unavailable) -> &'static str {
         Unavailable::UnknownType => "unsupported dictionary type",
         Unavailable::Loading => "its file is being written",
         Unavailable::NoRoom => "there is no room on its file system",
+        Unavailable::Unloadable => "its content could not be loaded (see the log)",
     }
 }
 

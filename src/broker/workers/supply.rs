@@ -1,0 +1,204 @@
+//! What a worker still gets of the tables' contents, and what it has been sent and not yet answered.
+//!
+//! A content that waits is a number in a list: what is sent is the newest when its turn comes. Few are on their way at
+//! a time, and none twice, so that neither the channel nor memory fills up, however many tables there are and however
+//! often they change; and so that a worker that dies of one leaves few in question.
+
+use crate::tables::Offer;
+use mapkeep_proto::TableId;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+/// Contents on their way to a worker at a time, at most,
+const WINDOW: usize = 64;
+/// and their bytes together, unless one alone has more.
+const WINDOW_BYTES: u64 = 1 << 20;
+/// How long a worker may take over the content that it has had longest,
+const LOAD_TIME: Duration = Duration::from_secs(60);
+/// plus a second for so many bytes of it.
+const SLOWEST_LOAD: u64 = 1 << 20;
+
+/// A content that was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Load {
+    pub(crate) table: TableId,
+    pub(crate) generation: u32,
+    pub(crate) size: u64,
+}
+
+/// The contents of one worker.
+#[derive(Debug, Default)]
+pub(crate) struct Supply {
+    /// Tables of which it may lack the newest content, each once, in the order in which they get their turn.
+    owed: VecDeque<TableId>,
+    is_owed: BTreeSet<TableId>,
+    /// Tables whose doubtful content it is to judge after all others, one at a time.
+    trials: VecDeque<TableId>,
+    /// Sent and not yet answered, in order.
+    loading: VecDeque<Load>,
+    /// Since when the first of them is the first.
+    first_since: Option<Instant>,
+    /// Which content of each table it has in use.
+    holds: BTreeMap<TableId, u32>,
+    /// Tables of which it has none yet, or is to judge a doubtful content, and has not answered.
+    unsettled: BTreeSet<TableId>,
+    /// Contents are sent one by one: a worker before has died of one.
+    careful: bool,
+}
+
+impl Supply {
+    /// For a worker that has nothing yet: `tables` in this order, then the doubtful contents of `trials`.
+    pub(crate) fn new(
+        tables: impl IntoIterator<Item = TableId>,
+        trials: impl IntoIterator<Item = TableId>,
+        careful: bool,
+    ) -> Supply {
+        let mut supply = Supply { careful, trials: trials.into_iter().collect(), ..Supply::default() };
+        tables.into_iter().for_each(|table| supply.owe(table));
+        supply.unsettled.extend(&supply.trials);
+        supply
+    }
+
+    /// There may be something new of this table.
+    pub(crate) fn owe(&mut self, table: TableId) {
+        if !self.holds.contains_key(&table) {
+            self.unsettled.insert(table);
+        }
+        if self.is_owed.insert(table) {
+            self.owed.push_back(table);
+        }
+    }
+
+    /// The next thing to send, if it may be sent now. `offer` gives what there is of a table, and with `true` its
+    /// doubtful content.
+    pub(crate) fn next(
+        &mut self,
+        now: Instant,
+        offer: impl Fn(TableId, bool) -> Offer,
+    ) -> Option<(TableId, Offer)> {
+        let window = if self.careful { 1 } else { WINDOW };
+        // Those of which a content is on its way keep their place until it has been answered.
+        for _ in 0..self.owed.len() {
+            if self.loading.len() >= window {
+                return None;
+            }
+            let table = self.owed.pop_front()?;
+            if self.is_on_its_way(table) {
+                self.owed.push_back(table);
+                continue;
+            }
+            let what = offer(table, false);
+            match &what {
+                Offer::Content(_, content) => {
+                    let load = Load { table, generation: content.generation, size: content.snapshot.size };
+                    if self.holds.get(&table) == Some(&load.generation) {
+                        self.drop_debt(table);
+                        continue;
+                    }
+                    let bytes = self.bytes().saturating_add(load.size);
+                    if !self.loading.is_empty() && bytes > WINDOW_BYTES {
+                        self.owed.push_front(table);
+                        return None;
+                    }
+                    self.is_owed.remove(&table);
+                    self.sent(load, now);
+                }
+                Offer::Unavailable(_) => self.drop_debt(table),
+                Offer::Nothing => {
+                    self.drop_debt(table);
+                    continue;
+                }
+            }
+            return Some((table, what));
+        }
+        self.next_trial(now, offer)
+    }
+
+    fn next_trial(
+        &mut self,
+        now: Instant,
+        offer: impl Fn(TableId, bool) -> Offer,
+    ) -> Option<(TableId, Offer)> {
+        if !self.loading.is_empty() || !self.owed.is_empty() {
+            return None;
+        }
+        while let Some(table) = self.trials.pop_front() {
+            if let Offer::Content(kind, content) = offer(table, true) {
+                let load = Load { table, generation: content.generation, size: content.snapshot.size };
+                self.sent(load, now);
+                return Some((table, Offer::Content(kind, content)));
+            }
+            // It has been judged, or the file has changed meanwhile.
+            self.unsettled.remove(&table);
+        }
+        None
+    }
+
+    fn drop_debt(&mut self, table: TableId) {
+        self.is_owed.remove(&table);
+        self.unsettled.remove(&table);
+    }
+
+    fn sent(&mut self, load: Load, now: Instant) {
+        if self.loading.is_empty() {
+            self.first_since = Some(now);
+        }
+        self.loading.push_back(load);
+    }
+
+    /// The worker has answered for a content: `in_use`, or not. False if it was not sent.
+    pub(crate) fn answered(&mut self, table: TableId, generation: u32, in_use: bool, now: Instant) -> bool {
+        let sent = |load: &Load| load.table == table && load.generation == generation;
+        let Some(position) = self.loading.iter().position(sent) else { return false };
+        self.loading.remove(position);
+        if position == 0 {
+            self.first_since = Some(now);
+        }
+        if in_use {
+            self.holds.insert(table, generation);
+        }
+        if !self.trials.contains(&table) {
+            self.unsettled.remove(&table);
+        }
+        true
+    }
+
+    /// What it died of, if it died while it was loading: it loads in order. `unsent` contents have not reached it.
+    pub(crate) fn culprit(&self, unsent: usize) -> Option<Load> {
+        self.loading.front().filter(|_| unsent < self.loading.len()).copied()
+    }
+
+    /// Whether it takes too long over the content that it has had longest.
+    pub(crate) fn is_late(&self, now: Instant) -> bool {
+        let (Some(first), Some(since)) = (self.loading.front(), self.first_since) else { return false };
+        let allowed = LOAD_TIME.saturating_add(Duration::from_secs(first.size / SLOWEST_LOAD));
+        now.saturating_duration_since(since) > allowed
+    }
+
+    /// Whether it has every table of which there is a content that it can load.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.unsettled.is_empty()
+    }
+
+    /// Whether nothing is on its way.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.loading.is_empty()
+    }
+
+    /// The bytes of what is on its way.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.loading.iter().fold(0, |sum, load| load.size.saturating_add(sum))
+    }
+
+    /// Whether a content of this table has yet to be sent or answered.
+    pub(crate) fn awaits(&self, table: TableId) -> bool {
+        self.is_owed.contains(&table) || self.is_on_its_way(table)
+    }
+
+    fn is_on_its_way(&self, table: TableId) -> bool {
+        self.loading.iter().any(|load| load.table == table)
+    }
+}
+
+#[cfg(test)]
+mod tests;

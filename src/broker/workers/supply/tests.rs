@@ -1,0 +1,190 @@
+use super::*;
+use crate::tables::Content;
+use crate::tables::testing::content;
+use mapkeep_proto::{Kind, Unavailable};
+use std::cell::RefCell;
+use std::rc::Rc;
+
+const NOW: fn() -> Instant = Instant::now;
+
+/// What there is of each table; of its doubtful content as well.
+#[derive(Default)]
+struct Shelf {
+    current: RefCell<BTreeMap<TableId, Rc<Content>>>,
+    doubtful: RefCell<BTreeMap<TableId, Rc<Content>>>,
+}
+
+impl Shelf {
+    fn put(&self, table: u16, generation: u32, size: u64) {
+        self.current.borrow_mut().insert(TableId(table), content(generation, size));
+    }
+
+    fn offer(&self, table: TableId, doubtful: bool) -> Offer {
+        let shelf = if doubtful { &self.doubtful } else { &self.current };
+        shelf.borrow().get(&table).map_or(Offer::Nothing, |one| Offer::Content(Kind::Cidr, Rc::clone(one)))
+    }
+
+    /// Takes everything that may be sent now: table and generation.
+    fn send(&self, supply: &mut Supply) -> Vec<(u16, u32)> {
+        let mut sent = Vec::new();
+        while let Some((table, Offer::Content(_, one))) =
+            supply.next(NOW(), |table, doubtful| self.offer(table, doubtful))
+        {
+            sent.push((table.0, one.generation));
+        }
+        sent
+    }
+}
+
+fn all(count: u16) -> impl Iterator<Item = TableId> {
+    (0..count).map(TableId)
+}
+
+#[test]
+fn few_contents_are_on_their_way_at_a_time_and_all_arrive() {
+    let (shelf, mut supply) = (Shelf::default(), Supply::new(all(1000), [], false));
+    (0..1000).for_each(|table| shelf.put(table, 1, 100));
+    let mut arrived = Vec::new();
+    while !supply.is_settled() {
+        let sent = shelf.send(&mut supply);
+        assert!(!sent.is_empty() && sent.len() <= WINDOW, "{}", sent.len());
+        for (table, generation) in sent {
+            assert!(supply.answered(TableId(table), generation, true, NOW()));
+            arrived.push(table);
+        }
+    }
+    assert_eq!(arrived, (0..1000).collect::<Vec<u16>>());
+}
+
+#[test]
+fn large_contents_travel_alone() {
+    let (shelf, mut supply) = (Shelf::default(), Supply::new(all(4), [], false));
+    (0..4).for_each(|table| shelf.put(table, 1, WINDOW_BYTES - 1));
+    for table in 0..4 {
+        assert_eq!(shelf.send(&mut supply), [(table, 1)]);
+        assert_eq!(shelf.send(&mut supply), []);
+        supply.answered(TableId(table), 1, true, NOW());
+    }
+}
+
+#[test]
+fn newest_content_is_sent_when_the_one_before_has_been_answered() {
+    let (shelf, mut supply) = (Shelf::default(), Supply::new(all(2), [], false));
+    shelf.put(0, 1, 100);
+    shelf.put(1, 1, 100);
+    assert_eq!(shelf.send(&mut supply), [(0, 1), (1, 1)]);
+    for generation in 2..10 {
+        shelf.put(0, generation, 100);
+        supply.owe(TableId(0));
+        assert_eq!(shelf.send(&mut supply), [], "one on the way is enough");
+    }
+    assert!(supply.awaits(TableId(0)));
+    supply.answered(TableId(0), 1, true, NOW());
+    assert_eq!(shelf.send(&mut supply), [(0, 9)], "those between are never sent");
+    supply.answered(TableId(0), 9, true, NOW());
+    supply.owe(TableId(0));
+    assert_eq!(shelf.send(&mut supply), [], "it has it");
+    assert!(!supply.awaits(TableId(0)) && supply.awaits(TableId(1)));
+}
+
+#[test]
+fn careful_supply_sends_one_by_one() {
+    let (shelf, mut supply) = (Shelf::default(), Supply::new(all(3), [], true));
+    (0..3).for_each(|table| shelf.put(table, 1, 1));
+    for table in 0..3 {
+        assert_eq!(shelf.send(&mut supply), [(table, 1)]);
+        supply.answered(TableId(table), 1, true, NOW());
+    }
+}
+
+#[test]
+fn doubtful_contents_come_last_and_alone() {
+    let (shelf, mut supply) = (Shelf::default(), Supply::new(all(2), [TableId(0), TableId(1)], false));
+    (0..2).for_each(|table| shelf.put(table, 1, 1));
+    (0..2).for_each(|table| drop(shelf.doubtful.borrow_mut().insert(TableId(table), content(2, 1))));
+    assert_eq!(shelf.send(&mut supply), [(0, 1), (1, 1)]);
+    supply.answered(TableId(0), 1, true, NOW());
+    assert_eq!(shelf.send(&mut supply), []);
+    supply.answered(TableId(1), 1, true, NOW());
+    assert!(!supply.is_settled());
+    assert_eq!(shelf.send(&mut supply), [(0, 2)]);
+    assert_eq!(supply.culprit(0).map(|load| (load.table, load.generation)), Some((TableId(0), 2)));
+    supply.answered(TableId(0), 2, false, NOW());
+    assert_eq!(shelf.send(&mut supply), [(1, 2)]);
+    assert!(!supply.is_settled());
+    supply.answered(TableId(1), 2, true, NOW());
+    assert!(supply.is_settled());
+}
+
+#[test]
+fn doubt_that_is_settled_meanwhile_keeps_nobody_waiting() {
+    let mut supply = Supply::new(all(1), [TableId(0)], false);
+    assert_eq!(Shelf::default().send(&mut supply), []);
+    assert!(supply.is_settled());
+}
+
+#[test]
+fn culprit_is_the_first_that_has_reached_the_worker_and_is_unanswered() {
+    let (shelf, mut supply) = (Shelf::default(), Supply::new(all(3), [], false));
+    (0..3).for_each(|table| shelf.put(table, 7, 1));
+    assert_eq!(supply.culprit(0), None);
+    shelf.send(&mut supply);
+    let first = |supply: &Supply, unsent| supply.culprit(unsent).map(|load| load.table.0);
+    assert_eq!(first(&supply, 0), Some(0));
+    assert_eq!(first(&supply, 2), Some(0));
+    assert_eq!(first(&supply, 3), None, "none has reached it");
+    supply.answered(TableId(0), 7, true, NOW());
+    assert_eq!(first(&supply, 0), Some(1));
+    for table in 1..3 {
+        supply.answered(TableId(table), 7, false, NOW());
+    }
+    assert_eq!(first(&supply, 0), None);
+}
+
+#[test]
+fn answers_must_match_what_was_sent() {
+    let (shelf, mut supply) = (Shelf::default(), Supply::new(all(1), [], false));
+    shelf.put(0, 5, 1);
+    shelf.send(&mut supply);
+    assert!(!supply.answered(TableId(0), 4, true, NOW()));
+    assert!(!supply.answered(TableId(1), 5, true, NOW()));
+    assert!(supply.answered(TableId(0), 5, true, NOW()));
+    assert!(!supply.answered(TableId(0), 5, true, NOW()), "a replay");
+}
+
+#[test]
+fn first_content_of_a_table_is_waited_for_and_later_ones_are_not() {
+    let (shelf, mut supply) = (Shelf::default(), Supply::new(all(1), [], false));
+    assert_eq!(shelf.send(&mut supply), []);
+    assert!(supply.is_settled(), "there is none");
+    shelf.put(0, 1, 1);
+    supply.owe(TableId(0));
+    assert!(!supply.is_settled());
+    shelf.send(&mut supply);
+    supply.answered(TableId(0), 1, true, NOW());
+    assert!(supply.is_settled());
+    shelf.put(0, 2, 1);
+    supply.owe(TableId(0));
+    assert!(supply.is_settled());
+}
+
+#[test]
+fn table_without_content_is_said_once() {
+    let mut supply = Supply::new(all(1), [], false);
+    let offer = |_, _| Offer::Unavailable(Unavailable::Missing);
+    assert!(matches!(supply.next(NOW(), offer), Some((TableId(0), Offer::Unavailable(_)))));
+    assert!(supply.next(NOW(), offer).is_none());
+    assert!(supply.is_settled());
+}
+
+#[test]
+fn load_without_end_is_late() {
+    let (shelf, mut supply) = (Shelf::default(), Supply::new(all(2), [], false));
+    (0..2).for_each(|table| shelf.put(table, 1, 1));
+    let start = NOW();
+    shelf.send(&mut supply);
+    assert!(!supply.is_late(start + LOAD_TIME / 2));
+    assert!(supply.is_late(start + LOAD_TIME * 2));
+    supply.answered(TableId(0), 1, true, start + LOAD_TIME);
+    assert!(!supply.is_late(start + LOAD_TIME * 3 / 2), "the second has its own time");
+}

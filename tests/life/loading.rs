@@ -1,0 +1,185 @@
+//! Contents that a worker dies of, and a table that changes without end: the other tables know little of it.
+
+use crate::ask::{RETRY, found, lookup, until};
+use crate::common::master::{Master, Site};
+use crate::common::{PATIENCE, poll, process};
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+const OTHER: &str = "inline:{a=b}";
+/// Lines of a text that takes a worker long enough to load for a test to interrupt it.
+const LINES: usize = 300_000;
+
+/// A text with `k` and this value, and very many other keys.
+fn large(value: &str) -> String {
+    text_of(LINES, value)
+}
+
+fn text_of(lines: usize, value: &str) -> String {
+    let mut text = format!("k {value}\n");
+    for number in 0..lines {
+        writeln!(text, "another-key-{number} some-value").unwrap();
+    }
+    text
+}
+
+fn replace(path: &Path, text: &str) {
+    let fresh = path.with_extension("new");
+    fs::write(&fresh, text).unwrap();
+    fs::rename(fresh, path).unwrap();
+}
+
+/// Whether this process has mapped a table of at least a megabyte.
+fn has_large_table(pid: u32) -> bool {
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
+    let size = |line: &str| {
+        let (from, to) = line.split(' ').next()?.split_once('-')?;
+        Some(usize::from_str_radix(to, 16).ok()? - usize::from_str_radix(from, 16).ok()?)
+    };
+    maps.lines().any(|line| line.contains("mapkeep-table") && size(line) > Some(1 << 20))
+}
+
+/// Ends a worker that has just begun to load the large table, as the kernel does when memory is short.
+fn end_while_it_loads(master: &Master<'_>) {
+    let caught = poll(PATIENCE, || {
+        // Closely, without the pauses of `poll`.
+        for _ in 0..20_000 {
+            if let Some(pid) = master.of_role("lookup worker").into_iter().find(|pid| has_large_table(*pid)) {
+                process::signal("KILL", pid);
+                return Some(pid);
+            }
+        }
+        None
+    });
+    let pid = caught.expect("a worker loads the large table");
+    assert_eq!(process::wait_gone(&[pid], PATIENCE), []);
+}
+
+fn tables_of(master: &Master<'_>) -> Vec<bool> {
+    master.of_role("lookup worker").into_iter().map(has_large_table).collect()
+}
+
+pub fn content_that_a_worker_dies_of_gives_way_to_the_one_before() {
+    let site = Site::new();
+    let name = site.table("texthash", "text", "k one\n");
+    let path = site.path("tables/text");
+    site.approve(&[&name, OTHER], "max_use = 5\n");
+    let mut master = site.start();
+    assert_eq!(master.wire().ask(&lookup(&name, "k")), found("one"));
+    replace(&path, &large("two"));
+    end_while_it_loads(&master);
+    let mut wire = master.wire();
+    assert_eq!(wire.ask(&lookup(&name, "k")), found("one"));
+    assert_eq!(wire.ask(&lookup(OTHER, "a")), found("b"));
+    let said = site.wait_for_log(0, &["a worker ended while it loaded", "serving the content before it"]);
+    assert!(said.text.contains(&name) && said.text.contains(path.to_str().unwrap()), "{}", said.text);
+    assert_eq!(tables_of(&master), [false], "the next worker is not given it");
+    // The content was innocent: the worker that replaces this one loads it while this one serves, and then all do.
+    let seen = site.log().len();
+    let mut wires: Vec<_> = (0..5).map(|_| master.wire()).collect();
+    site.wait_for_log(seen, &[&name, "a worker has loaded the content that another had not"]);
+    let two = || (wires[0].ask(&lookup(&name, "k")) == found("two")).then_some(());
+    assert!(poll(PATIENCE, two).is_some(), "the worker that serves gets it as well");
+    assert!(master.runs());
+}
+
+pub fn content_that_two_workers_die_of_is_not_tried_again() {
+    let site = Site::new();
+    let name = site.table("texthash", "text", "k one\n");
+    let path = site.path("tables/text");
+    site.approve(&[&name, OTHER], "max_use = 3\n");
+    let mut master = site.start();
+    assert_eq!(master.wire().ask(&lookup(&name, "k")), found("one"));
+    replace(&path, &large("two"));
+    end_while_it_loads(&master);
+    let mut wires: Vec<_> = (0..3).map(|_| master.wire()).collect();
+    let ask = |wire: &mut crate::common::wire::Wire| assert_eq!(wire.ask(&lookup(&name, "k")), found("one"));
+    // The next worker tries it while this one serves.
+    end_while_it_loads(&master);
+    site.wait_for_log(0, &["a worker ended while it loaded", "is not tried again"]);
+    wires.iter_mut().for_each(ask);
+    // The worker after that is ready without it.
+    site.wait_for_log(0, &["lookup worker 4 is locked down"]);
+    for _ in 0..4 {
+        let mut wire = master.wire();
+        assert_eq!(wire.ask(&lookup(&name, "k")), found("one"));
+        assert_eq!(wire.ask(&lookup(OTHER, "a")), found("b"));
+    }
+    assert!(!tables_of(&master).contains(&true));
+    // Another version of the file is another matter.
+    replace(&path, "k three\n");
+    let mut wire = master.wire();
+    until("mended", &mut wire, &lookup(&name, "k"), &found("one"), &found("three"));
+    assert!(master.runs());
+}
+
+pub fn first_content_that_a_worker_dies_of_keeps_no_other_table_down() {
+    let site = Site::new();
+    let name = site.table("texthash", "text", &large("one"));
+    let small = site.table("texthash", "small", "k small\n");
+    site.approve(&[&name, &small, OTHER], "");
+    let mut master = site.start();
+    end_while_it_loads(&master);
+    let mut wire = master.wire();
+    assert_eq!(wire.ask(&lookup(&name, "k")), RETRY);
+    assert_eq!(wire.ask(&lookup(&small, "k")), found("small"));
+    assert_eq!(wire.ask(&lookup(OTHER, "a")), found("b"));
+    site.wait_for_log(0, &["a worker ended while it loaded", "this table is a temporary error"]);
+    replace(&site.path("tables/text"), "k two\n");
+    until("mended", &mut wire, &lookup(&name, "k"), RETRY, &found("two"));
+    assert!(master.runs());
+}
+
+/// How often a process has `mapkeep-table` among its open files, or among its mappings.
+fn contents_of(pid: u32) -> (usize, usize) {
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let links = open.filter_map(|entry| fs::read_link(entry.path()).ok());
+    let open = links.filter(|link| link.to_string_lossy().contains("mapkeep-table")).count();
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
+    (open, maps.lines().filter(|line| line.contains("mapkeep-table")).count())
+}
+
+pub fn table_that_is_touched_without_end_leaves_the_others_their_time() {
+    let site = Site::new();
+    let name = site.table("texthash", "text", &text_of(LINES / 6, "one"));
+    let path = site.path("tables/text");
+    site.approve(&[&name, OTHER], "");
+    let master = site.start();
+    let mut wire = master.wire();
+    let (broker, worker) = (master.only("broker"), master.only("lookup worker"));
+    let seen = site.log().len();
+    let (start, mut slowest, mut most) = (Instant::now(), Duration::ZERO, (0, 0));
+    let mut touched = start;
+    while start.elapsed() < Duration::from_secs(15) {
+        if touched.elapsed() > Duration::from_millis(300) {
+            fs::File::options()
+                .write(true)
+                .open(&path)
+                .unwrap()
+                .set_modified(std::time::SystemTime::now())
+                .unwrap();
+            touched = Instant::now();
+        }
+        let asked = Instant::now();
+        assert_eq!(wire.ask(&lookup(OTHER, "a")), found("b"));
+        slowest = slowest.max(asked.elapsed());
+        let (open, _) = contents_of(broker);
+        let (_, mapped) = contents_of(worker);
+        most = (most.0.max(open), most.1.max(mapped));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let copies =
+        site.log().iter().skip(seen).filter(|line| line.text.contains("has changed -- refreshing")).count();
+    eprintln!(
+        "touched for 15 s: {copies} copies, slowest answer of another table {} ms, {most:?}",
+        slowest.as_millis()
+    );
+    // The broker has the names, a content in use, one on its way and one that is being made, with a second descriptor
+    // while it is sealed.
+    assert!(most.0 <= 5 && most.1 <= 3, "contents kept: {most:?}");
+    assert!(copies >= 1, "it is served nevertheless");
+    assert!(copies <= 15, "{copies} copies in 15 s");
+    assert!(slowest < Duration::from_secs(8), "{slowest:?}");
+}
