@@ -1,7 +1,11 @@
-//! Descriptors that the process was started with.
+//! Descriptors that the process was started with, and numbers for others that stay clear of theirs.
 
+use nix::fcntl::{FcntlArg, fcntl};
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+/// The lowest number that no fixed descriptor has. As a number in policy/seccomp.json, too.
+const FIRST_FREE: RawFd = 6;
 
 /// Takes ownership of an inherited descriptor. To be called once for each number, at the start of a process,
 /// before anything else is opened.
@@ -26,6 +30,18 @@ pub fn take(number: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// A second descriptor of an open file, close-on-exec, with a number from 6 on. The system call lists go by the numbers
+/// below: a copy that took one of them, after a `close`, would be taken for a channel. The standard library asks for
+/// a number from 3 on, which those lists refuse.
+///
+/// # Errors
+/// `EMFILE` when no number is left.
+pub fn copy(descriptor: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let number = fcntl(descriptor, FcntlArg::F_DUPFD_CLOEXEC(FIRST_FREE))?;
+    // SAFETY: the kernel has just made this descriptor, and nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
 /// Closes every descriptor from `first` on. To be called at the start of a process, before it has opened
 /// anything that it means to keep.
 ///
@@ -43,7 +59,7 @@ pub fn close_from(first: RawFd) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::fd::IntoRawFd;
+    use std::os::fd::{AsFd, AsRawFd, IntoRawFd};
     use std::os::unix::net::UnixStream;
 
     #[test]
@@ -54,5 +70,17 @@ mod tests {
         assert_eq!(std::io::Read::read(&mut &other, &mut [0; 1]).unwrap(), 0);
         assert!(take(-1).is_err());
         assert!(take(1_000_000).is_err());
+    }
+
+    #[test]
+    fn copy_stays_clear_of_the_fixed_numbers_and_of_programs() {
+        let (one, other) = UnixStream::pair().unwrap();
+        let copied = copy(one.as_fd()).unwrap();
+        assert!(copied.as_raw_fd() >= FIRST_FREE);
+        let flags = fcntl(&copied, FcntlArg::F_GETFD).unwrap();
+        assert_eq!(flags & libc::FD_CLOEXEC, libc::FD_CLOEXEC);
+        drop(one);
+        std::io::Write::write_all(&mut UnixStream::from(copied), b"x").unwrap();
+        assert_eq!(std::io::Read::read(&mut &other, &mut [0; 1]).unwrap(), 1);
     }
 }

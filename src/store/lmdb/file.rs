@@ -14,7 +14,7 @@ use std::os::unix::fs::FileExt;
 use std::thread::sleep;
 use std::time::Duration;
 
-use mapkeep_sys::status;
+use mapkeep_sys::{inherit, status};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 
@@ -127,7 +127,7 @@ impl Held {
 
     /// Descriptors for liblmdb, which closes them: data, meta.
     pub fn duplicates(&self) -> Result<(OwnedFd, OwnedFd), StoreError> {
-        let duplicate = |file: &dyn AsFd| file.as_fd().try_clone_to_owned();
+        let duplicate = |file: &dyn AsFd| inherit::copy(file.as_fd());
         let both = duplicate(&self.data).and_then(|data| Ok((data, duplicate(&self.meta)?)));
         both.map_err(|error| failed("duplicating the descriptors of", &error))
     }

@@ -5,6 +5,7 @@ use crate::engine::{Engine, Import, Rescue, Saver, Stage};
 use mapkeep_proto::{Kind, Part};
 use mapkeep_store::sqlite::{Form, SqliteStore, Unopened, read_file};
 use mapkeep_store::{Checkpoint, Progress, Stamp, Store, StoreError};
+use mapkeep_sys::inherit;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -39,7 +40,8 @@ pub(super) fn open(
     pause();
     let rescued = match rescue {
         Some(Rescue::Store(old, old_log)) => {
-            let copies = old.try_clone().and_then(|old| Ok((old, old_log.try_clone()?)));
+            let copies =
+                inherit::copy(old.as_fd()).and_then(|old| Ok((old, inherit::copy(old_log.as_fd())?)));
             let taken = copies
                 .map_err(|error| StoreError::Io(error.to_string()))
                 .and_then(|(old, old_log)| store.rescue(old, old_log));

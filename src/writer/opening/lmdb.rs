@@ -5,7 +5,7 @@ use crate::engine::{Engine, Rescue};
 use mapkeep_proto::Part;
 use mapkeep_store::lmdb::salvage_file;
 use mapkeep_store::{LmdbStore, Store, StoreError};
-use mapkeep_sys::status;
+use mapkeep_sys::{inherit, status};
 use std::os::fd::{AsFd, OwnedFd};
 
 /// Entries of a damaged file are stored in groups of so many,
@@ -28,7 +28,7 @@ pub(super) fn open(
     pause: &mut dyn FnMut(),
 ) -> Result<Fresh, Refused> {
     pause();
-    let spare = match data.try_clone() {
+    let spare = match inherit::copy(data.as_fd()) {
         Ok(spare) => spare,
         Err(error) => return Err(Refused::Later(StoreError::Io(error.to_string()), rescue)),
     };
@@ -57,7 +57,7 @@ pub(super) fn open(
 
 /// Stores what can be read of a damaged file.
 fn take_over(store: &mut LmdbStore, old: &OwnedFd, pause: &mut dyn FnMut()) -> Result<usize, StoreError> {
-    let old = old.try_clone().map_err(|error| StoreError::Io(error.to_string()))?;
+    let old = inherit::copy(old.as_fd()).map_err(|error| StoreError::Io(error.to_string()))?;
     let entries = salvage_file(old)?;
     let (mut count, mut bytes) = (0_usize, 0_usize);
     for (key, value) in &entries {

@@ -68,7 +68,7 @@ pub const WRITER: &[Call] = rules! {
         [1 int = F_GETFD]
         [1 int = F_SETFD]
         [1 int = F_GETFL]
-        [1 int = F_DUPFD_CLOEXEC]
+        [1 int = F_DUPFD_CLOEXEC, 2 long = 6]
         [1 int = F_GETLK]
         [1 int = F_SETLK]
         [1 int = F_OFD_SETLK];

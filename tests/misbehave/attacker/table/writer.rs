@@ -37,11 +37,14 @@ fn sleep(clock: i32, flags: i32) -> Answer {
     call!(SYS_clock_nanosleep, clock, flags, &[0_i64, 1], 0)
 }
 
+/// Where copies of descriptors may begin.
+const FIRST_FREE: i32 = 6;
+
 /// As many copies of a descriptor as there is room for. They are given back, so that the process goes on.
 fn copies(loot: &Loot) -> Answer {
     let mut all = Vec::new();
     let last = loop {
-        match call!(SYS_fcntl, loot.handed, F_DUPFD_CLOEXEC, 0) {
+        match call!(SYS_fcntl, loot.handed, F_DUPFD_CLOEXEC, FIRST_FREE) {
             Ok(copy) => all.push(copy),
             last => break last,
         }
@@ -150,6 +153,22 @@ pub(super) const LIST: &[Attack] = &[
         name: "all descriptors that it can get",
         outcome: Errno(&[EMFILE]),
         attempts: &[Attempt("F_DUPFD_CLOEXEC", copies)],
+    },
+    // After a close(2) the channel's number would be a client's: whose descriptors recvmsg(2) would then take.
+    Attack {
+        item: 44,
+        name: "a number that the list of calls goes by",
+        outcome: Killed,
+        attempts: &[
+            Attempt("a client from 0 on", |loot| call!(SYS_fcntl, loot.client, F_DUPFD_CLOEXEC, 0)),
+            Attempt("from the channel's number on", |loot| {
+                call!(SYS_fcntl, loot.client, F_DUPFD_CLOEXEC, BROKER)
+            }),
+            Attempt("from the last fixed number on", |loot| {
+                call!(SYS_fcntl, loot.client, F_DUPFD_CLOEXEC, EPOLL)
+            }),
+            Attempt("F_DUPFD", |loot| call!(SYS_fcntl, loot.client, F_DUPFD, FIRST_FREE)),
+        ],
     },
     Attack {
         item: 17,
