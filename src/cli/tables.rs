@@ -1,8 +1,9 @@
 //! `mapkeep tables`: what clients may ask for, who said so, and whether it can be served.
 //!
 //! Purpose: show an administrator, before or after the start of the services, each approved table with the place
-//! that names it, and what to do about those that cannot be served; those that are written, too. May: read the configuration, run postconf(1),
-//! look at table files with the broker's own rules. Never: read a table's content, change anything, ask the
+//! that names it, and what to do about those that cannot be served; those that are written, too; and what would keep a
+//! service from starting. May: read the configuration, run postconf(1), make the start's own checks, look at table files
+//! with the broker's own rules. Never: read a table's content, change anything, ask the
 //! running service (`mapkeep query` does).
 //! Called by: the `mapkeep` program.
 //!
@@ -27,6 +28,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use mapkeep_broker::obstacles;
 use mapkeep_broker::trust::WriteFiles;
 use mapkeep_config::Service;
 
@@ -42,7 +44,9 @@ const USAGE: &str = "usage: mapkeep tables [-c CONFIG_DIR] [--json] [--write]
 Lists the tables that are approved for the read service, then those for the write service (with --write,
 only these): what names each of them, its file, and whether it can be served.
 Without -c, the directory is that of MAIL_CONFIG, or /etc/postfix.
-exit status: 0 all can be served, 1 some cannot, 64 wrong usage, 78 configuration unreadable";
+It makes the checks that the services make at their start, and looks at no table's content.
+exit status: 0 all can be served, 1 some cannot, or a service cannot start, 64 wrong usage,
+78 configuration unreadable";
 
 /// The exit status of the command. The values from 64 on are those of sysexits.h.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,11 +84,16 @@ struct Wish {
 struct Listing {
     site: Site,
     verdicts: Vec<Verdict>,
+    /// Why the service cannot start.
+    obstacles: Vec<String>,
 }
 
 impl Listing {
-    fn read(directory: PathBuf, service: Service) -> Result<Listing, String> {
-        let mut site = Site::read(directory, service)?;
+    /// `program` is one of ours, beside which the others are looked for.
+    fn read(directory: &Path, service: Service, program: &Path) -> Result<Listing, String> {
+        let mut site = Site::read(directory.to_owned(), service)?;
+        let overrides = std::mem::take(&mut site.overrides);
+        let obstacles = obstacles(site.directory.clone(), site.service_name(), overrides, program);
         let judge = Judge::new(&site)?;
         let tables = std::mem::take(&mut site.tables);
         let mut claims = Claims::default();
@@ -93,12 +102,22 @@ impl Listing {
             Service::Write => judge.look_as_writer(table, &site, &mut claims),
         };
         let verdicts = tables.into_iter().map(look).collect();
-        Ok(Listing { site, verdicts })
+        Ok(Listing { site, verdicts, obstacles })
     }
 
     /// Whether clients get answers from every table that the administrator meant.
     fn is_good(&self) -> bool {
-        self.site.certain && self.verdicts.iter().all(|verdict| verdict.trouble.is_none())
+        self.site.certain
+            && self.obstacles.is_empty()
+            && self.verdicts.iter().all(|verdict| verdict.trouble.is_none())
+    }
+}
+
+impl Listing {
+    /// How many tables clients get answers from, as far as their contents are sound.
+    fn served(&self) -> usize {
+        let good = self.verdicts.iter().filter(|verdict| verdict.trouble.is_none()).count();
+        if self.obstacles.is_empty() { good } else { 0 }
     }
 }
 
@@ -152,7 +171,10 @@ pub fn run(args: &[OsString]) -> ExitCode {
     }
     let (mut stdout, mut stderr) = (io::stdout().lock(), io::stderr().lock());
     let named = std::env::var_os("MAIL_CONFIG").filter(|name| !name.is_empty());
-    let exit = list(args, named.as_deref(), &mut stdout).unwrap_or_else(|stop| {
+    // The real path, so that a link to this program finds what is beside the real file.
+    let program = std::env::current_exe().and_then(std::fs::canonicalize);
+    let program = program.unwrap_or_else(|_| PathBuf::from("/usr/lib/mapkeep/mapkeep"));
+    let exit = list(args, named.as_deref(), &program, &mut stdout).unwrap_or_else(|stop| {
         // If standard error is closed too, the exit status still tells.
         let _ = writeln!(stderr, "mapkeep tables: {}", stop.message);
         stop.exit
@@ -160,18 +182,24 @@ pub fn run(args: &[OsString]) -> ExitCode {
     ExitCode::from(exit as u8)
 }
 
-/// Does all of it. `mail_config` is what the environment names.
-fn list(args: &[OsString], mail_config: Option<&OsStr>, stdout: &mut dyn Write) -> Result<Exit, Stop> {
+/// Does all of it. `mail_config` is what the environment names, `program` this program.
+fn list(
+    args: &[OsString],
+    mail_config: Option<&OsStr>,
+    program: &Path,
+    stdout: &mut dyn Write,
+) -> Result<Exit, Stop> {
     let wish = understand(args)
         .map_err(|usage| Stop { exit: Exit::Usage, message: usage.text("mapkeep tables") })?;
-    let directory =
+    let directory: PathBuf =
         wish.directory.unwrap_or_else(|| mail_config.unwrap_or(OsStr::new(DEFAULT_DIRECTORY)).into());
+    let read = |service| Listing::read(&directory, service, program);
     let unreadable = |problem: String| Stop::new(Exit::Config, problem);
     let write = match wish.service {
-        Service::Read => Some(Listing::read(directory.clone(), Service::Write).map_err(unreadable)?),
+        Service::Read => Some(read(Service::Write).map_err(unreadable)?),
         Service::Write => None,
     };
-    let report = Report { main: Listing::read(directory, wish.service).map_err(unreadable)?, write };
+    let report = Report { main: read(wish.service).map_err(unreadable)?, write };
     let printed = if wish.json { json::print(&report, stdout) } else { text::print(&report, stdout) };
     printed.and_then(|()| stdout.flush()).map_err(|error| Stop::new(Exit::NoOutput, error))?;
     Ok(if report.is_good() { Exit::AllServed } else { Exit::SomeNot })

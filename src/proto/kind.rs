@@ -254,6 +254,8 @@ pub fn members(name: &[u8]) -> Result<Vec<&[u8]>, &'static str> {
     Ok(names)
 }
 
+const NO_SUCH_TYPE: &str = "there is no such type of table";
+
 /// Why a table of [`Kind::Unknown`] cannot be served, as a sentence for the log.
 #[must_use]
 pub fn why_unknown(name: &[u8]) -> &'static str {
@@ -270,8 +272,14 @@ pub fn why_unknown(name: &[u8]) -> &'static str {
         b"nisplus" | b"netinfo" => "nisplus and netinfo are not served",
         b"dbm" | b"sdbm" => "dbm and sdbm files cannot be read",
         b"unix" => "unix: has the tables passwd.byname and group.byname only",
-        _ => "there is no such type of table",
+        _ => NO_SUCH_TYPE,
     }
+}
+
+/// Whether the type of a table of [`Kind::Unknown`] is one of Postfix's, which is just not served here.
+#[must_use]
+pub fn is_known_type(name: &[u8]) -> bool {
+    why_unknown(name) != NO_SUCH_TYPE
 }
 
 /// What to do about a table of [`Kind::Unknown`].

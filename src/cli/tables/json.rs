@@ -22,6 +22,11 @@ pub(super) fn print(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         ("postfix", site.version.map_or_else(null, |version| string(&version.to_string()))),
         ("chroot", site.inside.as_deref().map_or_else(null, path)),
         ("certain", report.is_certain().to_string()),
+        ("contents_looked_at", false.to_string()),
+        ("served", report.main.served().to_string()),
+        ("obstacles", obstacles(&report.main)),
+        ("write_served", report.write.as_ref().map_or_else(null, |write| write.served().to_string())),
+        ("write_obstacles", report.write.as_ref().map_or_else(null, obstacles)),
         ("tables", tables(&report.main)),
         ("write_tables", report.write.as_ref().map_or_else(null, tables)),
         ("complaints", lines(report.remarks().into_iter().map(|remark| complaint(site, remark)))),
@@ -31,6 +36,11 @@ pub(super) fn print(report: &Report, out: &mut dyn Write) -> io::Result<()> {
 
 fn tables(listing: &Listing) -> String {
     lines(listing.verdicts.iter().map(|verdict| table(&listing.site, verdict)))
+}
+
+/// Why the service cannot start.
+fn obstacles(listing: &Listing) -> String {
+    list(listing.obstacles.iter().map(|obstacle| string(obstacle)))
 }
 
 fn table(site: &Site, verdict: &Verdict) -> String {

@@ -53,6 +53,8 @@ pub(super) struct Site {
     /// The queue directory, when master.cf makes the service see the file system from there.
     pub(super) inside: Option<PathBuf>,
     pub(super) users: Users,
+    /// What master.cf overrides for this service, in order.
+    pub(super) overrides: Vec<(String, String)>,
     /// The account that tables which are written must belong to, and its id.
     pub(super) mail_owner: String,
     pub(super) writer: Option<u32>,
@@ -114,6 +116,9 @@ impl Site {
                 }),
             }
         }
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let overrides = entry.iter().flat_map(|entry| &entry.overrides);
+        let overrides = overrides.map(|item| (text(&item.name), text(&item.value))).collect();
         let inside =
             entry.filter(|entry| is_chrooted(entry, &params)).map(|_| settings.queue_directory.into());
         Ok(Site {
@@ -126,6 +131,7 @@ impl Site {
             owners,
             limit: keep.snapshot_limit,
             inside,
+            overrides,
             writer: users.id_of(&Owner::Name(settings.mail_owner.clone())),
             mail_owner: settings.mail_owner,
             users,

@@ -23,6 +23,10 @@ impl Scene {
         let _ = fs::remove_dir_all(&base);
         let scene = Scene { base };
         scene.directory("");
+        scene.directory("bin");
+        for program in ["mapkeep", "mapkeepd", "mapkeep-worker", "mapkeep-writer"] {
+            scene.file(&format!("bin/{program}"), "", 0o755);
+        }
         scene.directory("queue");
         scene.directory("queue/t");
         scene.directory("queue/etc");
@@ -55,7 +59,8 @@ impl Scene {
     fn run(&self, words: &[&str]) -> (Exit, String) {
         let mut stdout = Vec::new();
         let words: Vec<OsString> = words.iter().map(OsString::from).collect();
-        let exit = list(&words, Some(self.base.as_os_str()), &mut stdout).unwrap();
+        let program = self.base.join("bin/mapkeep");
+        let exit = list(&words, Some(self.base.as_os_str()), &program, &mut stdout).unwrap();
         (exit, String::from_utf8(stdout).unwrap())
     }
 
@@ -82,7 +87,7 @@ fn full_scene() -> Scene {
          relocated_maps = proxy:static:{gone away} proxy:inline:{x} proxy:texthash:/t/link proxy:fail:\n\
          canonical_maps = proxy:texthash:t/relative proxy:unix:shadow.byname proxy:texthash:/t/dir\n\
          proxy_write_maps = proxy:btree:/t/cache\n\
-         recipient_bcc_maps = proxy:environ:x proxy:cidr:{{192.0.2.0/24 OK}} proxy:regexp:/t/group\n  \
+         recipient_bcc_maps = proxy:environ:x proxy:hsah:/t/good proxy:cidr:{{192.0.2.0/24 OK}} proxy:regexp:/t/group\n  \
          proxy:unionmap:{static:a,texthash:/t/target} proxy:unionmap:{static:a,texthash:/t/group}\n  \
          proxy:pipemap:{static:a,debug:hash:/t/missing} proxy:unionmap:{static}\nvirtual_alias_domains =\n",
     );
@@ -118,9 +123,10 @@ fn each_table_is_told_with_its_state() {
         ("hash:/t/missing", "missing", ""),
         ("lmdb:/none/x", "missing", ""),
         ("hash:/t/aliases", "missing", ""),
-        ("mysql:/t/my.cf", "unknown-type", ""),
-        ("unix:shadow.byname", "unknown-type", ""),
-        ("environ:x", "unknown-type", ""),
+        ("mysql:/t/my.cf", "not-served", ""),
+        ("unix:shadow.byname", "not-served", ""),
+        ("environ:x", "not-served", ""),
+        ("hsah:/t/good", "unknown-type", ""),
         ("cidr:{{192.0.2.0/24 OK}}", "served", ""),
         ("regexp:/t/group", "refused", "T4"),
         ("unionmap:{static:a,texthash:/t/target}", "served", ""),
@@ -149,7 +155,8 @@ fn each_object_has_every_key() {
     };
     assert_eq!(
         keys(&json),
-        "certain chroot complaints config_directory list postfix service tables write_tables"
+        "certain chroot complaints config_directory contents_looked_at list obstacles postfix served service \
+         tables write_obstacles write_served write_tables"
     );
     let tables = json["tables"].as_array().unwrap();
     assert!(tables.len() > 13, "{}", tables.len());
@@ -199,6 +206,7 @@ fn remedy_names_the_command_where_there_is_one() {
     assert_eq!(remedy("hash:/t/aliases"), "run: postalias hash:/t/aliases");
     assert_eq!(remedy("texthash:/t/group"), "run: chmod go-w /t/group");
     assert!(remedy("texthash:/t/large").contains("snapshot_limit"));
+    assert_eq!(remedy("mysql:/t/my.cf"), "stay with stock's proxymap for now");
     assert_eq!(remedy("pipemap:{static:a,debug:hash:/t/missing}"), "run: postmap hash:/t/missing");
     let member = table(&json, "unionmap:{static:a,texthash:/t/group}");
     assert_eq!(member["component"], "/t/group");
@@ -230,6 +238,34 @@ fn text_fits_and_says_the_same() {
     ] {
         assert!(text.contains(part), "{part}\nin\n{text}");
     }
+}
+
+#[test]
+fn what_keeps_the_services_from_starting_is_told() {
+    let scene = Scene::new("alias_maps =\nproxy_read_maps = static:a proxy:static:b\nproxy_write_maps =\n");
+    let (exit, text) = scene.run(&[]);
+    assert_eq!(exit, Exit::AllServed, "{text}");
+    assert!(
+        text.ends_with(
+            "\nCan be served: 1 of 1 for proxymap, 0 of 0 for proxywrite. No content was looked at.\n"
+        ),
+        "{text}"
+    );
+    // An id that somebody has, a root directory that is none, and a program that is not there.
+    let keep = scene.base.join("mapkeep.cf");
+    let before = fs::read_to_string(&keep).unwrap();
+    fs::write(&keep, format!("{before}broker_account = 1\n")).unwrap();
+    fs::remove_file(scene.base.join("bin/mapkeep-writer")).unwrap();
+    let (exit, json) = scene.json(&[]);
+    assert_eq!((exit, &json["served"], &json["write_served"]), (Exit::SomeNot, &0.into(), &0.into()));
+    let told = |value: &Value| value.as_array().unwrap().iter().map(ToString::to_string).collect::<Vec<_>>();
+    let (read, write) = (told(&json["obstacles"]), told(&json["write_obstacles"]));
+    assert!(read.len() == 1 && read[0].contains("id 1 belongs to"), "{read:?}");
+    assert!(write.len() == 2 && write[1].contains("/bin/mapkeep-writer: No such file"), "{write:?}");
+    fs::write(&keep, format!("{before}chroot_directory = {}\n", scene.base.join("queue").display())).unwrap();
+    let (_, text) = scene.run(&[]);
+    assert!(text.contains("The service cannot start: ") && text.contains("/queue: "), "{text}");
+    assert!(text.contains("Can be served: 0 of 1 for proxymap (it cannot start), 0 of 0"), "{text}");
 }
 
 #[test]
@@ -300,7 +336,7 @@ fn text_long_name_is_cut_and_json_is_not() {
 fn unreadable_configuration_and_wrong_usage_stop() {
     let stopped = |words: &[&str]| {
         let words: Vec<OsString> = words.iter().map(OsString::from).collect();
-        list(&words, None, &mut Vec::new()).unwrap_err()
+        list(&words, None, Path::new("/bin/mapkeep"), &mut Vec::new()).unwrap_err()
     };
     let stop = stopped(&["-c", "/nonexistent"]);
     assert_eq!(stop.exit, Exit::Config);

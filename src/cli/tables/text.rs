@@ -20,15 +20,12 @@ const INDENT: usize = 13;
 /// Prints the whole report.
 pub(super) fn print(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     listing(&report.main, out)?;
-    let mut last = &report.main;
     if let Some(write) = report.write.as_ref().filter(|write| !write.verdicts.is_empty()) {
-        sum(last, true, out)?;
         writeln!(out)?;
         listing(write, out)?;
-        last = write;
     }
     complaints(&report.remarks(), out)?;
-    sum(last, report.is_certain(), out)
+    sum(report, out)
 }
 
 /// The head and the tables of one service.
@@ -50,6 +47,9 @@ fn listing(listing: &Listing, out: &mut dyn Write) -> io::Result<()> {
         head.push_str(&format!(" The service is chrooted: files are below {}.", queue.display()));
     }
     paragraph(out, "", 0, &head)?;
+    for obstacle in &listing.obstacles {
+        paragraph(out, "The service cannot start: ", INDENT, &printable(obstacle.as_bytes()))?;
+    }
     for verdict in &listing.verdicts {
         writeln!(out)?;
         table(verdict, out)?;
@@ -67,17 +67,21 @@ fn complaints(remarks: &[&Remark], out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-/// The last lines about one service.
-fn sum(listing: &Listing, certain: bool, out: &mut dyn Write) -> io::Result<()> {
+/// The last lines: what uncertainty there is, then one line about both services.
+fn sum(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out)?;
-    if !certain {
+    if !report.is_certain() {
         let text = "Because of these errors a table that is not listed above gives a temporary error instead of \
                     being denied.";
         paragraph(out, "", 0, text)?;
     }
-    let count = listing.verdicts.len();
-    let not = listing.verdicts.iter().filter(|verdict| verdict.trouble.is_some()).count();
-    writeln!(out, "{} can be served, {not} cannot.", count.saturating_sub(not))
+    let count = |listing: &Listing| {
+        let why = if listing.obstacles.is_empty() { "" } else { " (it cannot start)" };
+        let (served, all) = (listing.served(), listing.verdicts.len());
+        format!("{served} of {all} for {}{why}", listing.site.service_name())
+    };
+    let both: Vec<String> = std::iter::once(&report.main).chain(&report.write).map(count).collect();
+    writeln!(out, "Can be served: {}. No content was looked at.", both.join(", "))
 }
 
 fn table(verdict: &Verdict, out: &mut dyn Write) -> io::Result<()> {

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use mapkeep_broker::trust::{Anchor, Owners, Refusal, Rule, identity_by_name, open_table};
 use mapkeep_config::ApprovedTable;
-use mapkeep_proto::{Kind, file_of, split, why_unknown};
+use mapkeep_proto::{Kind, file_of, is_known_type, remedy_unknown, split, why_unknown};
 use mapkeep_table::{Table, TableError, members};
 use nix::errno::Errno;
 
@@ -41,6 +41,8 @@ pub(super) enum State {
     Missing,
     TooLarge,
     UnknownType,
+    /// Stock serves the type, we do not.
+    NotServed,
     /// The content is in the name, and has a syntax error.
     BadName,
     /// The file keeps changing, or cannot be looked at (by the user who asks).
@@ -55,6 +57,7 @@ impl State {
             State::Missing => "missing",
             State::TooLarge => "too-large",
             State::UnknownType => "unknown-type",
+            State::NotServed => "not-served",
             State::BadName => "bad-name",
             State::Unreadable => "unreadable",
         }
@@ -220,14 +223,21 @@ pub(super) fn trouble_of(refusal: &Refusal, create: impl FnOnce() -> String) -> 
 /// What is wrong with a table that has no file.
 pub(super) fn name_trouble(kind: Kind, name: &[u8]) -> Option<Trouble> {
     let (word, rest) = split(name);
-    let never = |why: String| {
-        let problem = format!("each lookup is a temporary error: {why}");
-        let remedy = "correct the type, or leave the proxy: prefix out; mapkeepd(8) names the types";
-        Some(fault(State::UnknownType, problem, remedy))
+    let never = |state, why: &str, remedy: &str| {
+        let problem = format!("type {}: {why}: each lookup is a temporary error", word.escape_ascii());
+        Some(fault(state, problem, remedy))
     };
     match kind {
-        Kind::Unknown => never(format!("type \"{}\": {}", word.escape_ascii(), why_unknown(name))),
-        Kind::Environ => never("the service has no environment to look into".to_owned()),
+        Kind::Unknown => {
+            let known = is_known_type(name);
+            let state = if known { State::NotServed } else { State::UnknownType };
+            never(state, why_unknown(name), remedy_unknown(name))
+        }
+        Kind::Environ => never(
+            State::NotServed,
+            "the service has no environment to look into",
+            "stay with stock's proxymap for now",
+        ),
         _ => match Table::<Vec<u8>>::from_name(kind, rest) {
             Ok(_) => None,
             Err(error) => bad_name(&error),

@@ -70,7 +70,7 @@ fn type_trouble(name: &[u8]) -> Option<Trouble> {
     match Kind::of(name) {
         kind @ (Kind::Internal | Kind::Static | Kind::Fail | Kind::Unknown) => name_trouble(kind, name),
         _ => Some(fault(
-            State::UnknownType,
+            State::NotServed,
             "each request is a temporary error: tables of this type cannot be changed".to_owned(),
             "list it in proxy_read_maps, or name a table of type hash, btree or lmdb",
         )),

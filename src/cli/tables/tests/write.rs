@@ -62,8 +62,8 @@ fn tables_that_are_written_are_told_with_their_state() {
         ("btree:/w/whole", "refused", "W6", "/w/whole.db"),
         ("btree:relative", "refused", "T1", "relative.db"),
         ("btree:/none/x", "missing", "", "/none"),
-        ("cdb:/w/c", "unknown-type", "", ""),
-        ("mysql:/w/my.cf", "unknown-type", "", ""),
+        ("cdb:/w/c", "not-served", "", ""),
+        ("mysql:/w/my.cf", "not-served", "", ""),
     ] {
         let found = write_table(&json, table);
         assert_eq!(found["state"], state, "{table}: {found}");
@@ -104,14 +104,19 @@ fn write_lists_the_other_service_alone_and_good_lists_exit_zero() {
     );
     assert!(json["write_tables"].is_null());
     let (exit, text) = scene.run(&["--write"]);
-    assert!(text.ends_with("1 can be served, 0 cannot.\n") && text.contains("proxy_write_maps"), "{text}");
+    assert!(
+        text.ends_with("Can be served: 1 of 1 for proxywrite. No content was looked at.\n")
+            && text.contains("proxy_write_maps"),
+        "{text}"
+    );
     assert_eq!(exit, Exit::AllServed);
 
     let (exit, text) = scene.run(&[]);
     assert_eq!(exit, Exit::AllServed, "{text}");
     for part in [
         "1 table approved for proxymap by proxy_read_maps",
-        "1 can be served, 0 cannot.\n\n1 table approved for proxywrite by proxy_write_maps",
+        "1 table approved for proxywrite by proxy_write_maps",
+        "Can be served: 1 of 1 for proxymap, 1 of 1 for proxywrite. No content was looked at.\n",
         &format!("    written  by {name}\n    file     /w/cache.db (owner {name}, mode 0600, 1 bytes)\n"),
         "    file     /w/cache.mapkeep (not there)\n    file     /w/cache.mapkeep-wal (not there)\n",
     ] {
