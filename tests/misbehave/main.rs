@@ -3,9 +3,10 @@
 //! Purpose: each attempt of the attacker's table must end as required, and one second later the service must answer as if
 //! nothing had happened. May: start mapkeepd in a directory of its own. Never: touch the machine's Postfix. Needs root.
 //!
-//! This program plays three parts. Started by cargo, it is the test. Copies of it stand beside a copy of mapkeepd under
+//! This program plays several parts. Started by cargo, it is the test. Copies of it stand beside a copy of mapkeepd under
 //! the names `mapkeep-worker` and `mapkeep-writer`, and there it is the real worker or writer, lock and all, save that a
 //! client's bytes can make it run an attempt (see the attacker's `raw.rs`). An attempt more is a line in `attacker/table`.
+//! Where it stands beside an order sheet it is every process of the service (`hijacked.rs`).
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -17,6 +18,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod hijacked;
 mod report;
 mod second;
 mod service;
@@ -43,6 +45,9 @@ const SCENES: usize = 2;
 
 fn main() -> ExitCode {
     let role = |wanted: &str| std::env::args().any(|word| word == format!("role={wanted}"));
+    if hijacked::is_ordered() {
+        return hijacked::serve(role);
+    }
     if role("lookup") {
         mapkeep_attacker::take_over(Role::Lookup);
         mapkeep_worker::main();
@@ -60,10 +65,27 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let begin = Instant::now();
+    // A word on the command line has that part done alone: layers, hijacked, attacks.
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let wanted = |part: &str| words.is_empty() || words.iter().any(|word| word == part);
     let ground = Ground::make();
     // Forks; so it comes before any thread.
-    let mut lines = second::run(&ground.empty());
-    report::print("Without the system call filter", &lines);
+    let mut lines = Vec::new();
+    if wanted("layers") {
+        lines = second::run(&ground.empty());
+        report::print("Without the system call filter", &lines);
+    }
+    if wanted("hijacked") {
+        let hijacked = hijacked::run(&ground);
+        report::print(
+            "Inside every process, under the product's lock, and where filters let everything through",
+            &hijacked,
+        );
+        lines.extend(hijacked);
+    }
+    if !wanted("attacks") {
+        return report::end(&lines, begin);
+    }
     for (number, role, name) in [(0, Role::Lookup, "worker"), (1, Role::Writer, "writer")] {
         let scene = scene(&ground, number, role);
         report::print(&format!("The {name} as it stands"), &scene);

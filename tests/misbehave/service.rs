@@ -7,7 +7,7 @@ use crate::common::stopwatch::{Stopwatch, poll_promise};
 use crate::common::wire::{ANNOUNCEMENT, Heard, Wire, bytes};
 use crate::common::{PATIENCE, fresh_directory, poll};
 use crate::tables::Tables;
-use mapkeep_attacker::{Role, command};
+use mapkeep_attacker::{Role, command, hijack};
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -25,17 +25,40 @@ pub struct Ground(PathBuf);
 impl Ground {
     /// Makes it, with the programs: this test program takes the name s under which mapkeepd looks for its worker and its writer.
     pub fn make() -> Ground {
-        let ground = Ground(fresh_directory("/var/lib/mapkeep-misbehave"));
-        fs::set_permissions(&ground.0, fs::Permissions::from_mode(0o755)).expect("its mode");
-        make_directory(&ground.empty(), 0o755);
         let own = std::env::current_exe().expect("the path of this program");
         let daemon = Path::new(env!("CARGO_BIN_EXE_mapkeepd"));
+        let ground = Ground::bare();
+        make_directory(&ground.empty(), 0o755);
         for (from, name) in [(daemon, "mapkeepd"), (&own, "mapkeep-worker"), (&own, "mapkeep-writer")] {
             let to = ground.0.join(name);
             fs::copy(from, &to).expect("a copy of the program");
             fs::set_permissions(&to, fs::Permissions::from_mode(0o755)).expect("its mode");
         }
         ground
+    }
+
+    /// A ground without programs.
+    fn bare() -> Ground {
+        let ground = Ground(fresh_directory("/var/lib/mapkeep-misbehave"));
+        fs::set_permissions(&ground.0, fs::Permissions::from_mode(0o755)).expect("its mode");
+        ground
+    }
+
+    /// One where this test program takes the place of mapkeepd, too, with an order sheet for the service of this number.
+    pub fn hijacked(other: &Ground, number: usize, open: bool) -> Ground {
+        let ground = Ground::bare();
+        for name in ["mapkeepd", "mapkeep-worker", "mapkeep-writer"] {
+            // The same file under one name more: it is large.
+            fs::hard_link(other.0.join("mapkeep-worker"), ground.0.join(name)).expect("a name more");
+        }
+        let sheet = hijack::sheet(open, &ground.0.join(number.to_string()));
+        fs::write(ground.sheet(), sheet).expect("an order sheet");
+        ground
+    }
+
+    /// The order sheet of hijacked programs.
+    pub fn sheet(&self) -> PathBuf {
+        self.0.join(hijack::SHEET)
     }
 
     /// An empty directory.
@@ -109,6 +132,23 @@ impl Service {
         assert!(listens.is_some() && service.ask(PATIENCE), "the service did not start:\n{}", service.log());
         service.broker = service.broker_now().expect("a broker").pid;
         service
+    }
+
+    /// The signal that has ended the supervisor.
+    pub fn ended_by(&mut self) -> Option<String> {
+        use std::os::unix::process::ExitStatusExt;
+        let signal = self.daemon.try_wait().ok()??.signal()?;
+        Some(nix::sys::signal::Signal::try_from(signal).map_or(signal.to_string(), |s| s.as_str().to_owned()))
+    }
+
+    /// A file that everybody may write, in a directory of its own where everybody may make more.
+    pub fn make_outside(&self) -> PathBuf {
+        let elsewhere = self.folder.with_file_name("elsewhere");
+        make_directory(&elsewhere, 0o777);
+        let outside = elsewhere.join("outside");
+        fs::write(&outside, "as it was").expect("a file outside");
+        fs::set_permissions(&outside, fs::Permissions::from_mode(0o666)).expect("its mode");
+        outside
     }
 
     /// The process that hears clients.

@@ -1,9 +1,12 @@
 //! Hostile code for the escape tests: what an attacker would try who has taken a lookup worker or the writer over.
 //!
 //! Purpose: one table of attempts, and the places to run them from: inside a real worker or writer, where a client's
-//! bytes ask for one ([`take_over`]), and under one layer of the lock alone ([`layers`]). May: try anything. Never: ships.
+//! bytes ask for one ([`take_over`]), inside every other process ([`hijack`]), and under one layer of the lock alone
+//! ([`layers`]). May: try anything. Never: ships.
 //! Called by: `tests/misbehave`.
 
+pub mod deeds;
+pub mod hijack;
 pub mod layers;
 pub mod lmdb;
 pub mod raw;

@@ -1,7 +1,7 @@
 //! The calls that no safe wrapper offers: any system call by number, its old entries, fork, and two functions of libc in
 //! the attacker's version.
 //!
-//! May: be unsafe, as the only file of these tests beside `lmdb.rs`. Never: ships.
+//! May: be unsafe, as do `lmdb.rs` and `hijack.rs` beside it. Never: ships.
 //!
 //! `read`, `recvmsg` and `close` are the names that the worker's code is linked against, and a definition in the program
 //! goes before that in libc. So the program under test needs no hook for an attacker: it is the product's code throughout.
