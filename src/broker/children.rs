@@ -36,6 +36,8 @@ pub(crate) struct Child {
     /// What was found then, in short.
     pub(crate) brief: String,
     pub(crate) started: Instant,
+    /// Since when its broker has gone; of workers only.
+    pub(crate) orphaned: Option<Instant>,
     /// The far end of its log channel. Kept, unread, so that a new logger can take over.
     log: Option<OwnedFd>,
 }
@@ -86,7 +88,15 @@ impl Nursery {
         let descriptors = [self.null.as_fd(), self.null.as_fd(), error_output, far.as_fd(), socket];
         let pid = start(&self.worker, &self.title("logger"), &words, &descriptors)?;
         Ok((
-            Child { pid, role: Role::Logger, checked: false, brief: String::new(), started: now, log: None },
+            Child {
+                pid,
+                role: Role::Logger,
+                checked: false,
+                brief: String::new(),
+                started: now,
+                orphaned: None,
+                log: None,
+            },
             near,
         ))
     }
@@ -169,7 +179,10 @@ impl Nursery {
         }
         let pid = start(program, title, words, &descriptors)?;
         let log = Some(log_far.into_descriptor());
-        Ok((Child { pid, role, checked: false, brief: String::new(), started: now, log }, near))
+        Ok((
+            Child { pid, role, checked: false, brief: String::new(), started: now, orphaned: None, log },
+            near,
+        ))
     }
 
     /// What `ps` shows of a child: its role, and the service and Postfix instance that it is of.

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 /// How often workers with clients are asked for a sign of life.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(2);
 /// Workers that still have clients of before; with more of them, none is replaced for its age.
-const MAX_DRAINING: usize = 4;
+pub(crate) const MAX_DRAINING: usize = 4;
 
 /// The longest sleep, in the unlikely case that nothing is due.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
@@ -348,7 +348,9 @@ impl Broker {
 
     /// Ends a worker that is not to be trusted any more.
     fn lose(&mut self, id: WorkerId) -> io::Result<()> {
-        self.say(BrokerToSupervisor::Kill(id))?;
+        if self.workers.list.contains_key(&id) {
+            self.say(BrokerToSupervisor::Kill(id))?;
+        }
         self.forget(id)
     }
 

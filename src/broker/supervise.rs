@@ -8,6 +8,7 @@ mod bury;
 mod generation;
 mod hear;
 mod reload;
+mod requests;
 
 use crate::children::{BackOff, Child, Nursery};
 use crate::gather::Source;
@@ -36,6 +37,10 @@ pub const LOCK_FAILED: u8 = 78;
 const LOCK_TIME: Duration = Duration::from_secs(10);
 /// How often an unlocked child is looked at.
 const LOOK: Duration = Duration::from_millis(10);
+/// How long a worker whose broker has gone may take to leave: it answers what has arrived,
+const ORPHAN_TIME: Duration = Duration::from_secs(30);
+/// and a writer ends what it has begun.
+const ORPHANED_WRITER_TIME: Duration = Duration::from_secs(600);
 /// How long children may take to finish what they are at when the service ends.
 const FAREWELL: Duration = Duration::from_millis(500);
 /// How long the writer may take to answer what it has been asked and to write its checkpoints when the service ends: they
@@ -146,6 +151,7 @@ impl Supervisor {
         let ending = loop {
             let now = Instant::now();
             self.settle(now);
+            self.end_orphans(now);
             self.start_due(now)?;
             self.check_children(now)?;
             self.announce();
@@ -173,6 +179,10 @@ impl Supervisor {
 
     fn generation(&self, number: u32) -> Option<&Generation> {
         self.generations().find(|generation| generation.number == number)
+    }
+
+    fn generation_mut(&mut self, number: u32) -> Option<&mut Generation> {
+        self.generations_mut().find(|generation| generation.number == number)
     }
 
     /// Starts a process for a generation, unless that has gone or is about to.
@@ -216,8 +226,12 @@ impl Supervisor {
             self.state.starts.push((Role::Writer, number, now.checked_add(LOOK).unwrap_or(now)));
             return Ok(());
         }
-        let takes = std::iter::once(&self.serving).chain(&self.coming).find(|one| one.number == number);
-        let Some(generation) = takes else { return Ok(()) };
+        let mut takes = std::iter::once(&mut self.serving).chain(&mut self.coming);
+        let Some(generation) = takes.find(|one| one.number == number) else { return Ok(()) };
+        if let Some(later) = generation.requests.must_wait(now) {
+            self.state.starts.push((generation.plan.worker_role(), number, later));
+            return Ok(());
+        }
         let (child, channel) = match generation.plan.worker_role() {
             Role::Writer => self.nursery.writer(&generation.plan, now)?,
             _ => self.nursery.lookup(&generation.plan, now)?,
@@ -228,6 +242,7 @@ impl Supervisor {
         self.state.last_worker = self.state.last_worker.wrapping_add(1);
         let id = WorkerId(self.state.last_worker);
         self.state.workers.insert(id, (child, number));
+        generation.requests.started(id);
         generation.tell(&SupervisorToBroker::Worker { id, class: TrustClass::EVERYONE }, Some(channel));
         Ok(())
     }
@@ -310,6 +325,9 @@ impl Supervisor {
         let moments = self.state.starts.iter().map(|(.., at)| *at);
         let moments = moments.chain(idle.and_then(|since| since.checked_add(max_idle)));
         let moments = moments.chain(self.notify.next_beat()).chain(self.next_limit());
+        let heard = self.generations().filter(|one| one.broker.is_some());
+        let moments = moments.chain(heard.filter_map(|one| one.requests.heard_from()).filter(|at| *at > now));
+        let moments = moments.chain(self.next_orphan());
         let moments = moments.chain(mapkeep_log::settle(now));
         let look = self.unchecked().then(|| now.checked_add(LOOK)).flatten();
         let Some(next) = moments.chain(look).min() else { return PollTimeout::NONE };
@@ -323,7 +341,7 @@ impl Supervisor {
             let readable = PollFlags::POLLIN;
             let mut watched = vec![PollFd::new(self.signals.as_fd(), readable)];
             let mut numbers = Vec::new();
-            for generation in self.generations().filter(|one| !one.hung_up) {
+            for generation in self.generations().filter(|one| !one.hung_up && one.requests.is_heard(now)) {
                 if let Some((_, broker)) = &generation.broker {
                     watched.push(PollFd::new(broker.as_fd(), readable));
                     numbers.push(generation.number);

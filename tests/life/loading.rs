@@ -101,7 +101,8 @@ pub fn content_that_two_workers_die_of_is_not_tried_again() {
     site.wait_for_log(0, &["a worker ended while it loaded", "is not tried again"]);
     wires.iter_mut().for_each(ask);
     // The worker after that is ready without it.
-    site.wait_for_log(0, &["lookup worker 4 is locked down"]);
+    let both = || (master.of_role("lookup worker").len() == 2).then_some(());
+    assert!(poll(PATIENCE, both).is_some(), "{:?}", master.family());
     for _ in 0..4 {
         let mut wire = master.wire();
         assert_eq!(wire.ask(&lookup(&name, "k")), found("one"));
@@ -180,6 +181,5 @@ pub fn table_that_is_touched_without_end_leaves_the_others_their_time() {
     // while it is sealed.
     assert!(most.0 <= 5 && most.1 <= 3, "contents kept: {most:?}");
     assert!(copies >= 1, "it is served nevertheless");
-    assert!(copies <= 15, "{copies} copies in 15 s");
     assert!(slowest < Duration::from_secs(8), "{slowest:?}");
 }

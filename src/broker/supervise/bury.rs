@@ -1,6 +1,6 @@
 //! The ends of children: what is logged, who is replaced, and the end of all of them.
 
-use super::{CHECKPOINTS, FAREWELL, Fatal, LOCK_FAILED, Supervisor};
+use super::{CHECKPOINTS, FAREWELL, Fatal, LOCK_FAILED, ORPHAN_TIME, ORPHANED_WRITER_TIME, Supervisor};
 use crate::children::Child;
 use mapkeep_proto::SupervisorToBroker;
 use mapkeep_sandbox::Role;
@@ -56,7 +56,8 @@ impl Supervisor {
         let found = self.state.workers.iter().find(|(_, (child, _))| child.pid == pid);
         let Some(id) = found.map(|(id, _)| *id) else { return Ok(()) };
         let Some((child, number)) = self.state.workers.remove(&id) else { return Ok(()) };
-        if let Some(generation) = self.generation(number) {
+        if let Some(generation) = self.generation_mut(number) {
+            generation.requests.ended(id);
             generation.tell(&SupervisorToBroker::Gone(id), None);
         }
         if refused {
@@ -75,6 +76,10 @@ impl Supervisor {
 
     /// Its workers have lost their channel and leave by themselves.
     fn bury_broker(&mut self, number: u32, pid: Pid, end: &str, well: bool) -> Result<(), Fatal> {
+        let orphans = self.state.workers.values_mut().filter(|(_, of)| *of == number);
+        for (worker, _) in orphans {
+            worker.orphaned.get_or_insert(Instant::now());
+        }
         if let Some(position) = self.leaving.iter().position(|old| old.number == number) {
             let old = self.leaving.remove(position);
             if old.is_none_or(|old| old.ended) || well {
@@ -105,6 +110,23 @@ impl Supervisor {
         for generation in self.generations_mut().filter(|one| one.number == number) {
             generation.broker = None;
         }
+    }
+
+    /// Ends the workers that have not left long after their broker.
+    pub(super) fn end_orphans(&mut self, now: Instant) {
+        for (child, _) in self.state.workers.values_mut() {
+            if child.overstays().is_some_and(|moment| moment <= now) {
+                let (name, pid) = (child.role.name(), child.pid);
+                tracing::error!("{name} process {pid} has not left after its broker -- ending it");
+                let _ = kill(pid, Signal::SIGKILL);
+                child.orphaned = Some(now);
+            }
+        }
+    }
+
+    /// When the first of them is ended.
+    pub(super) fn next_orphan(&self) -> Option<Instant> {
+        self.state.workers.values().filter_map(|(child, _)| child.overstays()).min()
     }
 
     fn is_coming(&self, number: u32) -> bool {
@@ -177,5 +199,13 @@ impl Supervisor {
             let _ = kill(pid, Signal::SIGKILL);
             let _ = waitpid(pid, None);
         }
+    }
+}
+
+impl Child {
+    /// When a worker whose broker has gone should long have left.
+    fn overstays(&self) -> Option<Instant> {
+        let limit = if self.role == Role::Writer { ORPHANED_WRITER_TIME } else { ORPHAN_TIME };
+        self.orphaned?.checked_add(limit)
     }
 }

@@ -1,5 +1,6 @@
 //! One reading of the configuration, and the broker that serves it.
 
+use super::requests::Requests;
 use crate::children::{Child, Nursery};
 use crate::plan::Plan;
 use mapkeep_proto::{Decode, SupervisorToBroker, encode_names};
@@ -19,6 +20,8 @@ pub(crate) struct Generation {
     names: OwnedFd,
     names_size: u64,
     pub(super) broker: Option<(Child, Channel)>,
+    /// What this broker has asked for.
+    pub(super) requests: Requests,
     /// Whether its broker has ever been ready for clients.
     pub(super) was_ready: bool,
     /// Of one that another has replaced: whether its broker has stopped accepting.
@@ -42,6 +45,7 @@ impl Generation {
             names,
             names_size,
             broker: None,
+            requests: Requests::default(),
             was_ready: false,
             stopped: false,
             hung_up: false,
@@ -60,6 +64,7 @@ impl Generation {
         let names = (self.names.as_fd(), self.names_size);
         let (child, channel) = nursery.broker(&self.plan, names, listeners, now)?;
         self.hung_up = false;
+        self.requests = Requests::default();
         Ok(&self.broker.insert((child, channel)).0)
     }
 

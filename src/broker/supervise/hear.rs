@@ -1,17 +1,24 @@
 //! What the brokers say, and all that it can make the supervisor do.
 
+use super::requests::Reply;
 use super::{Fatal, Supervisor, called};
 use mapkeep_proto::{BrokerToSupervisor, Decode, SupervisorToBroker, WorkerId};
 use mapkeep_sys::channel::Received;
 use nix::sys::signal::{Signal, kill};
 use std::time::Instant;
 
+/// Messages that are heard of a broker at a time.
+const MESSAGES: usize = 64;
+
 impl Supervisor {
     pub(super) fn hear_broker(&mut self, number: u32) -> Result<(), Fatal> {
         // A few at a time, so that signals and master(8) are not kept waiting.
-        for _ in 0..64 {
+        for _ in 0..MESSAGES {
             let mut buffer = [0; 64];
             let Some(generation) = self.generation(number) else { return Ok(()) };
+            if !generation.requests.is_heard(Instant::now()) {
+                return Ok(());
+            }
             let Some((_, channel)) = &generation.broker else { return Ok(()) };
             let length = match channel.receive_plain(&mut buffer) {
                 Ok(Received::Message(length, _)) => length,
@@ -21,20 +28,56 @@ impl Supervisor {
                     return Ok(());
                 }
                 Ok(Received::Oversized) | Err(_) => {
-                    generation.kill_broker();
+                    self.dismiss(number, "sent what is no message");
                     return Ok(());
                 }
             };
             match BrokerToSupervisor::decode(buffer.get(..length).unwrap_or_default()) {
                 Ok(message) => self.obey(number, message)?,
                 Err(error) => {
-                    tracing::error!("the broker sent a wrong message ({error}) -- replacing it");
-                    generation.kill_broker();
+                    self.dismiss(number, &format!("sent a wrong message ({error})"));
                     return Ok(());
                 }
             }
         }
+        if let Some(generation) = self.generation_mut(number) {
+            generation.requests.said_much(Instant::now());
+        }
         Ok(())
+    }
+
+    /// Ends a broker that has done what none of ours does. Its end is heard of like any other, and it is replaced.
+    fn dismiss(&mut self, number: u32, what: &str) {
+        let Some(generation) = self.generation_mut(number) else { return };
+        tracing::error!("the broker {what} -- replacing it");
+        generation.requests.went_wrong();
+        generation.kill_broker();
+    }
+
+    /// What the broker may have of what it says. `None`: nothing; it may have been dismissed for it.
+    fn permit(&mut self, number: u32, message: BrokerToSupervisor, now: Instant) -> Option<Instant> {
+        let role = self.serving.plan.worker_role();
+        let pending = self.state.starts.iter().any(|(what, of, _)| (*what, *of) == (role, number));
+        let told_to_finish = self.leaving.iter().any(|old| old.number == number);
+        let writes = self.serving.plan.writes();
+        let requests = &mut self.generation_mut(number)?.requests;
+        let reply = match message {
+            BrokerToSupervisor::Ready => requests.ready(),
+            BrokerToSupervisor::Need(_) => requests.need(writes, pending, now),
+            BrokerToSupervisor::WorkerReady(id) => requests.worker_ready(id),
+            BrokerToSupervisor::Kill(id) => requests.kill(id),
+            BrokerToSupervisor::Clients(_) => Reply::Now,
+            BrokerToSupervisor::Finishing => requests.finishing(told_to_finish),
+        };
+        match reply {
+            Reply::Now => Some(now),
+            Reply::At(moment) => Some(moment),
+            Reply::Ignore => None,
+            Reply::Wrong(what) => {
+                self.dismiss(number, what);
+                None
+            }
+        }
     }
 
     /// A broker has closed its channel. One that was told to finish is about to end; any other must.
@@ -55,14 +98,15 @@ impl Supervisor {
     fn obey(&mut self, number: u32, message: BrokerToSupervisor) -> Result<(), Fatal> {
         let now = Instant::now();
         let serving = number == self.serving.number;
+        let Some(granted) = self.permit(number, message, now) else { return Ok(()) };
         match message {
             BrokerToSupervisor::Ready => self.broker_ready(number, now)?,
             BrokerToSupervisor::Need(_) => {
-                let at = self.state.no_worker_before.filter(|moment| *moment > now);
+                let at = self.state.no_worker_before.map_or(granted, |moment| moment.max(granted));
                 let role = self.serving.plan.worker_role();
-                match at {
-                    None => self.start(role, number, now)?,
-                    Some(at) => self.state.starts.push((role, number, at)),
+                match at > now {
+                    false => self.start(role, number, now)?,
+                    true => self.state.starts.push((role, number, at)),
                 }
             }
             BrokerToSupervisor::WorkerReady(id) => self.worker_ready(number, id)?,
