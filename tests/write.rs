@@ -26,6 +26,8 @@ mod questions;
 mod refusals;
 #[path = "write/sharing.rs"]
 mod sharing;
+#[path = "write/syncs.rs"]
+mod syncs;
 
 use common::postfix::Server;
 
@@ -99,6 +101,7 @@ scenarios!(
         |server| crate::sharing::file_is_written_under_constant_updates("btree", server),
     lmdb_is_shared_with_programs = crate::sharing::lmdb_is_shared_with_programs;
     ours:
+    acknowledged_is_synced = crate::syncs::acknowledged_is_synced,
     impossible_operations = crate::answers::impossible_operations_are_configuration_errors,
     keys_that_lmdb_cannot_hold = crate::answers::keys_that_lmdb_cannot_hold,
     hash_hostile_flags = |server| crate::answers::hostile_flags_change_nothing("hash", server),

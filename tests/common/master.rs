@@ -173,7 +173,12 @@ impl Site {
     pub fn wait_for_log(&self, seen: usize, texts: &[&str]) -> Line {
         let fits = |line: &Line| texts.iter().all(|text| line.text.contains(text));
         poll(PATIENCE, || self.log().into_iter().skip(seen).find(fits))
-            .unwrap_or_else(|| panic!("no log line with {texts:?}; the log: {:#?}", self.log()))
+            .unwrap_or_else(|| panic!("no log line with {texts:?}"))
+    }
+
+    /// The last lines of the log, for the message of a test that fails.
+    pub fn end_of_log(&self) -> String {
+        end_of(self.raw_log().iter().map(String::as_str))
     }
 
     /// What the program wrote to standard error.
@@ -182,10 +187,21 @@ impl Site {
     }
 }
 
+/// What a failing test shows of many lines: the last of them, and how many there were before.
+fn end_of<'l>(lines: impl Iterator<Item = &'l str>) -> String {
+    const SHOWN: usize = 40;
+    let lines: Vec<&str> = lines.collect();
+    let hidden = lines.len().saturating_sub(SHOWN);
+    let head = if hidden > 0 { format!("({hidden} lines before these)\n") } else { String::new() };
+    head + &lines[hidden..].join("\n")
+}
+
 impl Drop for Site {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("--- log of {}\n{:#?}\n--- stderr\n{}", self.dir.display(), self.log(), self.errors());
+            let errors = self.errors();
+            let errors = end_of(errors.lines());
+            eprintln!("--- log of {}\n{}\n--- stderr\n{errors}", self.dir.display(), self.end_of_log());
         }
         // The log service leaves at an empty datagram.
         let end = UnixDatagram::unbound().unwrap();

@@ -111,7 +111,7 @@ impl Place {
     pub fn wait_for_log(&self, seen: usize, texts: &[&str]) -> String {
         let fits = |line: &String| texts.iter().all(|text| line.contains(text));
         poll(PATIENCE, || self.site.raw_log().into_iter().skip(seen).find(fits))
-            .unwrap_or_else(|| panic!("no log line with {texts:?}; the log: {:#?}", self.site.raw_log()))
+            .unwrap_or_else(|| panic!("no log line with {texts:?}"))
     }
 
     /// What `postmap -s` says of a table: its lines, sorted, so that the order of the file does not matter.
@@ -183,13 +183,25 @@ impl Place {
 
     /// Starts a server as master(8) would, for the service `proxywrite`.
     pub fn start(&self, server: Server) -> Service<'_> {
+        self.start_after("", server)
+    }
+
+    /// The same, under strace(1): these calls of each process go to a file of its own, `trace` and its process id. The
+    /// tracer is no child of the service, and no parent of it.
+    pub fn start_traced(&self, server: Server, calls: &str, trace: &Path) -> Service<'_> {
+        let trace = trace.display();
+        let way = format!("set -- strace -D -ff -qq -y -s 300 -e trace={calls} -o {trace} \"$@\"; ");
+        self.start_after(&way, server)
+    }
+
+    fn start_after(&self, first: &str, server: Server) -> Service<'_> {
         let program = match server {
             Server::Stock => Path::new(STOCK_DAEMONS).join("proxymap"),
             Server::Ours => PathBuf::from(env!("CARGO_BIN_EXE_mapkeepd")),
         };
         // master(8) takes all rights away from files that others make.
         let words = ["-l", "-n", "proxywrite", "-t", "unix", "-u"];
-        let master = self.site.start_through("umask 077; ", &program, &words);
+        let master = self.site.start_through(&format!("umask 077; {first}"), &program, &words);
         let mut service = Service { master, status: None };
         service.read_status();
         service
