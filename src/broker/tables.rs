@@ -83,7 +83,8 @@ impl Tables {
         let entries: Vec<Entry> = list.into_iter().map(|table| Entry::new(table, now)).collect();
         let schedule = (0u16..).zip(&entries).filter(|(_, entry)| entry.path.is_some());
         let schedule = schedule.map(|(index, entry)| (entry.due, index)).collect();
-        let around = Surroundings { anchor, owners, limit };
+        let files = entries.iter().filter(|entry| entry.path.is_some()).count();
+        let around = Surroundings::new(anchor, owners, limit, files);
         Tables { entries, around, room, held: 0, unjudged: 0, doubts: 0, schedule, first_pass: false }
     }
 
@@ -205,7 +206,7 @@ impl Tables {
             let way = on_the_way(id);
             let full = self.held >= self.room;
             let looked = self.with(id, |entry, around| match full && entry.contents.current().is_none() {
-                true => entry.leave_out(now),
+                true => entry.leave_out(around, now),
                 false => entry.look(around, way, now),
             });
             let Some(looked) = looked else { continue };

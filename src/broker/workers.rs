@@ -22,7 +22,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 pub(crate) use supply::Load;
-use supply::Supply;
+use supply::{Blame, Supply};
 
 /// How long a worker may take to answer a ping while it has nothing to load.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
@@ -176,13 +176,22 @@ impl Workers {
         Ok(sent)
     }
 
-    /// What a worker died of, if it died while it was loading a content.
+    /// What a worker died of, if it died while it was loading a content. If it was loading several, nobody is blamed, and
+    /// the next worker gets them one by one.
     pub(crate) fn blame(&mut self, id: WorkerId) -> Option<Load> {
-        let worker = self.list.get(&id)?;
         // One that drains may have left on purpose, with what it was sent last unread.
-        let culprit = worker.culprit().filter(|_| worker.stage != Stage::Draining)?;
-        self.careful = true;
-        Some(culprit)
+        let worker = self.list.get(&id).filter(|worker| worker.stage != Stage::Draining)?;
+        match worker.blame() {
+            Blame::Nobody => None,
+            Blame::One(load) => {
+                self.careful = true;
+                Some(load)
+            }
+            Blame::OneOfSome => {
+                self.careful = true;
+                None
+            }
+        }
     }
 
     /// Takes one message of a worker.
@@ -277,10 +286,9 @@ impl Worker {
         self.stage != Stage::Starting && self.supply.is_settled()
     }
 
-    /// What it died of, if it died while it was loading.
-    fn culprit(&self) -> Option<Load> {
+    fn blame(&self) -> Blame {
         let content = |message: &BrokerToLookup| matches!(message, BrokerToLookup::Snapshot { .. });
-        self.supply.culprit(self.outbox.count(content))
+        self.supply.blame(self.outbox.count(content))
     }
 
     /// Puts what it still gets into its outbox, as far as that may be on its way. True if there was something.

@@ -154,7 +154,7 @@ impl Decode for BrokerToLookup {
 pub enum LookupToBroker {
     /// Locked down, checked, and holding the names.
     Ready,
-    /// This content is now the one that answers. Contents are answered in the order in which they came.
+    /// This content is now the one that answers.
     Loaded {
         /// Which table.
         id: TableId,

@@ -103,8 +103,9 @@ fn tasks() -> Vec<Vec<Task>> {
                 })
             });
             let all: Vec<Task> = all.filter(|task| task.role() == role).collect();
-            let (deadly, others): (Vec<Task>, Vec<Task>) =
-                all.into_iter().partition(|task| task.required == Outcome::Killed);
+            let (deadly, others): (Vec<Task>, Vec<Task>) = all
+                .into_iter()
+                .partition(|task| matches!(task.required, Outcome::Killed | Outcome::Dismissed(_)));
             groups.push(others);
             let (last, mut deadly): (Vec<Task>, Vec<Task>) =
                 deadly.into_iter().partition(Task::is_last_of_its_service);
@@ -196,6 +197,11 @@ fn watch(service: &mut Service, task: &Task, number: u32, since: usize) -> Resul
             // Of a starting worker that was ended to have another started, the first death is no news.
             said.or_else(|| died().filter(|signal| begun && *signal != "SIGKILL")).map(str::to_owned)
         });
+        let dismissed = || match task.required {
+            Outcome::Dismissed(what) => is_dismissed(log.get(since..).unwrap_or_default(), what, &death),
+            _ => None,
+        };
+        let end = end.or_else(dismissed);
         end.or_else(|| task.is_last_of_its_service().then(|| service.ended_by()).flatten())
     });
     let Some(seen) = seen else { return Err(format!("begun: {begun}, and nothing more was heard")) };
@@ -205,6 +211,7 @@ fn watch(service: &mut Service, task: &Task, number: u32, since: usize) -> Resul
     match task.required {
         Outcome::Killed if seen == "SIGSYS" => Ok(seen),
         Outcome::Allowed if seen.starts_with("returned ") => Ok("allowed".to_owned()),
+        Outcome::Dismissed(what) if seen == what => Ok(format!("ended, \"{what}\"")),
         Outcome::Errno(numbers) => {
             match seen.strip_prefix("failed ").and_then(|number| number.parse().ok()) {
                 Some(number) if numbers.contains(&number) => Ok(errno_name(number)),
@@ -213,4 +220,11 @@ fn watch(service: &mut Service, task: &Task, number: u32, since: usize) -> Resul
         }
         _ => Err(seen),
     }
+}
+
+/// Whether the supervisor has ended a process and said this of it.
+fn is_dismissed(log: &str, what: &str, death: &str) -> Option<String> {
+    let said = log.lines().any(|line| line.contains(&format!("{what} -- replacing it")));
+    let ended = log.lines().any(|line| line.contains(death) && line.contains("ended: killed by SIGKILL"));
+    (said && ended).then(|| what.to_owned())
 }

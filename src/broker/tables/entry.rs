@@ -19,10 +19,12 @@ const GRACE: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_millis(25);
 /// How soon a table whose last content is still on its way to workers is looked at again, if they say nothing.
 const ON_THE_WAY: Duration = Duration::from_millis(250);
-/// How often a file that inotify cannot watch for us is looked at.
+/// How often a file that inotify cannot watch for us is looked at; with very many tables, as often as [`LOOK_TIME`] allows.
 const POLL: Duration = Duration::from_millis(400);
-/// How often every file is looked at, whatever inotify says (network file systems say nothing).
+/// How often every file is looked at, whatever inotify says (network file systems say nothing); likewise.
 const SWEEP: Duration = Duration::from_secs(5);
+/// Looks of which nothing comes are this far apart on the average, so that they take a small share of the time.
+const LOOK_TIME: Duration = Duration::from_micros(200);
 /// Bytes copied in one step, and steps in one look: a small file is copied in one look, which takes its first step to
 /// lock the file and its last to find the end.
 const STEP: usize = 512 << 10;
@@ -36,6 +38,21 @@ pub(super) struct Surroundings {
     pub(super) owners: Owners,
     /// The largest file, in bytes.
     pub(super) limit: u64,
+    /// How long it takes at least to look at all tables once.
+    pub(super) round: Duration,
+}
+
+impl Surroundings {
+    /// For so many tables with files.
+    pub(super) fn new(anchor: Anchor, owners: Owners, limit: u64, tables: usize) -> Surroundings {
+        let round = LOOK_TIME.saturating_mul(u32::try_from(tables).unwrap_or(u32::MAX));
+        Surroundings { anchor, owners, limit, round }
+    }
+
+    /// How long until the next look at a file of which nothing is heard.
+    fn rest(&self, watched: bool) -> Duration {
+        self.round.max(if watched { SWEEP } else { POLL })
+    }
 }
 
 /// What a look came to.
@@ -197,17 +214,17 @@ impl Entry {
         }
         let size = self.copy.as_ref().map_or(0, Copy::size);
         let cost = usize::try_from(size).unwrap_or(usize::MAX).min(STEP.saturating_mul(STEPS));
-        Looked { changed: self.go_on(now), cost: cost.saturating_add(LOOK) }
+        Looked { changed: self.go_on(around, now), cost: cost.saturating_add(LOOK) }
     }
 
     /// Opens the file for a copy, if it is not the one that is served. `None` when there is something to copy; else
     /// whether workers have to be told something.
     fn open(&mut self, around: &Surroundings, now: Instant) -> Option<bool> {
         let Some(path) = self.path.clone() else { return Some(false) };
-        let Surroundings { anchor, owners, limit } = around;
+        let Surroundings { anchor, owners, limit, .. } = around;
         self.touched_since = None;
         self.waits_for_judgement = false;
-        self.rest(now);
+        self.rest(around, now);
         match trust::identity_by_name(anchor, &path, owners, *limit) {
             Ok(identity) if self.contents.knows(&identity) => {
                 if self.contents.current().is_some() {
@@ -245,7 +262,7 @@ impl Entry {
     }
 
     /// Takes some steps of the copy. True if workers have to be told something.
-    fn go_on(&mut self, now: Instant) -> bool {
+    fn go_on(&mut self, around: &Surroundings, now: Instant) -> bool {
         for _ in 0..STEPS {
             let Some(copy) = &mut self.copy else { return false };
             match copy.step(STEP) {
@@ -256,7 +273,7 @@ impl Entry {
                 }
                 Ok(Progress::Done(snapshot)) => {
                     self.give_up_copy(now);
-                    self.rest(now);
+                    self.rest(around, now);
                     self.accept(snapshot);
                     return true;
                 }
@@ -274,16 +291,16 @@ impl Entry {
     }
 
     /// There is no descriptor for a content of this table.
-    pub(super) fn leave_out(&mut self, now: Instant) -> Looked {
-        self.rest(now);
+    pub(super) fn leave_out(&mut self, around: &Surroundings, now: Instant) -> Looked {
+        self.rest(around, now);
         let text = "there are more tables than files that the broker may have open; \
                     raise the hard limit of open files of the service (ulimit -Hn, LimitNOFILE= of systemd)";
         Looked { changed: self.trouble(Unavailable::Unreadable, text), cost: LOOK }
     }
 
     /// Until something happens.
-    fn rest(&mut self, now: Instant) {
-        self.due = now.checked_add(if self.watched { SWEEP } else { POLL }).unwrap_or(now);
+    fn rest(&mut self, around: &Surroundings, now: Instant) {
+        self.due = now.checked_add(around.rest(self.watched)).unwrap_or(now);
     }
 
     /// The file is being written: look again soon, and after a while do not keep the start waiting for it.
@@ -348,5 +365,21 @@ impl Entry {
 
     fn shown(&self) -> String {
         String::from_utf8_lossy(&self.name).into_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn very_many_tables_are_looked_at_less_often() {
+        let rests = |tables| {
+            let around = Surroundings::new(Anchor::host().unwrap(), Owners::root(), 1, tables);
+            (around.rest(false), around.rest(true))
+        };
+        assert_eq!(rests(2000), (POLL, SWEEP));
+        assert_eq!(rests(10_000), (Duration::from_secs(2), SWEEP));
+        assert_eq!(rests(60_000), (Duration::from_secs(12), Duration::from_secs(12)));
     }
 }

@@ -1,8 +1,8 @@
 //! What a worker still gets of the tables' contents, and what it has been sent and not yet answered.
 //!
 //! A content that waits is a number in a list: what is sent is the newest when its turn comes. Few are on their way at
-//! a time, and none twice, so that neither the channel nor memory fills up, however many tables there are and however
-//! often they change; and so that a worker that dies of one leaves few in question.
+//! a time, one of them a large one, and none of one table twice; so neither the channel nor memory fills up, however many
+//! tables there are and however often they change, and small ones do not wait for a large one.
 
 use crate::tables::Offer;
 use mapkeep_proto::TableId;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 /// Contents on their way to a worker at a time, at most,
 const WINDOW: usize = 64;
-/// and their bytes together, unless one alone has more.
+/// and the bytes of the small ones among them. One that has more alone is large; of those one is on its way.
 const WINDOW_BYTES: u64 = 1 << 20;
 /// How long a worker may take over the content that it has had longest,
 const LOAD_TIME: Duration = Duration::from_secs(60);
@@ -26,6 +26,25 @@ pub(crate) struct Load {
     pub(crate) size: u64,
 }
 
+/// What a worker died of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Blame {
+    /// It was loading nothing.
+    Nobody,
+    /// It was loading this, and nothing else.
+    One(Load),
+    /// It was loading several: the next worker gets them one by one.
+    OneOfSome,
+}
+
+/// Whether a content may be on its way now.
+enum Room {
+    Now,
+    /// Not this one, but smaller ones may.
+    ForOthers,
+    None,
+}
+
 /// The contents of one worker.
 #[derive(Debug, Default)]
 pub(crate) struct Supply {
@@ -34,7 +53,7 @@ pub(crate) struct Supply {
     is_owed: BTreeSet<TableId>,
     /// Tables whose doubtful content it is to judge after all others, one at a time.
     trials: VecDeque<TableId>,
-    /// Sent and not yet answered, in order.
+    /// Sent and not yet answered, in the order of sending.
     loading: VecDeque<Load>,
     /// Since when the first of them is the first.
     first_since: Option<Instant>,
@@ -95,10 +114,16 @@ impl Supply {
                         self.drop_debt(table);
                         continue;
                     }
-                    let bytes = self.bytes().saturating_add(load.size);
-                    if !self.loading.is_empty() && bytes > WINDOW_BYTES {
-                        self.owed.push_front(table);
-                        return None;
+                    match self.has_room_for(&load) {
+                        Room::Now => {}
+                        Room::ForOthers => {
+                            self.owed.push_back(table);
+                            continue;
+                        }
+                        Room::None => {
+                            self.owed.push_front(table);
+                            return None;
+                        }
                     }
                     self.is_owed.remove(&table);
                     self.sent(load, now);
@@ -112,6 +137,18 @@ impl Supply {
             return Some((table, what));
         }
         self.next_trial(now, offer)
+    }
+
+    fn has_room_for(&self, load: &Load) -> Room {
+        let (large, small): (Vec<u64>, Vec<u64>) =
+            self.loading.iter().map(|load| load.size).partition(|size| *size > WINDOW_BYTES);
+        let bytes = small.iter().fold(load.size, |sum, size| sum.saturating_add(*size));
+        match load.size > WINDOW_BYTES {
+            true if large.is_empty() => Room::Now,
+            true => Room::ForOthers,
+            false if bytes <= WINDOW_BYTES => Room::Now,
+            false => Room::None,
+        }
     }
 
     fn next_trial(
@@ -163,9 +200,13 @@ impl Supply {
         true
     }
 
-    /// What it died of, if it died while it was loading: it loads in order. `unsent` contents have not reached it.
-    pub(crate) fn culprit(&self, unsent: usize) -> Option<Load> {
-        self.loading.front().filter(|_| unsent < self.loading.len()).copied()
+    /// What it died of, if it died while it was loading; `unsent` contents have not reached it.
+    pub(crate) fn blame(&self, unsent: usize) -> Blame {
+        match (self.loading.len().saturating_sub(unsent), self.loading.front()) {
+            (1, Some(load)) => Blame::One(*load),
+            (0, _) | (_, None) => Blame::Nobody,
+            _ => Blame::OneOfSome,
+        }
     }
 
     /// Whether it takes too long over the content that it has had longest.

@@ -105,8 +105,27 @@ fn worker_that_takes_nothing_gets_no_more_clients() {
 #[test]
 fn content_that_is_still_in_the_outbox_is_not_blamed() {
     let mut one = worker(Stage::Admitted);
-    assert_eq!(one.culprit().map(|load| load.table), Some(TableId(1)));
+    assert!(matches!(one.blame(), Blame::One(Load { table: TableId(1), generation: 5, .. })));
     let message = BrokerToLookup::Snapshot { id: TableId(1), generation: 5, kind: Kind::Cidr, size: 100 };
     one.outbox.push(message, Freight::None);
-    assert_eq!(one.culprit(), None);
+    assert_eq!(one.blame(), Blame::Nobody);
+}
+
+#[test]
+fn after_a_death_by_one_of_several_contents_they_come_one_by_one() {
+    let (channel, _far) = Channel::pair().unwrap();
+    let names = std::fs::File::open("/dev/null").unwrap().into();
+    let mut workers = Workers::new(names, BrokerToLookup::Finish);
+    let mut one = worker(Stage::Checking);
+    one.channel = channel;
+    one.supply.owe(TableId(2));
+    one.supply.next(Instant::now(), |_, _| Offer::Content(Kind::Cidr, content(1, 1))).unwrap();
+    workers.list.insert(WorkerId(1), one);
+    workers.list.insert(WorkerId(2), worker(Stage::Draining));
+    assert_eq!(workers.blame(WorkerId(2)), None, "it may have left on purpose");
+    assert!(!workers.careful);
+    assert_eq!(workers.blame(WorkerId(1)), None, "it may have been either");
+    assert!(workers.careful);
+    workers.list.insert(WorkerId(1), worker(Stage::Checking));
+    assert_eq!(workers.blame(WorkerId(1)).map(|load| load.table), Some(TableId(1)));
 }

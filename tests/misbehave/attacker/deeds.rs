@@ -4,7 +4,7 @@
 //! To add one: an entry in `DEEDS`. Beside the folder of the scene is `elsewhere`, where everybody may make files, with a file
 //! that everybody may write.
 
-use crate::Outcome::{self, Allowed, Errno, Killed};
+use crate::Outcome::{self, Allowed, Dismissed, Errno, Killed};
 use crate::{Answer, call};
 use Process::{Broker, Logger, Lookup, Starting, Supervisor, WriteBroker, WriteSupervisor, Writer};
 use libc::*;
@@ -108,6 +108,21 @@ fn fork(_: &Scene<'_>) -> Answer {
         }
         child => Ok(child),
     }
+}
+
+/// Says the same to the supervisor again and again, as a broker says it; it may be busy, but not for ever.
+fn insist(message: &[u8]) -> Answer {
+    let part = [message.as_ptr() as u64, message.len() as u64];
+    // struct msghdr: no address, one part, no descriptors, no flags.
+    let header = [0, 0, part.as_ptr() as u64, 1, 0, 0, 0];
+    let flags = MSG_NOSIGNAL | MSG_DONTWAIT;
+    for _ in 0..100_000_000 {
+        match call!(SYS_sendmsg, 3, &header, flags) {
+            Ok(_) | Err(EAGAIN) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(0)
 }
 
 /// Opens a device and asks for something that only its driver knows.
@@ -394,6 +409,24 @@ pub const DEEDS: &[Deed] = &[
         what: "take descriptors from another channel than that of the supervisor",
         run: |_| call!(SYS_recvmsg, 6, &[0_u64; 7], MSG_CMSG_CLOEXEC | MSG_DONTWAIT),
         locked: &[(Broker, Killed), (WriteBroker, Killed), (Logger, Killed)],
+        open: &[],
+    },
+    Deed {
+        what: "have workers started without end",
+        run: |_| insist(&[2, 0, 0]),
+        locked: &[
+            (Broker, Dismissed("the broker asks for more workers than it may have")),
+            (WriteBroker, Dismissed("the broker asks for more workers than it may have")),
+        ],
+        open: &[],
+    },
+    Deed {
+        what: "be ready again and again",
+        run: |_| insist(&[1]),
+        locked: &[
+            (Broker, Dismissed("the broker is ready twice")),
+            (WriteBroker, Dismissed("the broker is ready twice")),
+        ],
         open: &[],
     },
     Deed {

@@ -57,14 +57,24 @@ fn few_contents_are_on_their_way_at_a_time_and_all_arrive() {
 }
 
 #[test]
-fn large_contents_travel_alone() {
+fn one_large_content_travels_at_a_time_and_small_ones_pass_it() {
     let (shelf, mut supply) = (Shelf::default(), Supply::new(all(4), [], false));
-    (0..4).for_each(|table| shelf.put(table, 1, WINDOW_BYTES - 1));
-    for table in 0..4 {
-        assert_eq!(shelf.send(&mut supply), [(table, 1)]);
-        assert_eq!(shelf.send(&mut supply), []);
-        supply.answered(TableId(table), 1, true, NOW());
-    }
+    (0..2).for_each(|table| shelf.put(table, 1, WINDOW_BYTES + 1));
+    (2..4).for_each(|table| shelf.put(table, 1, 10));
+    assert_eq!(shelf.send(&mut supply), [(0, 1), (2, 1), (3, 1)]);
+    supply.answered(TableId(2), 1, true, NOW());
+    assert_eq!(shelf.send(&mut supply), []);
+    supply.answered(TableId(0), 1, true, NOW());
+    assert_eq!(shelf.send(&mut supply), [(1, 1)]);
+}
+
+#[test]
+fn small_contents_on_their_way_have_few_bytes() {
+    let (shelf, mut supply) = (Shelf::default(), Supply::new(all(9), [], false));
+    (0..9).for_each(|table| shelf.put(table, 1, WINDOW_BYTES / 2));
+    assert_eq!(shelf.send(&mut supply), [(0, 1), (1, 1)]);
+    supply.answered(TableId(1), 1, true, NOW());
+    assert_eq!(shelf.send(&mut supply), [(2, 1)]);
 }
 
 #[test]
@@ -108,7 +118,7 @@ fn doubtful_contents_come_last_and_alone() {
     supply.answered(TableId(1), 1, true, NOW());
     assert!(!supply.is_settled());
     assert_eq!(shelf.send(&mut supply), [(0, 2)]);
-    assert_eq!(supply.culprit(0).map(|load| (load.table, load.generation)), Some((TableId(0), 2)));
+    assert_eq!(supply.blame(0), Blame::One(Load { table: TableId(0), generation: 2, size: 1 }));
     supply.answered(TableId(0), 2, false, NOW());
     assert_eq!(shelf.send(&mut supply), [(1, 2)]);
     assert!(!supply.is_settled());
@@ -124,21 +134,20 @@ fn doubt_that_is_settled_meanwhile_keeps_nobody_waiting() {
 }
 
 #[test]
-fn culprit_is_the_first_that_has_reached_the_worker_and_is_unanswered() {
+fn content_is_blamed_if_it_was_the_only_one_that_had_reached_the_worker() {
     let (shelf, mut supply) = (Shelf::default(), Supply::new(all(3), [], false));
     (0..3).for_each(|table| shelf.put(table, 7, 1));
-    assert_eq!(supply.culprit(0), None);
+    assert_eq!(supply.blame(0), Blame::Nobody);
     shelf.send(&mut supply);
-    let first = |supply: &Supply, unsent| supply.culprit(unsent).map(|load| load.table.0);
-    assert_eq!(first(&supply, 0), Some(0));
-    assert_eq!(first(&supply, 2), Some(0));
-    assert_eq!(first(&supply, 3), None, "none has reached it");
+    let one = |table| Blame::One(Load { table: TableId(table), generation: 7, size: 1 });
+    assert_eq!((supply.blame(0), supply.blame(1)), (Blame::OneOfSome, Blame::OneOfSome));
+    assert_eq!((supply.blame(2), supply.blame(3)), (one(0), Blame::Nobody), "the others have not reached it");
     supply.answered(TableId(0), 7, true, NOW());
-    assert_eq!(first(&supply, 0), Some(1));
-    for table in 1..3 {
-        supply.answered(TableId(table), 7, false, NOW());
-    }
-    assert_eq!(first(&supply, 0), None);
+    assert_eq!(supply.blame(0), Blame::OneOfSome);
+    supply.answered(TableId(2), 7, false, NOW());
+    assert_eq!(supply.blame(0), one(1));
+    supply.answered(TableId(1), 7, true, NOW());
+    assert_eq!(supply.blame(0), Blame::Nobody);
 }
 
 #[test]
