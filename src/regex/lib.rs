@@ -2,13 +2,32 @@
 //!
 //! Purpose: a safe interface to the two C libraries whose results Postfix gives out: the C library's regcomp() and
 //! regexec(), and PCRE2. No Rust crate has the same leftmost-longest groups, or the same syntax.
-//! May: allocate, and use the processor for as long as a pattern asks for. Never: I/O, a rule's syntax, a decision.
+//! May: allocate, and use the processor for as long as the caller says that there is time.
+//! Never: I/O, the clock, a rule's syntax, a decision.
 //! Called by: the table room.
 //!
 //! Nothing here is shared between threads: neither type is `Send` or `Sync`.
 
 pub mod pcre;
 pub mod posix;
+
+use std::fmt;
+use std::time::Duration;
+
+/// How much time a match may take, by the caller's clock.
+#[derive(Clone, Copy)]
+pub struct Time<'a> {
+    /// What is left when the match begins.
+    pub now: Duration,
+    /// Tells what is left. It is asked only if the match takes more than one step of work.
+    pub left: &'a dyn Fn() -> Duration,
+}
+
+impl fmt::Debug for Time<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Time").field("now", &self.now).finish_non_exhaustive()
+    }
+}
 
 /// The groups of a match: start and end as offsets into the subject, `None` for a group that took no part.
 /// The first is the whole match. Empty when no groups were asked for.
@@ -33,6 +52,8 @@ pub enum CompileError {
 pub enum MatchError {
     /// The match takes more steps or memory than allowed.
     Limit,
+    /// The match takes more time than is left.
+    OutOfTime,
     /// The library refused for another reason, such as a subject that is not UTF-8 for a pattern that asks for it.
     Refused,
 }

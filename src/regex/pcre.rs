@@ -4,17 +4,16 @@
 //! Never: translate to machine code (JIT), so that no memory is both writable and executable; take a subject for
 //! UTF-8, unless the pattern itself says `(*UTF)`. Called by: the table room.
 
+mod matcher;
+mod search;
+
 use std::ptr::{self, NonNull};
 
 use pcre2_sys as sys;
 
-use crate::{CompileError, Groups, MatchError};
+use crate::CompileError;
 
-/// How many steps of its inner function a match may take: PCRE2's own default, which Postfix leaves as it is.
-pub const MATCH_LIMIT: u32 = 10_000_000;
-
-/// How much memory for backtracking a match may use, in KiB: 64 MiB. PCRE2's own default is 20 million KiB.
-pub const HEAP_LIMIT: u32 = 65_536;
+pub use matcher::{HEAP_LIMIT, MATCH_LIMIT, Matcher};
 
 /// The number that PCRE2 gives when it cannot allocate while it compiles (PCRE2_ERROR_HEAP_FAILED).
 const HEAP_FAILED: i32 = 121;
@@ -42,6 +41,7 @@ pub struct Flags {
 pub struct Regex {
     code: NonNull<sys::pcre2_code_8>,
     groups: usize,
+    starts: search::Starts,
 }
 
 impl Regex {
@@ -62,7 +62,11 @@ impl Regex {
             (flags.dollar_end_only, sys::PCRE2_DOLLAR_ENDONLY),
             (flags.ungreedy, sys::PCRE2_UNGREEDY),
         ];
-        let options = bits.into_iter().filter(|(set, _)| *set).fold(0, |all, (_, bit)| all | bit);
+        // With it a match can be run piece by piece (`search`); it changes no meaning.
+        let options = bits
+            .into_iter()
+            .filter(|(set, _)| *set)
+            .fold(sys::PCRE2_USE_OFFSET_LIMIT, |all, (_, bit)| all | bit);
         let (mut error, mut offset) = (0, 0);
         // SAFETY: the pattern is given with its length, the two numbers outlive the call, and a null context asks
         // for the defaults.
@@ -82,18 +86,65 @@ impl Regex {
                 code => CompileError::Pattern { code, offset },
             });
         };
-        let mut regex = Regex { code, groups: 0 };
-        let mut groups = 0_u32;
-        // SAFETY: `code` is a compiled pattern, and PCRE2_INFO_CAPTURECOUNT writes one uint32_t.
+        let mut regex = Regex { code, groups: 0, starts: search::Starts::anywhere() };
+        let groups = regex.number(sys::PCRE2_INFO_CAPTURECOUNT);
+        regex.groups = usize::try_from(groups).map_err(|_| CompileError::OutOfMemory)?;
+        regex.starts = regex.find_starts(pattern);
+        Ok(regex)
+    }
+
+    /// A number that PCRE2 knows of the pattern; `what` is one of those that are a uint32_t.
+    fn number(&self, what: u32) -> u32 {
+        let mut number = 0_u32;
+        // SAFETY: `code` is a compiled pattern, and each `what` that is asked for here writes one uint32_t.
+        unsafe { sys::pcre2_pattern_info_8(self.code.as_ptr(), what, (&raw mut number).cast()) };
+        number
+    }
+
+    /// Where a match can begin.
+    fn find_starts(&self, pattern: &[u8]) -> search::Starts {
+        let options = self.number(sys::PCRE2_INFO_ALLOPTIONS);
+        let utf = options & sys::PCRE2_UTF != 0;
+        if self.number(sys::PCRE2_INFO_NEWLINE) != sys::PCRE2_NEWLINE_LF || search::is_indivisible(pattern) {
+            return search::Starts { utf, ..search::Starts::in_one_piece() };
+        }
+        if options & sys::PCRE2_ANCHORED != 0 {
+            return search::Starts { utf, ..search::Starts::at_the_beginning() };
+        }
+        let first = match self.number(sys::PCRE2_INFO_FIRSTCODETYPE) {
+            // In whatever case: PCRE2 does not tell whether case counts. It does in UTF-8 for more than one byte.
+            1 if !utf => search::First::byte(self.number(sys::PCRE2_INFO_FIRSTCODEUNIT)),
+            1 => search::First::Any,
+            2 => search::First::Line,
+            _ => self.first_bytes().map_or(search::First::Any, search::First::Bytes),
+        };
+        search::Starts { first, utf, ..search::Starts::anywhere() }
+    }
+
+    /// The bytes with which a match can begin, a bit for each, if PCRE2 knows.
+    fn first_bytes(&self) -> Option<Box<[u8; 32]>> {
+        let mut table: *const [u8; 32] = ptr::null();
+        // SAFETY: `code` is a compiled pattern, and PCRE2_INFO_FIRSTBITMAP writes one pointer.
         unsafe {
             sys::pcre2_pattern_info_8(
-                regex.code.as_ptr(),
-                sys::PCRE2_INFO_CAPTURECOUNT,
-                (&raw mut groups).cast(),
+                self.code.as_ptr(),
+                sys::PCRE2_INFO_FIRSTBITMAP,
+                (&raw mut table).cast(),
             )
         };
-        regex.groups = usize::try_from(groups).map_err(|_| CompileError::OutOfMemory)?;
-        Ok(regex)
+        // SAFETY: it is null, or points to 256 bits that live as long as the compiled pattern.
+        unsafe { table.as_ref() }.map(|bits| Box::new(*bits))
+    }
+
+    /// How much memory the pattern takes, in bytes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let mut size = 0_usize;
+        // SAFETY: `code` is a compiled pattern, and PCRE2_INFO_SIZE writes one size_t.
+        unsafe {
+            sys::pcre2_pattern_info_8(self.code.as_ptr(), sys::PCRE2_INFO_SIZE, (&raw mut size).cast())
+        };
+        size.saturating_add(size_of::<Regex>())
     }
 
     /// How many groups the pattern has, not counting the whole match.
@@ -110,105 +161,6 @@ impl Drop for Regex {
     }
 }
 
-/// The memory that matches need, for any number of patterns one after another. It may grow to [`HEAP_LIMIT`], so
-/// that one for each request is better than one for each table.
-pub struct Matcher {
-    limits: NonNull<sys::pcre2_match_context_8>,
-    data: NonNull<sys::pcre2_match_data_8>,
-}
-
-impl Matcher {
-    /// With room for `groups` groups beside the whole match, and the limits of this module.
-    ///
-    /// `None` when there is no memory.
-    #[must_use]
-    pub fn new(groups: usize) -> Option<Matcher> {
-        Matcher::with_limits(groups, MATCH_LIMIT, HEAP_LIMIT)
-    }
-
-    fn with_limits(groups: usize, steps: u32, heap: u32) -> Option<Matcher> {
-        let pairs = u32::try_from(groups.checked_add(1)?).ok()?;
-        // SAFETY: a null general context asks for malloc() and free().
-        let data = NonNull::new(unsafe { sys::pcre2_match_data_create_8(pairs, ptr::null_mut()) })?;
-        // SAFETY: as above.
-        let limits = unsafe { sys::pcre2_match_context_create_8(ptr::null_mut()) };
-        let Some(limits) = NonNull::new(limits) else {
-            // SAFETY: `data` was made above and goes no further.
-            unsafe { sys::pcre2_match_data_free_8(data.as_ptr()) };
-            return None;
-        };
-        // SAFETY: `limits` is a match context; the same for the next two.
-        unsafe { sys::pcre2_set_match_limit_8(limits.as_ptr(), steps) };
-        // SAFETY: as above.
-        unsafe { sys::pcre2_set_depth_limit_8(limits.as_ptr(), steps) };
-        // SAFETY: as above.
-        unsafe { sys::pcre2_set_heap_limit_8(limits.as_ptr(), heap) };
-        Some(Matcher { limits, data })
-    }
-
-    /// Runs `regex` on `subject`: `None` if it does not match. Groups are told if `with_groups`, as far as there is
-    /// room for them.
-    ///
-    /// # Errors
-    /// A limit was reached, or PCRE2 cannot take the subject.
-    pub fn exec(
-        &mut self,
-        regex: &Regex,
-        subject: &[u8],
-        with_groups: bool,
-    ) -> Result<Option<Groups>, MatchError> {
-        // SAFETY: the subject is given with its length; pattern, data and context are alive, and `&mut self` makes
-        // sure that nothing else uses the data.
-        let code = unsafe {
-            sys::pcre2_match_8(
-                regex.code.as_ptr(),
-                subject.as_ptr(),
-                subject.len(),
-                0,
-                0,
-                self.data.as_ptr(),
-                self.limits.as_ptr(),
-            )
-        };
-        match code {
-            sys::PCRE2_ERROR_NOMATCH => Ok(None),
-            sys::PCRE2_ERROR_MATCHLIMIT
-            | sys::PCRE2_ERROR_DEPTHLIMIT
-            | sys::PCRE2_ERROR_HEAPLIMIT
-            | sys::PCRE2_ERROR_NOMEMORY => Err(MatchError::Limit),
-            code if code < 0 => Err(MatchError::Refused),
-            _ if with_groups => Ok(Some(self.groups(regex))),
-            _ => Ok(Some(Groups::new())),
-        }
-    }
-
-    /// The groups of the match that was just found.
-    fn groups(&self, regex: &Regex) -> Groups {
-        // SAFETY: `data` is alive.
-        let room = unsafe { sys::pcre2_get_ovector_count_8(self.data.as_ptr()) };
-        // SAFETY: as above.
-        let start = unsafe { sys::pcre2_get_ovector_pointer_8(self.data.as_ptr()) };
-        let room = usize::try_from(room).unwrap_or(0);
-        // SAFETY: the vector has two numbers for each of the `room` groups, all initialised: after a match PCRE2 sets
-        // those up to the pattern's last group, and the slice goes no further than that.
-        let numbers = unsafe {
-            std::slice::from_raw_parts(start, room.min(regex.groups.saturating_add(1)).saturating_mul(2))
-        };
-        let (pairs, _) = numbers.as_chunks::<2>();
-        // usize::MAX (PCRE2_UNSET) stands for a group that took no part.
-        pairs.iter().map(|[from, to]| (*from != usize::MAX).then_some((*from, *to))).collect()
-    }
-}
-
-impl Drop for Matcher {
-    fn drop(&mut self) {
-        // SAFETY: made by pcre2_match_data_create_8(), and freed here only.
-        unsafe { sys::pcre2_match_data_free_8(self.data.as_ptr()) };
-        // SAFETY: made by pcre2_match_context_create_8(), and freed here only.
-        unsafe { sys::pcre2_match_context_free_8(self.limits.as_ptr()) };
-    }
-}
-
 /// The meaning of the number in a [`CompileError::Pattern`], in PCRE2's words.
 #[must_use]
 pub fn error_text(code: i32) -> String {
@@ -222,6 +174,8 @@ pub fn error_text(code: i32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Groups, MatchError, Time};
+    use std::time::Duration;
 
     const POSTFIX: Flags = Flags {
         ignore_case: true,
@@ -233,9 +187,11 @@ mod tests {
         ungreedy: false,
     };
 
+    const ENDLESS: Time<'_> = Time { now: Duration::MAX, left: &|| Duration::MAX };
+
     fn exec(pattern: &str, flags: Flags, subject: &[u8]) -> Result<Option<Groups>, MatchError> {
         let regex = Regex::compile(pattern.as_bytes(), flags).unwrap();
-        Matcher::new(regex.groups()).unwrap().exec(&regex, subject, true)
+        Matcher::new(regex.groups()).unwrap().exec(&regex, subject, true, ENDLESS)
     }
 
     #[test]
@@ -246,11 +202,11 @@ mod tests {
         // Less room than groups: those that fit are told.
         let regex = Regex::compile(b"(a)(b)", POSTFIX).unwrap();
         let mut matcher = Matcher::new(1).unwrap();
-        assert_eq!(matcher.exec(&regex, b"ab", true), Ok(Some(vec![Some((0, 2)), Some((0, 1))])));
-        assert_eq!(matcher.exec(&regex, b"ab", false), Ok(Some(vec![])));
+        assert_eq!(matcher.exec(&regex, b"ab", true, ENDLESS), Ok(Some(vec![Some((0, 2)), Some((0, 1))])));
+        assert_eq!(matcher.exec(&regex, b"ab", false, ENDLESS), Ok(Some(vec![])));
         // More room than groups.
         let other = Regex::compile(b"b", POSTFIX).unwrap();
-        assert_eq!(matcher.exec(&other, b"ab", true), Ok(Some(vec![Some((1, 2))])));
+        assert_eq!(matcher.exec(&other, b"ab", true, ENDLESS), Ok(Some(vec![Some((1, 2))])));
     }
 
     #[test]
@@ -276,7 +232,7 @@ mod tests {
         assert_eq!(exec("^(a+)+$", POSTFIX, &subject), Err(MatchError::Limit));
         let regex = Regex::compile(b"(?:a|b)*[cd]", POSTFIX).unwrap();
         let mut matcher = Matcher::with_limits(0, MATCH_LIMIT, 10).unwrap();
-        assert_eq!(matcher.exec(&regex, &[b'a'; 100_000], false), Err(MatchError::Limit));
+        assert_eq!(matcher.exec(&regex, &[b'a'; 100_000], false, ENDLESS), Err(MatchError::Limit));
     }
 
     #[test]

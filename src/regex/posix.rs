@@ -4,14 +4,18 @@
 //! Never: change the locale; it stays "C", as in Postfix, since nothing in this program calls setlocale().
 //! Called by: the table room.
 //!
-//! regexec() of glibc has no limit on steps and cannot be interrupted: with back-references it can take time that is
-//! exponential in the length of the subject. Whoever calls it needs a watchdog outside of this process.
+//! regexec() of glibc has no limit on steps and cannot be interrupted. Most patterns that are not anchored take time in
+//! the square of the subject's length on some subjects: what that would come to is measured on pieces first
+//! (`estimate`). With back-references it can take time that is exponential in the length, which is not seen before.
+//! Whoever calls it needs a watchdog outside of this process.
+
+mod estimate;
 
 use std::ffi::{CStr, CString, c_char, c_int, c_ulong, c_void};
 use std::mem::MaybeUninit;
 use std::ptr;
 
-use crate::{CompileError, Groups, MatchError};
+use crate::{CompileError, Groups, MatchError, Time};
 
 /// How a pattern is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,14 +95,24 @@ impl Regex {
     /// Runs the pattern on `subject`: `None` if it does not match.
     ///
     /// # Errors
-    /// [`MatchError::Limit`] when there is no memory.
-    pub fn exec(&self, subject: &CStr) -> Result<Option<Groups>, MatchError> {
+    /// [`MatchError::Limit`] when there is no memory; [`MatchError::OutOfTime`] when the match would take longer than
+    /// there is time, as far as that can be told before.
+    pub fn exec(&self, subject: &CStr, time: Time<'_>) -> Result<Option<Groups>, MatchError> {
+        if !estimate::fits(subject.to_bytes(), time, |piece, inside| self.run(piece, inside).map(drop))? {
+            return Err(MatchError::OutOfTime);
+        }
+        self.run(subject, false)
+    }
+
+    /// One call of regexec(). `inside`: the subject does not begin where a line begins.
+    fn run(&self, subject: &CStr, inside: bool) -> Result<Option<Groups>, MatchError> {
         let count = if self.with_groups { self.groups().saturating_add(1) } else { 0 };
         let mut spans = vec![libc::regmatch_t { rm_so: -1, rm_eo: -1 }; count];
         let compiled = ptr::from_ref(&*self.compiled);
+        let flags = if inside { libc::REG_NOTBOL } else { 0 };
         // SAFETY: `compiled` comes from regcomp() and was not freed, `subject` ends in NUL, and `spans` has room for
         // the `count` groups that regexec() may write.
-        let code = unsafe { libc::regexec(compiled, subject.as_ptr(), count, spans.as_mut_ptr(), 0) };
+        let code = unsafe { libc::regexec(compiled, subject.as_ptr(), count, spans.as_mut_ptr(), flags) };
         match code {
             0 => Ok(Some(spans.iter().map(span).collect())),
             libc::REG_NOMATCH => Ok(None),
@@ -133,11 +147,14 @@ fn span(found: &libc::regmatch_t) -> Option<(usize, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     const POSTFIX: Flags = Flags { extended: true, ignore_case: true, newline: false };
 
+    const ENDLESS: Time<'_> = Time { now: Duration::MAX, left: &|| Duration::MAX };
+
     fn exec(pattern: &str, flags: Flags, subject: &CStr) -> Option<Groups> {
-        Regex::compile(pattern.as_bytes(), flags, true).unwrap().exec(subject).unwrap()
+        Regex::compile(pattern.as_bytes(), flags, true).unwrap().exec(subject, ENDLESS).unwrap()
     }
 
     #[test]
@@ -173,7 +190,7 @@ mod tests {
             }
         }
         let regex = Regex::compile(b"(a)", POSTFIX, false).unwrap();
-        assert_eq!(regex.exec(c"a"), Ok(Some(vec![])));
+        assert_eq!(regex.exec(c"a", ENDLESS), Ok(Some(vec![])));
     }
 
     #[test]

@@ -120,7 +120,7 @@ impl<B: AsRef<[u8]>> Search<'_, '_, B> {
         modes: NulModes,
         answer: &mut Vec<u8>,
     ) -> Result<Outcome, TableError> {
-        if (self.query.out_of_time)() {
+        if (self.query.time_left)().is_zero() {
             return Err(TableError::OutOfTime { line: 0 });
         }
         if self.query.utf8 && std::str::from_utf8(key).is_err() {

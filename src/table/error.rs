@@ -51,7 +51,7 @@ pub enum TableError {
         /// The line, counted from 1.
         line: u32,
     },
-    /// The time for the request was over before the rule of this line was tried.
+    /// The time for the request was over before it was known whether the rule of this line holds.
     OutOfTime {
         /// The line, counted from 1; 0 for a member of a composite table.
         line: u32,
@@ -100,7 +100,10 @@ impl fmt::Display for TableError {
                 write!(f, "line {line}: the pattern needs more steps or memory than allowed")
             }
             TableError::OutOfTime { line: 0 } => f.write_str("out of time before a member of the table"),
-            TableError::OutOfTime { line } => write!(f, "out of time before the rule of line {line}"),
+            TableError::OutOfTime { line } => write!(
+                f,
+                "line {line}: the time for a lookup is over before it is known whether the rule matches"
+            ),
             TableError::TooMuchWork { line } => {
                 write!(f, "line {line}: too many rules for a key of this length")
             }

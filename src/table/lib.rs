@@ -181,7 +181,7 @@ impl<B: AsRef<[u8]>> Table<B> {
     /// The same for a request with more to say. Nothing is folded here.
     ///
     /// # Errors
-    /// As for [`Table::lookup`]; a pattern ran into a limit, or the time is over ([`Query::out_of_time`]). Neither
+    /// As for [`Table::lookup`]; a pattern ran into a limit, or the time is over ([`Query::time_left`]). Neither
     /// means that the key is not in the table. `environ:` always fails.
     pub fn lookup_with(&self, query: &Query<'_>, answer: &mut Vec<u8>) -> Result<Outcome, TableError> {
         let (key, modes) = (query.key, query.modes);

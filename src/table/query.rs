@@ -3,6 +3,7 @@
 //! Purpose: plain data. May: nothing else. Never: I/O; the clock is the caller's. Called by: the worker (fills it in).
 
 use std::fmt;
+use std::time::Duration;
 
 use mapkeep_proto::Class;
 
@@ -25,9 +26,9 @@ pub struct Query<'a> {
     pub utf8: bool,
     /// Any number, another one for each request, for `randmap:`. It need not be secret.
     pub random: u64,
-    /// Whether the time for the request is over. Asked before each pattern rule, and before each member of a
-    /// composite table; it should be cheap, and take no locks.
-    pub out_of_time: &'a dyn Fn() -> bool,
+    /// How much time is left for the request; zero when it is over. Asked before each rule, within matches that take
+    /// long, and before each member of a composite table; it should be cheap, and take no locks.
+    pub time_left: &'a dyn Fn() -> Duration,
 }
 
 /// Whether `$1` and the like are allowed in answers: the NO_REGSUB flag. Where they are refused, a rule that has
@@ -72,7 +73,7 @@ impl<'a> Query<'a> {
             folding: Folding::default(),
             utf8: false,
             random: 0,
-            out_of_time: &|| false,
+            time_left: &|| Duration::MAX,
         }
     }
 }

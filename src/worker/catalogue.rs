@@ -130,6 +130,13 @@ fn first_content(name: &[u8], kind: Kind, ids: &BTreeMap<Vec<u8>, u16>) -> Conte
 
 /// Names what is wrong in a table: its first faults, then how many there are besides. The log's limit counts for each
 /// table by itself, so that one with many faults does not hide those of another.
+/// What is left of [`TIME`] for a lookup that `began` at its first question.
+fn left(began: &Cell<Option<Instant>>, now: Instant) -> Duration {
+    let start = began.get().unwrap_or(now);
+    began.set(Some(start));
+    TIME.saturating_sub(now.saturating_duration_since(start))
+}
+
 fn report(name: &str, complaints: &[Complaint]) {
     for complaint in complaints.iter().take(SHOWN_COMPLAINTS) {
         tracing::warn!(subject = name, "table {name}, {complaint}");
@@ -185,20 +192,14 @@ impl session::LookupTable for Handle<'_> {
 
     fn lookup(&self, sought: session::Sought<'_>, value: &mut Vec<u8>) -> Result<Outcome, session::Failure> {
         let slot = self.slot()?;
-        // The clock is read by tables of patterns only, which ask; the first question starts it.
+        // The clock is read by tables of rules only, which ask; the first question starts it.
         let began = Cell::new(None);
-        let out_of_time = || match began.get() {
-            None => {
-                began.set(Some(Instant::now()));
-                false
-            }
-            Some(began) => Instant::now().saturating_duration_since(began) > TIME,
-        };
+        let time_left = || left(&began, Instant::now());
         let query = Query {
             modes: sought.modes,
             substitution: sought.substitution,
             random: self.catalogue.next_random(),
-            out_of_time: &out_of_time,
+            time_left: &time_left,
             ..Query::new(sought.key)
         };
         match &slot.content {
@@ -321,6 +322,16 @@ mod tests {
         catalogue.unavailable(TableId(1), Unavailable::Missing);
         assert!(matches!(lookup(&catalogue, b"texthash:/t"), Some(Ok(Outcome::Found(_)))));
         assert!(!catalogue.load(TableId(9), mapping(b"")));
+    }
+
+    #[test]
+    fn a_lookup_has_its_time_from_the_first_question_on() {
+        let (began, start) = (Cell::new(None), Instant::now());
+        let after = |millis| left(&began, start + Duration::from_millis(millis));
+        // Other clients wait meanwhile, for a second at most.
+        assert!(after(0) > Duration::ZERO && after(0) <= Duration::from_secs(1));
+        assert_eq!(after(0) - after(100), Duration::from_millis(100));
+        assert_eq!(after(1000), Duration::ZERO);
     }
 
     #[test]

@@ -97,7 +97,7 @@ fn resolve_called_only_for_members_that_are_reached() {
     assert_eq!(*asked.borrow(), [0]);
     let outcome = composite.lookup_with(&Query::new(b"a"), &resolve, &mut vec![]);
     assert_eq!(outcome, Err(TableError::NoMember));
-    let query = Query { out_of_time: &|| true, ..Query::new(b"a") };
+    let query = Query { time_left: &|| std::time::Duration::ZERO, ..Query::new(b"a") };
     let outcome = composite.lookup_with(&query, &resolve, &mut vec![]);
     assert_eq!(outcome, Err(TableError::OutOfTime { line: 0 }));
 }

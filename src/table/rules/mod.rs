@@ -18,6 +18,7 @@ use crate::error::{Complaint, Fault, TableError, complain};
 use crate::text::lines::Lines;
 use crate::text::{braced, next_element, trim};
 use crate::{MAX_WORK, Query};
+use mapkeep_regex::Time;
 
 /// Calls `take` with the number and the content of each logical line that can be used; the content begins with
 /// something else than white space and has none at its end.
@@ -96,16 +97,17 @@ impl<'a> Effort<'a> {
         Effort { query, work: 0 }
     }
 
-    /// To be called before the rule of `line` is tried on a subject of `bytes` bytes.
-    pub fn spend(&mut self, bytes: usize, line: u32) -> Result<(), TableError> {
+    /// To be called before the rule of `line` is tried on a subject of `bytes` bytes. Says how much time it may take.
+    pub fn spend(&mut self, bytes: usize, line: u32) -> Result<Time<'a>, TableError> {
         self.work = self.work.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
         if self.work > MAX_WORK {
             return Err(TableError::TooMuchWork { line });
         }
-        if (self.query.out_of_time)() {
+        let now = (self.query.time_left)();
+        if now.is_zero() {
             return Err(TableError::OutOfTime { line });
         }
-        Ok(())
+        Ok(Time { now, left: self.query.time_left })
     }
 }
 

@@ -4,14 +4,14 @@
 //! allows. Never: take "not known" for "no match": where Postfix goes on to the next rule after a match that ran
 //! into a limit, the lookup ends here with an error. Called by: `Table`.
 //!
-//! Each rule is checked against the clock before it is tried, but a match that is under way is not interrupted:
-//! PCRE2 ends it after a number of steps, while regexec() of the C library has no limit. With back-references in a
-//! `regexp:` pattern it may take exponential time; then the broker, which misses the worker's heartbeat, kills the
+//! The clock is read before each rule, and within matches that take long: those of PCRE2 are run in parts, and what
+//! regexec() of the C library would take is measured on pieces of the key. With back-references in a `regexp:` pattern
+//! regexec() may take exponential time all the same; then the broker, which misses the worker's heartbeat, kills the
 //! worker.
 
 use std::ffi::CString;
 
-use mapkeep_regex::{CompileError, Groups, MatchError};
+use mapkeep_regex::{CompileError, Groups, MatchError, Time};
 
 use super::answer::Answer;
 use super::{Effort, Keyword, each_line, keyword, pattern};
@@ -53,6 +53,7 @@ pub(crate) trait Library {
         regex: &Self::Regex,
         subject: &CString,
         with_groups: bool,
+        time: Time<'_>,
     ) -> Result<Option<Groups>, MatchError>;
 
     /// The library's number for what is wrong with a pattern.
@@ -164,9 +165,11 @@ impl<L: Library> Patterns<L> {
             if step.is_refused(query.substitution) {
                 continue;
             }
-            effort.spend(query.key.len(), step.line)?;
-            let held =
-                step.holds(&mut matcher, &subject).map_err(|_| TableError::Limit { line: step.line })?;
+            let time = effort.spend(query.key.len(), step.line)?;
+            let held = step.holds(&mut matcher, &subject, time).map_err(|error| match error {
+                MatchError::OutOfTime => TableError::OutOfTime { line: step.line },
+                MatchError::Limit | MatchError::Refused => TableError::Limit { line: step.line },
+            })?;
             match (&step.action, held) {
                 (Action::Answer(text), Some(groups)) => {
                     return text.put(query.key, &groups, answer).map(|()| true);
@@ -195,10 +198,17 @@ impl<L: Library> Step<L> {
     }
 
     /// The groups of the first pattern if the rule holds; they may be empty.
-    fn holds(&self, matcher: &mut L::Matcher, subject: &CString) -> Result<Option<Groups>, MatchError> {
-        let Some(groups) = self.first.holds(matcher, subject, self.needs_groups())? else { return Ok(None) };
-        match &self.second {
-            Some(second) if second.holds(matcher, subject, false)?.is_none() => Ok(None),
+    fn holds(
+        &self,
+        matcher: &mut L::Matcher,
+        subject: &CString,
+        time: Time<'_>,
+    ) -> Result<Option<Groups>, MatchError> {
+        let first = self.first.holds(matcher, subject, self.needs_groups(), time)?;
+        let Some(groups) = first else { return Ok(None) };
+        let Some(second) = &self.second else { return Ok(Some(groups)) };
+        match second.holds(matcher, subject, false, Time { now: (time.left)(), ..time })? {
+            None => Ok(None),
             _ => Ok(Some(groups)),
         }
     }
@@ -210,8 +220,9 @@ impl<L: Library> Test<L> {
         matcher: &mut L::Matcher,
         subject: &CString,
         with_groups: bool,
+        time: Time<'_>,
     ) -> Result<Option<Groups>, MatchError> {
-        let found = L::exec(matcher, &self.regex, subject, with_groups)?;
+        let found = L::exec(matcher, &self.regex, subject, with_groups, time)?;
         match (found, self.negated) {
             (Some(groups), false) => Ok(Some(groups)),
             (None, true) => Ok(Some(Groups::new())),

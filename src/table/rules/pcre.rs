@@ -5,7 +5,7 @@
 use std::ffi::CString;
 
 use mapkeep_regex::pcre::{Flags, Matcher, Regex};
-use mapkeep_regex::{Groups, MatchError};
+use mapkeep_regex::{Groups, MatchError, Time};
 
 use super::patterns::{Letter, Library, sort};
 use crate::error::{Fault, TableError};
@@ -63,8 +63,9 @@ impl Library for Pcre {
         regex: &Regex,
         subject: &CString,
         with_groups: bool,
+        time: Time<'_>,
     ) -> Result<Option<Groups>, MatchError> {
-        matcher.exec(regex, subject.as_bytes(), with_groups)
+        matcher.exec(regex, subject.as_bytes(), with_groups, time)
     }
 
     fn fault(code: i32, offset: usize) -> Fault {

@@ -6,7 +6,7 @@
 use std::ffi::CString;
 
 use mapkeep_regex::posix::{Flags, Regex};
-use mapkeep_regex::{Groups, MatchError};
+use mapkeep_regex::{Groups, MatchError, Time};
 
 use super::complexity::is_too_complex;
 use super::patterns::{Letter, Library, sort};
@@ -54,8 +54,14 @@ impl Library for Posix {
         Ok(())
     }
 
-    fn exec((): &mut (), regex: &Regex, subject: &CString, _: bool) -> Result<Option<Groups>, MatchError> {
-        regex.exec(subject)
+    fn exec(
+        (): &mut (),
+        regex: &Regex,
+        subject: &CString,
+        _: bool,
+        time: Time<'_>,
+    ) -> Result<Option<Groups>, MatchError> {
+        regex.exec(subject, time)
     }
 
     fn fault(code: i32, _: usize) -> Fault {

@@ -102,7 +102,7 @@ fn build_faulty_rules_skipped_with_complaints() {
 
 #[test]
 fn find_out_of_time_reported() {
-    let query = Query { out_of_time: &|| true, ..Query::new(b"1.1.1.1") };
+    let query = Query { time_left: &|| std::time::Duration::ZERO, ..Query::new(b"1.1.1.1") };
     let found = table("#\n1.1.1.1 x\n").0.find(&query, &mut Vec::new());
     assert_eq!(found, Err(TableError::OutOfTime { line: 2 }));
 }

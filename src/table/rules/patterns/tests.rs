@@ -1,4 +1,5 @@
 use std::cell::Cell;
+use std::time::Duration;
 
 use super::*;
 use crate::MAX_WORK;
@@ -131,12 +132,12 @@ fn find_match_limit_is_an_error_never_a_miss() {
 #[test]
 fn find_out_of_time_checked_before_each_rule() {
     let asked = Cell::new(0);
-    let out_of_time = || {
+    let time_left = || {
         asked.set(asked.get() + 1);
-        asked.get() > 3
+        if asked.get() > 3 { Duration::ZERO } else { Duration::MAX }
     };
     let table = table::<Posix>(&"/x/ y\n".repeat(10)).0;
-    let query = Query { out_of_time: &out_of_time, ..Query::new(b"a") };
+    let query = Query { time_left: &time_left, ..Query::new(b"a") };
     assert_eq!(table.find(&query, &mut Vec::new()), Err(TableError::OutOfTime { line: 4 }));
 }
 
