@@ -20,6 +20,8 @@ mod compliance;
 mod corruption;
 #[path = "write/cursors.rs"]
 mod cursors;
+#[path = "write/locks.rs"]
+mod locks;
 #[path = "write/questions.rs"]
 mod questions;
 #[path = "write/refusals.rs"]
@@ -99,6 +101,8 @@ scenarios!(
     lmdb_file_while_running = |server| crate::sharing::file_is_written_while_the_service_runs("lmdb", server),
     btree_file_under_updates =
         |server| crate::sharing::file_is_written_under_constant_updates("btree", server),
+    hash_slow_postmap = |server| crate::locks::slow_postmap_keeps_its_entries("hash", server),
+    btree_slow_postmap = |server| crate::locks::slow_postmap_keeps_its_entries("btree", server),
     lmdb_is_shared_with_programs = crate::sharing::lmdb_is_shared_with_programs;
     ours:
     acknowledged_is_synced = crate::syncs::acknowledged_is_synced,
@@ -132,6 +136,12 @@ scenarios!(
     hash_two_services_at_once = |server| crate::sharing::two_services_at_once("hash", server),
     btree_two_services_at_once = |server| crate::sharing::two_services_at_once("btree", server),
     lmdb_two_services_at_once = |server| crate::sharing::two_services_at_once("lmdb", server),
+    hash_locked_by_stock = |server| crate::locks::stock_has_locked_the_file("hash", server),
+    btree_locked_by_stock = |server| crate::locks::stock_has_locked_the_file("btree", server),
+    hash_open_in_stock = |server| crate::locks::stock_has_the_file_open_without_a_lock("hash", server),
+    btree_open_in_stock = |server| crate::locks::stock_has_the_file_open_without_a_lock("btree", server),
+    btree_locked_at_the_end = |server| crate::locks::end_of_the_service_leaves_the_file_alone("btree", server),
+    checkpoint_without_a_service = crate::locks::checkpoint_ends_when_its_service_cannot_start,
     hash_damaged_between_runs = |server| crate::corruption::damaged_between_runs("hash", server),
     btree_damaged_between_runs = |server| crate::corruption::damaged_between_runs("btree", server),
     lmdb_damaged_between_runs = |server| crate::corruption::damaged_between_runs("lmdb", server),

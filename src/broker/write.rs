@@ -14,10 +14,12 @@
 //! | `trouble.rs` | why a table is not handed out |
 //! | `checkpoint.rs` | a written file in the place of `NAME.db` |
 //! | `quarantine.rs` | damaged files, set aside |
+//! | `claim.rs` | `NAME.db`, kept from everybody else who would write it |
 //! | `change.rs` | renames and removals |
 
 mod change;
 mod checkpoint;
+mod claim;
 mod opening;
 mod quarantine;
 mod serve;
@@ -53,6 +55,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         false => arguments.value("uid")?,
     };
     let directories = directories(&list, &inside);
+    mapkeep_sys::signals::ignore_lease_breaks()?;
     let broker = WriteBroker {
         supervisor: link,
         epoll,

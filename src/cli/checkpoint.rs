@@ -2,31 +2,62 @@
 //!
 //! Purpose: before a roll-back to stock Postfix, or for a backup, bring `NAME.db` to what the service has acknowledged. May:
 //! read the configuration, look which writer has a store open, signal that process's supervisor, start a service of
-//! its own where none runs. Never: open a store for writing, or write a table itself.
+//! its own where none runs. Never: open a store for writing, write a table itself, or wait without a bound.
 //! Called by: the `mapkeep` program.
+//!
+//! | file | purpose |
+//! |---|---|
+//! | `service.rs` | a service of its own |
+//! | `users.rs` | who else uses a file |
+
+mod service;
+mod users;
 
 use crate::tables::changeable_files;
 use crate::words::{Usage, Word, Words, help};
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, geteuid};
+use service::Service;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
+use users::{User, identity, user_of};
 
 const USAGE: &str = "usage: mapkeep checkpoint [-c CONFIG_DIR]
 Has the file NAME.db of each hash and btree table in proxy_write_maps written now, by the running proxywrite
-service, or where none runs by one that is started for this.
-exit status: 0 all are written, 1 some are not, 64 wrong usage, 78 configuration unreadable";
+service, or where none runs by one that is started for this. A file that another program has locked, or has open for
+writing, is left alone.
+exit status: 0 all are written, 1 some are not, 64 wrong usage, 69 no service could be started for this,
+75 some are in use by another program (they are named; run it again when that has ended), 78 configuration unreadable";
 
-/// The exit status for a configuration that cannot be read (sysexits).
-const CONFIG: u8 = 78;
+/// The exit status of the command. The values from 64 on are those of sysexits.h.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Exit {
+    Written = 0,
+    NotWritten = 1,
+    NoService = 69,
+    PutOff = 75,
+    Config = 78,
+}
+
 /// How long to wait for all files. Tables may be large, and a disk slow.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a service that is started for this may take until it has the first store open.
+const START: Duration = Duration::from_secs(30);
+/// How long to wait for another program that uses a file: postmap(1) may be about to end.
+const OTHERS: Duration = Duration::from_secs(5);
+/// How often to look for such a program, which takes a look at every process.
+const SEARCH: Duration = Duration::from_millis(250);
 /// How often to look. There is no event to wait for: the service answers nobody but Postfix.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// What tells one file of a name from the next, which may get its inode: device, inode, time of the last change.
+type Version = (u64, u64, i64, i64);
 
 /// One table with a store.
 struct Table {
@@ -34,8 +65,8 @@ struct Table {
     file: PathBuf,
     /// `/DIR/NAME.mapkeep`
     store: PathBuf,
-    /// The file that was there before: device and inode.
-    before: Option<(u64, u64)>,
+    /// The file that was there before.
+    before: Option<Version>,
 }
 
 /// Runs the command with these words.
@@ -52,19 +83,22 @@ pub(crate) fn run(words: &[OsString]) -> ExitCode {
     let files = match changeable_files(&directory) {
         Ok(files) => files,
         Err(problem) => {
-            let _ = writeln!(io::stderr(), "mapkeep checkpoint: {problem}");
-            return ExitCode::from(CONFIG);
+            complain(&problem);
+            return ExitCode::from(Exit::Config as u8);
         }
     };
-    let tables: Vec<Table> = files.into_iter().filter_map(Table::with_store).collect();
-    match checkpoint(&tables, &directory) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            let _ = writeln!(io::stderr(), "mapkeep checkpoint: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    let tables: Result<Vec<Table>, Stop> =
+        files.into_iter().filter_map(|file| Table::with_store(file).transpose()).collect();
+    let exit = tables.and_then(|tables| checkpoint(&tables, &directory)).unwrap_or_else(|(exit, text)| {
+        complain(&text);
+        exit
+    });
+    ExitCode::from(exit as u8)
+}
+
+fn complain(text: &str) {
+    // If standard error is closed too, the exit status still tells.
+    let _ = writeln!(io::stderr(), "mapkeep checkpoint: {text}");
 }
 
 /// Reads the command line.
@@ -87,54 +121,124 @@ fn directory(words: &[OsString]) -> Result<PathBuf, Usage> {
 
 impl Table {
     /// `None` for a table that has no store: stock has written all there is.
-    fn with_store(file: PathBuf) -> Option<Table> {
+    fn with_store(file: PathBuf) -> Result<Option<Table>, Stop> {
         let store = file.with_extension("mapkeep");
         // An lmdb file is the truth itself.
-        let has_store = file.extension().is_some_and(|extension| extension == "db") && store.is_file();
-        has_store.then(|| Table { before: identity(&file), file, store })
+        if file.extension().is_none_or(|extension| extension != "db") {
+            return Ok(None);
+        }
+        match store.symlink_metadata() {
+            Ok(_) => Ok(Some(Table { before: version(&file), file, store })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err((Exit::NotWritten, format!("{}: {error}{}", store.display(), hint()))),
+        }
     }
 
     fn is_written(&self) -> bool {
-        identity(&self.file).is_some_and(|now| Some(now) != self.before)
+        version(&self.file).is_some_and(|now| Some(now) != self.before)
+    }
+
+    /// Who keeps its file from being replaced.
+    fn user(&self) -> Option<User> {
+        identity(&self.file).and_then(user_of)
     }
 }
 
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    path.metadata().ok().map(|found| (found.dev(), found.ino()))
+fn version(path: &Path) -> Option<Version> {
+    path.metadata().ok().map(|found| (found.dev(), found.ino(), found.mtime(), found.mtime_nsec()))
 }
 
-/// True if every file has been written.
-fn checkpoint(tables: &[Table], directory: &Path) -> io::Result<bool> {
-    let mut out = io::stdout();
+/// What to do about a lack of rights.
+fn hint() -> &'static str {
+    if geteuid().is_root() { "" } else { "; run this as root" }
+}
+
+/// Why there is nothing to report about the tables.
+type Stop = (Exit, String);
+
+fn checkpoint(tables: &[Table], directory: &Path) -> Result<Exit, Stop> {
+    let failed = |error: io::Error| (Exit::NotWritten, error.to_string());
     if tables.is_empty() {
-        writeln!(out, "no table has changes that only mapkeep knows of")?;
-        return Ok(true);
+        let text = "no table has changes that only mapkeep knows of";
+        writeln!(io::stdout(), "{text}").map_err(failed)?;
+        return Ok(Exit::Written);
     }
-    let mut own = None;
-    let supervisor = match holder(tables)? {
-        Some(writer) => supervisor_of(writer)?,
-        None => {
-            let service = Service::start(directory)?;
-            let pid = service.pid();
-            own = Some(service);
-            await_holder(tables, pid)?;
-            pid
+    if let Some(writer) = holder(tables).map_err(failed)? {
+        let supervisor = supervisor_of(writer).map_err(failed)?;
+        if ask(supervisor).map_err(failed)? && await_files(tables, || is_running(supervisor)) {
+            return report(tables).map_err(failed);
         }
-    };
-    kill(supervisor, Signal::SIGUSR1)?;
-    let until = Instant::now().checked_add(PATIENCE);
-    while !tables.iter().all(Table::is_written) && until.is_some_and(|until| Instant::now() < until) {
+        // It has ended instead, perhaps because the service was just being stopped.
+    }
+    let mut service = started(tables, directory)?;
+    if ask(service.pid()).map_err(failed)? {
+        await_files(tables, || service.ended().is_none());
+    }
+    // It writes what is left, and leaves.
+    drop(service);
+    report(tables).map_err(failed)
+}
+
+/// Asks a service to write its files. False: it has ended.
+fn ask(supervisor: Pid) -> io::Result<bool> {
+    match kill(supervisor, Signal::SIGUSR1) {
+        Ok(()) => Ok(true),
+        Err(Errno::ESRCH) => Ok(false),
+        Err(errno) => Err(io::Error::other(format!("process {supervisor}: {}", errno.desc()))),
+    }
+}
+
+/// Whether a process is there, and not just waiting for its parent to take note of its end.
+fn is_running(process: Pid) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let state = status.lines().find_map(|line| line.strip_prefix("State:"));
+    state.is_some_and(|state| !state.trim_start().starts_with(['Z', 'X']))
+}
+
+/// Waits until all files are written, or those that are not are in use by other programs that do not end. False: the
+/// service has ended before that.
+fn await_files(tables: &[Table], mut is_there: impl FnMut() -> bool) -> bool {
+    let start = Instant::now();
+    let mut search = OTHERS;
+    while start.elapsed() < PATIENCE {
+        // Looked at before the files: what it does last counts.
+        let there = is_there();
+        let unwritten: Vec<&Table> = tables.iter().filter(|table| !table.is_written()).collect();
+        if unwritten.is_empty() || !there {
+            return unwritten.is_empty();
+        }
+        if start.elapsed() >= search {
+            if unwritten.iter().all(|table| table.user().is_some()) {
+                return true;
+            }
+            search = start.elapsed().saturating_add(SEARCH);
+        }
         std::thread::sleep(LOOK);
     }
-    drop(own);
-    let mut all = true;
+    true
+}
+
+/// Says what has become of each table.
+fn report(tables: &[Table]) -> io::Result<Exit> {
+    let (mut out, mut exit) = (io::stdout(), Exit::Written);
     for table in tables {
-        let written = table.is_written();
-        all &= written;
-        let what = if written { "written" } else { "NOT written: see the mail log" };
-        writeln!(out, "{}: {what}", table.file.display())?;
+        let file = table.file.display();
+        if table.is_written() {
+            writeln!(out, "{file}: written")?;
+        } else if let Some(user) = table.user() {
+            writeln!(
+                out,
+                "{file}: NOT written, {user} uses it: nothing is lost; end that program, then run this again"
+            )?;
+            if exit == Exit::Written {
+                exit = Exit::PutOff;
+            }
+        } else {
+            writeln!(out, "{file}: NOT written: see the mail log")?;
+            exit = Exit::NotWritten;
+        }
     }
-    Ok(all)
+    Ok(exit)
 }
 
 /// The writer that has one of the stores open.
@@ -165,49 +269,28 @@ fn supervisor_of(writer: Pid) -> io::Result<Pid> {
     parent.map(Pid::from_raw).ok_or_else(|| io::Error::other("the writer has no parent"))
 }
 
-/// Waits until the service that was started has the stores open.
-fn await_holder(tables: &[Table], service: Pid) -> io::Result<()> {
-    let until = Instant::now().checked_add(PATIENCE);
-    while holder(tables)?.is_none() {
-        let there = kill(service, None).is_ok();
-        if !there || until.is_none_or(|until| Instant::now() >= until) {
-            return Err(io::Error::other("the service that was started for this does not open the tables"));
+/// A service that has the stores open.
+fn started(tables: &[Table], directory: &Path) -> Result<Service, Stop> {
+    let failed = |text: String| (Exit::NoService, text);
+    let hint = hint();
+    let mut service = Service::start(directory)
+        .map_err(|error| failed(format!("no service could be started for this: {error}{hint}")))?;
+    let until = Instant::now().checked_add(START);
+    while holder(tables).map_err(|error| failed(error.to_string()))?.is_none() {
+        if let Some(status) = service.ended() {
+            return Err(failed(format!(
+                "nothing is written: the service that was started for this has ended ({status}); above it says \
+                 why{hint}"
+            )));
+        }
+        if until.is_none_or(|until| Instant::now() >= until) {
+            return Err(failed(format!(
+                "nothing is written: the service that was started for this does not open the tables in {} s; above it \
+                 may say why{hint}",
+                START.as_secs()
+            )));
         }
         std::thread::sleep(LOOK);
     }
-    Ok(())
-}
-
-/// A proxywrite service that lives as long as this command, on a socket that nobody knows.
-struct Service {
-    child: Child,
-    socket: PathBuf,
-}
-
-impl Service {
-    fn start(directory: &Path) -> io::Result<Service> {
-        let daemon = std::fs::canonicalize(std::env::current_exe()?)?.with_file_name("mapkeepd");
-        let socket = PathBuf::from(format!("/run/mapkeep-checkpoint-{}", std::process::id()));
-        let child = Command::new(daemon)
-            .args(["serve", "-n", "proxywrite", "--stderr", "-c"])
-            .arg(directory)
-            .arg("--socket")
-            .arg(&socket)
-            .stdin(Stdio::null())
-            .spawn()?;
-        Ok(Service { child, socket })
-    }
-
-    fn pid(&self) -> Pid {
-        Pid::from_raw(self.child.id().cast_signed())
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        // It writes what is left, and leaves.
-        let _ = kill(self.pid(), Signal::SIGTERM);
-        let _ = self.child.wait();
-        let _ = std::fs::remove_file(&self.socket);
-    }
+    Ok(service)
 }

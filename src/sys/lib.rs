@@ -7,6 +7,7 @@ pub mod channel;
 pub mod clock;
 pub mod exit;
 pub mod inherit;
+pub mod lease;
 pub mod listen;
 pub mod mapping;
 pub mod memory;

@@ -16,6 +16,16 @@ pub fn ignore_pipe_and_size() -> io::Result<()> {
     Ok(())
 }
 
+/// Ignores SIGIO, which the holder of a lease is sent when somebody wants to open the file (see [`crate::lease`]).
+///
+/// # Errors
+/// Those of sigaction(2), which do not happen for this signal.
+pub fn ignore_lease_breaks() -> io::Result<()> {
+    // SAFETY: ignoring a signal installs no handler, so no code can run at a bad moment.
+    unsafe { signal(Signal::SIGIO, SigHandler::SigIgn) }?;
+    Ok(())
+}
+
 /// Restores the default action of the signals that a parent may have ignored or blocked for us.
 ///
 /// # Errors

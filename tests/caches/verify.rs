@@ -9,7 +9,7 @@ use crate::site::{assert_content, assert_served, cache, count, keys, reload, sto
 const GOOD: [&str; 4] = ["one@good.example", "two@good.example", "three@good.example", "four@good.example"];
 const BAD: [&str; 3] = ["one@bad.example", "two@bad.example", "three@bad.example"];
 
-fn furnished(server: Server, kind: &str) -> (Instance, String) {
+pub fn furnished(server: Server, kind: &str) -> (Instance, String) {
     let mut mail = Instance::new(server);
     let cache = cache(&mail, kind, "verify_cache");
     let transport = mail.table("texthash", "transport", "bad.example error:5.1.1 nobody here\n");
@@ -26,7 +26,7 @@ fn furnished(server: Server, kind: &str) -> (Instance, String) {
 
 /// Asks for all recipients, each in a session of its own, since smtpd(8) sleeps between two looks at a probe. Gives how
 /// many probes have been made up to now.
-fn ask_all(mail: &Instance) -> usize {
+pub fn ask_all(mail: &Instance) -> usize {
     let ask = |to: &str| {
         let mut smtp = mail.smtp();
         smtp.mail("someone@client.example");

@@ -39,6 +39,10 @@ pub(super) fn rename_to_free(place: &Place<'_>, from: &[u8], to: &[u8]) -> Resul
 
 /// Exchanges two names; `EINVAL` if the file system cannot.
 pub(super) fn exchange(place: &Place<'_>, one: &[u8], other: &[u8]) -> Result<(), Errno> {
+    #[cfg(test)]
+    if let Some(act) = tests::BEFORE_EXCHANGE.take() {
+        act();
+    }
     rename_as(place, one, other, RenameFlags::RENAME_EXCHANGE)
 }
 
@@ -62,5 +66,7 @@ pub(super) mod tests {
     thread_local! {
         /// Whether the test is to see a file system that renames in the plain way only.
         pub(in crate::write) static PLAIN_ONLY: Cell<bool> = const { Cell::new(false) };
+        /// What another program does just before the next exchange.
+        pub(in crate::write) static BEFORE_EXCHANGE: Cell<Option<Box<dyn FnOnce()>>> = const { Cell::new(None) };
     }
 }

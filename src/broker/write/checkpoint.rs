@@ -1,13 +1,15 @@
 //! Checkpoints: an empty file for the writer, and the written one in the place of `NAME.db`.
 //!
 //! `NAME.db` belongs to stock Postfix and to postmap(1) as much as to us. It is replaced only while it is the file that
-//! the writer has seen, or that the last checkpoint was; otherwise the writer gets what is there now.
+//! the writer has seen, or that the last checkpoint was; otherwise the writer gets what is there now. And it is replaced
+//! only under a claim: a program that goes on writing the file of before would write for nobody.
 //!
 //! May: what `change` does, fchmod, and open files by `trust`. Called by the event loop, for the writer.
 
 use super::change;
+use super::claim::Claim;
 use super::tables::{Entry, Stamp, Tables};
-use super::trouble::text_of;
+use super::trouble::{Trouble, text_of};
 use crate::trust::{Access, Anchor, Place, Refusal, WriteFile, WriteOpened, settled};
 use mapkeep_proto::{BrokerToWriter, Part, TableId};
 use mapkeep_sys::status::{self, Status};
@@ -50,7 +52,9 @@ impl Tables {
         };
         match entry.replace(anchor, owner, now) {
             Ok(Put::InPlace) => {
-                entry.told_checkpoint.clear();
+                if !std::mem::take(&mut entry.told_checkpoint).is_empty() {
+                    tracing::info!("table {}: its checkpoint is in place", entry.shown());
+                }
                 (BrokerToWriter::Replaced(id), None)
             }
             Ok(Put::Foreign(now)) => {
@@ -93,6 +97,11 @@ impl Entry {
         let place = self.same_place(anchor, owner)?;
         let name = self.name_of(WriteFile::New);
         let failed = |errno: Errno| format!("{}: {}", shown(&place, &name), errno.desc());
+        // A file that cannot be put in place need not be written. What is free now may be in use by then, and is asked
+        // about again.
+        if let Err(trouble @ Trouble::InUse(_)) = Claim::of(&place, &self.name_of(WriteFile::Database)) {
+            return Err(trouble.text());
+        }
         // What an earlier one has left over.
         change::remove(&place, &name).map_err(failed)?;
         let created = settled(|| place.create(&name)).map_err(|refusal| text_of(&refusal))?;
@@ -143,28 +152,34 @@ impl Entry {
             self.set_aside(place, now).map_err(|trouble| trouble.text())?;
         }
         self.set_directory_aside(place, &database, now).map_err(|trouble| trouble.text())?;
-        let before = settled(|| place.look(&database, Access::Read)).map_err(refused)?;
-        if before.as_ref().is_some_and(|before| Some(Stamp::of(before)) != self.present) {
+        let claim = Claim::of(place, &database).map_err(|trouble| trouble.text())?;
+        if claim.as_ref().is_some_and(|claim| Some(Stamp::of(&claim.status)) != self.present) {
             return self.foreign(place);
         }
-        let mode = mode_for(before.as_ref(), &written);
+        let mode = mode_for(claim.as_ref().map(|claim| &claim.status), &written);
         if mode != PRIVATE {
             fchmod(new, Mode::from_bits_truncate(mode)).map_err(failed)?;
         }
-        let renamed = match &before {
+        let renamed = match &claim {
             None => change::rename_to_free(place, &fresh, &database),
             Some(_) => change::exchange(place, &fresh, &database),
         };
-        match renamed {
-            Ok(()) if before.is_some() && !self.is_replaced(place, &fresh).map_err(refused)? => {
+        match (renamed, &claim) {
+            (Ok(()), Some(claim)) if claim.is_awaited() => {
+                // Who waits has looked the name up before, and is about to write the file of before.
+                change::exchange(place, &fresh, &database).map_err(failed)?;
+                return Err(Trouble::InUse(place.path_of(&database)).text());
+            }
+            (Ok(()), Some(_)) if !self.is_replaced(place, &fresh).map_err(refused)? => {
                 change::exchange(place, &fresh, &database).map_err(failed)?;
                 return self.foreign(place);
             }
-            Ok(()) => {}
-            Err(Errno::EEXIST) => return self.foreign(place),
-            // A file system that cannot exchange: nothing but the look above tells whether somebody was quicker.
-            Err(Errno::EINVAL) => change::rename_over(place, &fresh, &database).map_err(failed)?,
-            Err(errno) => return Err(failed(errno)),
+            (Ok(()), _) => {}
+            (Err(Errno::EEXIST), _) => return self.foreign(place),
+            // A file system that cannot exchange: the claim keeps those away who lock the file; of others nothing but
+            // the look above tells whether somebody was quicker.
+            (Err(Errno::EINVAL), _) => change::rename_over(place, &fresh, &database).map_err(failed)?,
+            (Err(errno), _) => return Err(failed(errno)),
         }
         self.present = Some(Stamp::of(&written));
         change::sync(place).map_err(failed)?;
@@ -210,4 +225,4 @@ pub(super) fn shown(place: &Place<'_>, name: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -6,6 +6,7 @@
 //! argument.
 
 use super::change;
+use super::claim::Claim;
 use super::opening::{Opened, open_lmdb, open_store};
 use super::quarantine::{self, Budget};
 use super::trouble::{Trouble, text_of};
@@ -297,6 +298,8 @@ impl Entry {
             _ => status.is_some() && status.map(|status| (status.dev, status.ino)) == self.main,
         };
         if is_it {
+            // A store has locks of its own; this file is everybody's.
+            let _claim = if part == Part::File { Claim::of(place, &name)? } else { None };
             self.rename_aside(place, &name, log.as_deref(), "is damaged", now)?;
         }
         if part == Part::File && (is_it || status.is_none()) {

@@ -13,6 +13,10 @@ pub(super) enum Trouble {
     Refusal(Refusal),
     /// Its files are called damaged too often; when one may be set aside again.
     TooOften(Instant),
+    /// Another program has this file locked, or open for writing.
+    InUse(Vec<u8>),
+    /// This file cannot be locked.
+    Lock(Vec<u8>, Errno),
     /// A damaged file could not be renamed.
     Rename(Vec<u8>, Errno),
 }
@@ -30,10 +34,11 @@ impl Trouble {
             Trouble::Refusal(Refusal::Missing { .. }) => Unavailable::Missing,
             Trouble::Refusal(Refusal::Untrusted { .. }) => Unavailable::Refused,
             Trouble::Refusal(Refusal::Io { errno: Errno::ENOSPC | Errno::EDQUOT, .. }) => Unavailable::NoRoom,
-            Trouble::Refusal(Refusal::Retry { .. }) => Unavailable::Loading,
-            Trouble::Refusal(Refusal::Io { .. }) | Trouble::TooOften(_) | Trouble::Rename(..) => {
-                Unavailable::Unreadable
-            }
+            Trouble::Refusal(Refusal::Retry { .. }) | Trouble::InUse(_) => Unavailable::Loading,
+            Trouble::Refusal(Refusal::Io { .. })
+            | Trouble::TooOften(_)
+            | Trouble::Lock(..)
+            | Trouble::Rename(..) => Unavailable::Unreadable,
         }
     }
 
@@ -44,6 +49,16 @@ impl Trouble {
             Trouble::TooOften(_) => "its files have been found damaged and set aside too often lately; \
                                      the next one is set aside when some time has passed"
                 .to_owned(),
+            Trouble::InUse(path) => {
+                let path = String::from_utf8_lossy(path);
+                format!(
+                    "{path} is locked, or open for writing, by another program (fuser -v {path} names it) and left \
+                     alone until that has ended; nothing is lost by that"
+                )
+            }
+            Trouble::Lock(path, errno) => {
+                format!("{} cannot be locked: {}", String::from_utf8_lossy(path), errno.desc())
+            }
             Trouble::Rename(path, errno) => {
                 format!("{} cannot be set aside: {}", String::from_utf8_lossy(path), errno.desc())
             }

@@ -9,10 +9,10 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, chown};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-const ID: TableId = TableId(0);
+pub(in crate::write) const ID: TableId = TableId(0);
 
 /// A file for a checkpoint, written as the writer does.
-fn written(tables: &mut Tables, content: &[u8]) -> fs::File {
+pub(in crate::write) fn written(tables: &mut Tables, content: &[u8]) -> fs::File {
     let (message, file) = as_owner(|| tables.want_new(ID));
     assert_eq!(message, BrokerToWriter::New(ID));
     let mut file = fs::File::from(file.unwrap().try_clone().unwrap());
@@ -21,23 +21,23 @@ fn written(tables: &mut Tables, content: &[u8]) -> fs::File {
     file
 }
 
-fn replace(tables: &mut Tables) -> Answer {
+pub(in crate::write) fn replace(tables: &mut Tables) -> Answer {
     as_owner(|| tables.replace(ID, Instant::now()))
 }
 
-fn put(tables: &mut Tables, content: &[u8]) {
+pub(in crate::write) fn put(tables: &mut Tables, content: &[u8]) {
     written(tables, content);
     let (message, file) = replace(tables);
     assert!(file.is_none());
     assert_eq!(message, BrokerToWriter::Replaced(ID));
 }
 
-fn content(bed: &Bed) -> Vec<u8> {
+pub(in crate::write) fn content(bed: &Bed) -> Vec<u8> {
     fs::read(bed.path("d/x.db")).unwrap()
 }
 
 /// Each test twice: on a file system that exchanges names, and on one that cannot.
-fn on_both(test: fn(&Bed, Tables)) {
+pub(in crate::write) fn on_both(test: impl Fn(&Bed, Tables)) {
     for plain in [false, true] {
         let Some(bed) = bed() else { return };
         PLAIN_ONLY.set(plain);

@@ -18,8 +18,11 @@ pub const WRITE_SUPERVISOR: &[Call] = rules! {
         [1 int = F_GETLK]
         [1 int = F_SETLK]
         [1 int = F_OFD_SETLK]
+        [1 int = F_SETLEASE, 2 long = F_RDLCK]
+        [1 int = F_GETLEASE]
         [1 int = F_ADD_SEALS, 2 int = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE];
     SYS_fdatasync: any;
+    SYS_flock: [1 int = LOCK_EX | LOCK_NB] [1 int = LOCK_SH | LOCK_NB] [1 int = LOCK_UN];
     SYS_fsync: any;
     SYS_ftruncate: any;
     SYS_pwrite64: any;
@@ -41,6 +44,8 @@ pub const WRITE_BROKER: &[Call] = rules! {
     SYS_epoll_wait: [0 int = 5];
     SYS_exit_group: any;
     SYS_fchmod: [1 int & (0o7777 & !0o644) = 0];
+    SYS_fcntl: [1 int = F_SETLEASE, 2 long = F_RDLCK] [1 int = F_GETLEASE];
+    SYS_flock: [1 int = LOCK_EX | LOCK_NB] [1 int = LOCK_SH | LOCK_NB];
     SYS_fstat: any;
     SYS_fsync: any;
     SYS_openat2: any;
