@@ -142,6 +142,7 @@ pub fn run(ground: &Ground) -> Vec<Line> {
         let outside = service.make_outside();
         for (number, task) in (1_u32..).zip(&group) {
             let order = hijack::order(task.process, task.deed, other.pid().cast_unsigned(), port);
+            assert!(service.wait_checked(), "a process was never checked:\n{}", service.log());
             let since = service.log().len();
             // The number is written last, since the process looks at any moment.
             sheet.write_all_at(&order, hijack::REST as u64).expect("an order");

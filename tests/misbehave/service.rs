@@ -118,7 +118,7 @@ impl Service {
         let log = fs::File::create(folder.join("log")).expect("a log");
         let mut daemon = Command::new(ground.0.join("mapkeepd"));
         daemon
-            .args(["serve", "--stderr", "-c"])
+            .args(["serve", "--stderr", "-v", "-c"])
             .arg(&folder)
             .arg("--socket")
             .arg(folder.join("private/proxymap"));
@@ -132,6 +132,20 @@ impl Service {
         assert!(listens.is_some() && service.ask(PATIENCE), "the service did not start:\n{}", service.log());
         service.broker = service.broker_now().expect("a broker").pid;
         service
+    }
+
+    /// Waits until all processes are there and the supervisor has looked at each, as it says to who wants to know all.
+    pub fn wait_checked(&self) -> bool {
+        let checked = |process: &Process| {
+            let text = format!("is locked down: pid={} ", process.pid);
+            self.log().contains(&text)
+        };
+        let all = || {
+            let family = process::descendants(self.daemon.id());
+            // The broker, the logger, and the one that hears clients.
+            (family.len() >= 3 && family.iter().all(checked)).then_some(())
+        };
+        poll(PATIENCE, all).is_some()
     }
 
     /// The signal that has ended the supervisor.
