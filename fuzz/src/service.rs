@@ -1,7 +1,7 @@
 //! The wire protocol and the answers: the input is what a client sends.
 
 use mapkeep_proto::{Kind, split};
-use mapkeep_table::{Cursor, Outcome, Query, Step, Table};
+use mapkeep_table::{Cursor, Outcome, Step, Table};
 use mapkeep_worker::session::{
     self, Cursors, Event, Failure, LookupTable, Nature, Service, Settings, Sought, Tables,
 };
@@ -170,9 +170,7 @@ impl LookupTable for Handle<'_> {
     }
 
     fn lookup(&self, sought: Sought<'_>, value: &mut Vec<u8>) -> Result<Outcome, Failure> {
-        let (modes, substitution) = (sought.modes, sought.substitution);
-        let query = Query { modes, substitution, ..Query::new(sought.key) };
-        Ok(self.table()?.lookup_with(&query, value)?)
+        Ok(self.table()?.lookup_with(&sought.query(0, &|| std::time::Duration::MAX), value)?)
     }
 
     fn step(&self, cursor: &mut Cursor, key: &mut Vec<u8>, value: &mut Vec<u8>) -> Result<Step, Failure> {

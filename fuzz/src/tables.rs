@@ -2,8 +2,8 @@
 
 use mapkeep_proto::Kind;
 use mapkeep_table::{
-    Composite, Cursor, MAX_ITEM, NulModes, Outcome, Query, Step, Substitution, Table, TableError, members,
-    redact_accounts,
+    Composite, Cursor, Folding, MAX_ITEM, NulModes, Outcome, Query, Step, Substitution, Table, TableError,
+    Values, members, redact_accounts,
 };
 
 /// Keys that the seeds contain, keys that they do not, and the empty one.
@@ -93,6 +93,20 @@ pub fn pcre(text: &[u8]) {
     rules(Kind::Pcre, text);
 }
 
+/// All forms of the key, with substitution, without folding, without an end of the time.
+fn query(key: &[u8]) -> Query<'_> {
+    Query {
+        key,
+        modes: NulModes::BOTH,
+        substitution: Substitution::Allowed,
+        folding: Folding::NONE,
+        utf8: false,
+        values: Values::Text,
+        random: 7,
+        time_left: &|| std::time::Duration::MAX,
+    }
+}
+
 /// A file of rules, asked for addresses of each sort and for text, with substitution and without.
 fn rules(kind: Kind, text: &[u8]) {
     let Some((table, _)) = exercise(kind, text) else { return };
@@ -109,12 +123,12 @@ fn rules(kind: Kind, text: &[u8]) {
     let (mut answer, mut plain) = (Vec::new(), Vec::new());
     for key in keys {
         ask(&table, key);
-        let _ = table.lookup_with(&Query::new(key), &mut answer);
-        let refused = Query { substitution: Substitution::Refused, ..Query::new(key) };
+        let _ = table.lookup_with(&query(key), &mut answer);
+        let refused = Query { substitution: Substitution::Refused, ..query(key) };
         let outcome = table.lookup_with(&refused, &mut plain);
         assert!(matches!(outcome, Ok(Outcome::Found(_))) || plain.is_empty());
         assert!(!answer.contains(&0) && !plain.contains(&0));
-        let late = Query { time_left: &|| std::time::Duration::ZERO, ..Query::new(key) };
+        let late = Query { time_left: &|| std::time::Duration::ZERO, ..query(key) };
         let _ = table.lookup_with(&late, &mut answer);
     }
 }
@@ -131,7 +145,11 @@ pub fn composite(name: &[u8]) {
     let resolve = |leaf: usize| Ok(tables[leaf].as_ref().unwrap_or(&other));
     let mut answer = Vec::new();
     for (key, utf8) in [(&b"key1"[..], false), (b"", false), (b"KEY1", true), (b"\xff", true)] {
-        let outcome = composite.lookup_with(&Query { utf8, ..Query::new(key) }, &resolve, &mut answer);
+        let outcome = composite.lookup_with(
+            &Query { utf8, folding: Folding { fixed: utf8, pattern: true }, ..query(key) },
+            &resolve,
+            &mut answer,
+        );
         assert!(matches!(outcome, Ok(Outcome::Found(_))) || answer.is_empty());
         assert!(answer.len() <= MAX_ITEM);
     }

@@ -152,6 +152,14 @@ impl Kind {
         matches!(self, Kind::Cidr | Kind::Regexp | Kind::Pcre)
     }
 
+    /// Whether the entries are those of a text, in a file or in the name, that stands as its author wrote it. Where the
+    /// right-hand sides name files (the SRC_RHS_IS_FILE flag), the content of these is not in it; in an indexed file it is,
+    /// for `postmap -F` has put it there.
+    #[must_use]
+    pub fn is_source_text(self) -> bool {
+        self.has_rules() || matches!(self, Kind::Texthash | Kind::Inline | Kind::Static | Kind::Randmap)
+    }
+
     /// Whether the table has no content of its own, but other tables ([`members`]).
     #[must_use]
     pub fn is_composite(self) -> bool {
@@ -255,6 +263,27 @@ pub fn members(name: &[u8]) -> Result<Vec<&[u8]>, &'static str> {
 }
 
 const NO_SUCH_TYPE: &str = "there is no such type of table";
+
+/// Whether Postfix has tables of the type of `name`, in itself or in one of its plugins. Around such a table it lays its
+/// UTF-8 checks, whether the table can be opened or not; not so for a type that it does not know.
+///
+/// Source: the types that `postconf -m` lists with all of Debian's plugins installed (3.7.11), and mongodb (3.9 and later).
+#[must_use]
+pub fn is_type_of_postfix(name: &[u8]) -> bool {
+    const NOT_SERVED: [&[u8]; 10] = [
+        b"ldap",
+        b"memcache",
+        b"mongodb",
+        b"mysql",
+        b"nis",
+        b"pgsql",
+        b"socketmap",
+        b"sqlite",
+        b"tcp",
+        b"unix",
+    ];
+    Kind::of(name) != Kind::Unknown || NOT_SERVED.contains(&split(name).0)
+}
 
 /// Why a table of [`Kind::Unknown`] cannot be served, as a sentence for the log.
 #[must_use]
@@ -361,6 +390,16 @@ mod tests {
         assert_eq!(Kind::of(b"sdbm:/x"), Kind::Unknown);
         assert_eq!(Kind::of(b"HASH:/x"), Kind::Unknown);
         assert_eq!(Kind::of(b"hash"), Kind::Hash);
+    }
+
+    #[test]
+    fn types_of_postfix_whether_served_or_not() {
+        for name in ["hash:/x", "unix:passwd.byname", "unix:nosuch", "mysql:/x", "static:x", "fail:x"] {
+            assert!(is_type_of_postfix(name.as_bytes()), "{name}");
+        }
+        for name in ["nosuch:x", "HASH:/x", "sdbm:/x", "static ok:x", ":x"] {
+            assert!(!is_type_of_postfix(name.as_bytes()), "{name}");
+        }
     }
 
     #[test]

@@ -16,8 +16,8 @@ mod write;
 pub use arguments::{ArgumentError, Arguments};
 pub use codec::{DecodeError, MAX_MESSAGE};
 pub use kind::{
-    Class, Kind, MAX_NESTING, braced, class_of, file_of, is_known_type, members, needs_file, next_element,
-    remedy_unknown, split, trim, why_unknown,
+    Class, Kind, MAX_NESTING, braced, class_of, file_of, is_known_type, is_type_of_postfix, members,
+    needs_file, next_element, remedy_unknown, split, trim, why_unknown,
 };
 pub use message::{
     BrokerToLookup, BrokerToSupervisor, Decode, LookupToBroker, SupervisorToBroker, SupervisorToLogger,

@@ -4,11 +4,13 @@
 //! Never: own them, so that each can be loaded, replaced or missing on its own. Called by: the worker, and the broker,
 //! which learns from [`members`] what to load.
 
-use mapkeep_proto::{Kind, MAX_NESTING};
+use std::borrow::Cow;
+
+use mapkeep_proto::{Class, Kind, MAX_NESTING, class_of};
 
 use crate::bytes::append;
 use crate::error::TableError;
-use crate::fold::casefold;
+use crate::fold::fold;
 use crate::probe::{NulMode, NulModes};
 use crate::query::Query;
 use crate::{Outcome, Table};
@@ -37,10 +39,17 @@ pub struct Composite {
 #[derive(Debug)]
 enum Node {
     Leaf(usize),
-    Union(Vec<Node>),
-    Pipe(Vec<Node>),
+    /// `unionmap:` or `pipemap:`, with the class of its first member.
+    Many(Join, Class, Vec<Node>),
     /// `debug:`, which adds nothing to what it names; so a client's choice of NUL forms reaches it.
     Same(Box<Node>),
+}
+
+/// How the answers of several members become one.
+#[derive(Clone, Copy, Debug)]
+enum Join {
+    Union,
+    Pipe,
 }
 
 /// What a part of the tree needs to be looked up.
@@ -78,6 +87,10 @@ impl Composite {
     /// leaves nothing, one after it a comma; only empty answers are no answer. `pipemap:` asks each member for the
     /// answer of the one before it; the first that has none ends it. The first error of a member ends both.
     ///
+    /// Each member folds the key that it is asked for, as [`Query::folding`] says for its own class. The composites fold
+    /// only with [`Query::utf8`], since in Postfix it is the layer of UTF-8 checks around every table that does it for them;
+    /// so a pattern member of a composite with exact keys is asked for the key as it was sent, or folded, by that.
+    ///
     /// # Errors
     /// As for [`Table::lookup_with`], and those of `resolve`; [`TableError::NotUtf8`] for the answer of a member,
     /// if [`Query::utf8`]; [`TableError::OutOfTime`] before a member (as line 0).
@@ -108,8 +121,25 @@ impl<B: AsRef<[u8]>> Search<'_, '_, B> {
         match node {
             Node::Leaf(number) => self.leaf(*number, key, modes, answer),
             Node::Same(inner) => self.node(inner, key, modes, answer),
-            Node::Union(members) => self.union(members, key, answer),
-            Node::Pipe(members) => self.pipe(members, key, answer),
+            Node::Many(join, class, members) => {
+                let checked = self.query.utf8;
+                if checked && std::str::from_utf8(key).is_err() {
+                    return Ok(Outcome::Absent);
+                }
+                let key = if checked { self.folded(key, *class) } else { Cow::Borrowed(key) };
+                match join {
+                    Join::Union => self.union(members, &key, answer),
+                    Join::Pipe => self.pipe(members, &key, answer),
+                }
+            }
+        }
+    }
+
+    /// The key as a table of this class has it.
+    fn folded<'k>(&self, key: &'k [u8], class: Class) -> Cow<'k, [u8]> {
+        match self.query.folding.applies(class) {
+            true => fold(key, self.query.utf8),
+            false => Cow::Borrowed(key),
         }
     }
 
@@ -127,13 +157,8 @@ impl<B: AsRef<[u8]>> Search<'_, '_, B> {
             return Ok(Outcome::Absent);
         }
         let table = (self.resolve)(number)?;
-        let folded;
-        let mut query = Query { key, modes, ..*self.query };
-        if self.query.folding.applies(table.kind().class()) {
-            folded = casefold(key);
-            query.key = &folded;
-        }
-        let outcome = table.lookup_with(&query, answer)?;
+        let key = self.folded(key, table.kind().class());
+        let outcome = table.lookup_with(&Query { key: &key, modes, ..*self.query }, answer)?;
         if self.query.utf8 && std::str::from_utf8(answer).is_err() {
             return Err(TableError::NotUtf8);
         }
@@ -183,8 +208,8 @@ fn parse(name: &[u8], depth: usize, leaves: &mut Vec<Vec<u8>>) -> Result<Node, T
     let names = mapkeep_proto::members(name).map_err(TableError::BadName)?;
     let mut nodes = names.into_iter().map(|member| parse(member, depth, leaves));
     match kind {
-        Kind::Unionmap => Ok(Node::Union(nodes.collect::<Result<_, _>>()?)),
-        Kind::Pipemap => Ok(Node::Pipe(nodes.collect::<Result<_, _>>()?)),
+        Kind::Unionmap => Ok(Node::Many(Join::Union, class_of(name), nodes.collect::<Result<_, _>>()?)),
+        Kind::Pipemap => Ok(Node::Many(Join::Pipe, class_of(name), nodes.collect::<Result<_, _>>()?)),
         _ => match nodes.next() {
             Some(node) => Ok(Node::Same(Box::new(node?))),
             None => Err(TableError::BadName("expected debug:type:name")),

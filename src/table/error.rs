@@ -75,6 +75,9 @@ pub enum TableError {
     NotUtf8,
     /// A member of a composite table is not available.
     NoMember,
+    /// The client takes the value for the content of files ([`crate::Values::FileContent`]), and the table is a text that
+    /// has their names.
+    ValueNamesFiles,
 }
 
 impl fmt::Display for TableError {
@@ -116,6 +119,10 @@ impl fmt::Display for TableError {
             }
             TableError::NotUtf8 => f.write_str("the answer of a member is not UTF-8"),
             TableError::NoMember => f.write_str("a member of the table is not available"),
+            TableError::ValueNamesFiles => f.write_str(
+                "its value names files whose content the client wants, and this service opens no files for clients; put \
+                 their content into a table of type hash or lmdb with \"postmap -F\"",
+            ),
         }
     }
 }

@@ -26,6 +26,18 @@ pub fn casefold(text: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
+/// The key as a table has it that folds: by [`casefold`] where the UTF-8 checks are on, else its ASCII letters only.
+#[must_use]
+pub fn fold(key: &[u8], utf8: bool) -> Cow<'_, [u8]> {
+    if utf8 {
+        casefold(key)
+    } else if has_capital(key) {
+        Cow::Owned(key.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(key)
+    }
+}
+
 /// Whether an ASCII capital is in `key`: it has then not been folded, not even by a client that folds ASCII only.
 pub(crate) fn has_capital(key: &[u8]) -> bool {
     key.iter().any(u8::is_ascii_uppercase)
@@ -35,13 +47,13 @@ pub(crate) fn has_capital(key: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn fold(text: &str) -> String {
+    fn folded(text: &str) -> String {
         String::from_utf8(casefold(text.as_bytes()).into_owned()).unwrap()
     }
 
     #[test]
     fn casefold_full_mappings_applied() {
-        for (text, folded) in [
+        for (text, expected) in [
             ("Straße", "strasse"),
             ("ẞ", "ss"),
             ("İ", "i\u{307}"),
@@ -61,7 +73,7 @@ mod tests {
             ("ſ", "s"),
             ("ŉ", "\u{2bc}n"),
         ] {
-            assert_eq!(fold(text), folded, "{text}");
+            assert_eq!(folded(text), expected, "{text}");
         }
         assert_eq!(caseless::UNICODE_VERSION, (16, 0, 0));
     }
@@ -69,8 +81,8 @@ mod tests {
     #[test]
     fn casefold_every_character_idempotent() {
         for character in '\0'..=char::MAX {
-            let once = fold(&character.to_string());
-            assert_eq!(fold(&once), once);
+            let once = folded(&character.to_string());
+            assert_eq!(folded(&once), once);
         }
     }
 
@@ -79,5 +91,12 @@ mod tests {
         assert_eq!(casefold(b"\xc3A\x9f").as_ref(), b"\xc3a\x9f");
         assert_eq!(casefold(b"\xed\xa0\x80Z").as_ref(), b"\xed\xa0\x80z"); // a surrogate is no UTF-8
         assert!(matches!(casefold(b"plain@example.com"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn fold_without_utf8_leaves_other_letters_alone() {
+        assert_eq!(fold("M\u{dc}LLER".as_bytes(), true).as_ref(), "m\u{fc}ller".as_bytes());
+        assert_eq!(fold("M\u{dc}LLER".as_bytes(), false).as_ref(), "m\u{dc}ller".as_bytes());
+        assert!(matches!(fold("m\u{dc}ller".as_bytes(), false), Cow::Borrowed(_)));
     }
 }

@@ -35,9 +35,9 @@ pub use bytes::text_of;
 pub use composite::{Composite, members};
 pub use cursor::{Cursor, Step};
 pub use error::{Complaint, Fault, TableError};
-pub use fold::casefold;
+pub use fold::{casefold, fold};
 pub use probe::{NulMode, NulModes};
-pub use query::{Folding, Query, Substitution};
+pub use query::{Folding, Query, Substitution, Values};
 
 use probe::Probe;
 use random::Random;
@@ -170,19 +170,31 @@ impl<B: AsRef<[u8]>> Table<B> {
     /// Looks `key` up and fills `answer` if it is there; `answer` is empty otherwise.
     ///
     /// `modes` says which forms of the key to try in tables that may store a NUL byte with it; other tables ignore it.
-    /// Keys of indexed files are compared as they are; those of text and inline tables match in whatever case.
+    /// Keys of indexed files are compared as they are; those of text and inline tables match in whatever case. Nothing is
+    /// folded, values are text, rules may substitute, and there is no end of the time.
     ///
     /// # Errors
     /// The table is damaged where the lookup leads, the value is too long, memory is short, or the table is `fail:`.
     pub fn lookup(&self, key: &[u8], modes: NulModes, answer: &mut Vec<u8>) -> Result<Outcome, TableError> {
-        self.lookup_with(&Query { modes, ..Query::new(key) }, answer)
+        let query = Query {
+            key,
+            modes,
+            substitution: Substitution::Allowed,
+            folding: Folding::NONE,
+            utf8: false,
+            values: Values::Text,
+            random: 0,
+            time_left: &|| std::time::Duration::MAX,
+        };
+        self.lookup_with(&query, answer)
     }
 
     /// The same for a request with more to say. Nothing is folded here.
     ///
     /// # Errors
     /// As for [`Table::lookup`]; a pattern ran into a limit, or the time is over ([`Query::time_left`]). Neither
-    /// means that the key is not in the table. `environ:` always fails.
+    /// means that the key is not in the table. `environ:` always fails. [`TableError::ValueNamesFiles`] where there is an
+    /// answer that the client would take for the content of files ([`Query::values`]).
     pub fn lookup_with(&self, query: &Query<'_>, answer: &mut Vec<u8>) -> Result<Outcome, TableError> {
         let (key, modes) = (query.key, query.modes);
         answer.clear();
@@ -211,6 +223,12 @@ impl<B: AsRef<[u8]>> Table<B> {
             Content::Internal => Ok(Outcome::Absent),
             Content::Environ => Err(TableError::NoEnvironment),
             Content::Random(values) => values.pick(query.random, answer).map(bare),
+        };
+        let outcome = match outcome {
+            Ok(Outcome::Found(_)) if query.values == Values::FileContent && self.kind.is_source_text() => {
+                Err(TableError::ValueNamesFiles)
+            }
+            other => other,
         };
         if !matches!(outcome, Ok(Outcome::Found(_))) {
             answer.clear();

@@ -9,21 +9,23 @@ use mapkeep_proto::Class;
 
 use crate::probe::NulModes;
 
-/// A request for the answer to one key.
+/// A request for the answer to one key. Nothing of it has a default: whoever asks has decided each.
 #[derive(Clone, Copy)]
 pub struct Query<'a> {
-    /// The key, without NUL bytes.
+    /// The key, without NUL bytes. Folded already where the table is one with content of its own; a composite table takes
+    /// it as the client wrote it, and folds for each member.
     pub key: &'a [u8],
     /// Which forms of the key to try in tables that may store a NUL byte with it.
     pub modes: NulModes,
     /// Whether rules that put a part of the key into the answer count.
     pub substitution: Substitution,
-    /// For the members of a composite table, each of which folds the key that it is asked for; the key of the whole
-    /// is the caller's to fold.
+    /// For the members of a composite table, each of which folds the key that it is asked for.
     pub folding: Folding,
-    /// For the members of a composite table: whether their keys and answers must be UTF-8 (the UTF8_REQUEST flag with
-    /// smtputf8_enable).
+    /// For composite tables: whether keys and answers must be UTF-8, also those of members, and are folded as such (the
+    /// UTF8_REQUEST flag with smtputf8_enable).
     pub utf8: bool,
+    /// What the client takes the answer for.
+    pub values: Values,
     /// Any number, another one for each request, for `randmap:`. It need not be secret.
     pub random: u64,
     /// How much time is left for the request; zero when it is over. Asked before each rule, within matches that take
@@ -33,17 +35,16 @@ pub struct Query<'a> {
 
 /// Whether `$1` and the like are allowed in answers: the NO_REGSUB flag. Where they are refused, a rule that has
 /// one does not count, as in Postfix, so that a client cannot put text of its choice into, say, a command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Substitution {
     /// Rules that substitute count.
-    #[default]
     Allowed,
     /// They are passed over.
     Refused,
 }
 
-/// Which members of a composite table fold their key: the FOLD_FIX and FOLD_MUL flags.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+/// Which tables fold their key: the FOLD_FIX and FOLD_MUL flags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Folding {
     /// Those with exact keys.
     pub fixed: bool,
@@ -52,7 +53,10 @@ pub struct Folding {
 }
 
 impl Folding {
-    /// Whether a member of this class folds.
+    /// No table folds.
+    pub const NONE: Folding = Folding { fixed: false, pattern: false };
+
+    /// Whether a table of this class folds.
     #[must_use]
     pub fn applies(self, class: Class) -> bool {
         match class {
@@ -62,16 +66,27 @@ impl Folding {
     }
 }
 
+/// What the client takes an answer for: the SRC_RHS_IS_FILE flag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Values {
+    /// Text, as it stands in the table.
+    Text,
+    /// The content of files, in base64. Indexed files made by `postmap -F` hold it; the source text of a table holds the
+    /// names of the files, which is no answer ([`crate::TableError::ValueNamesFiles`]).
+    FileContent,
+}
+
+#[cfg(test)]
 impl<'a> Query<'a> {
-    /// A query for `key` in all forms, with substitution, without folding, without an end of the time.
-    #[must_use]
-    pub fn new(key: &'a [u8]) -> Self {
+    /// For tests of this crate: all forms of the key, with substitution, without folding, without an end of the time.
+    pub(crate) fn plain(key: &'a [u8]) -> Self {
         Query {
             key,
             modes: NulModes::BOTH,
             substitution: Substitution::Allowed,
-            folding: Folding::default(),
+            folding: Folding::NONE,
             utf8: false,
+            values: Values::Text,
             random: 0,
             time_left: &|| Duration::MAX,
         }

@@ -6,7 +6,7 @@ use crate::session;
 use crate::wire::Printable;
 use mapkeep_proto::{Kind, Listed, TableId, Unavailable, needs_file, split, why_unknown};
 use mapkeep_sys::mapping::Mapping;
-use mapkeep_table::{Complaint, Composite, Cursor, Outcome, Query, Step, Table, TableError};
+use mapkeep_table::{Complaint, Composite, Cursor, Outcome, Step, Table, TableError};
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -195,13 +195,7 @@ impl session::LookupTable for Handle<'_> {
         // The clock is read by tables of rules only, which ask; the first question starts it.
         let began = Cell::new(None);
         let time_left = || left(&began, Instant::now());
-        let query = Query {
-            modes: sought.modes,
-            substitution: sought.substitution,
-            random: self.catalogue.next_random(),
-            time_left: &time_left,
-            ..Query::new(sought.key)
-        };
+        let query = sought.query(self.catalogue.next_random(), &time_left);
         match &slot.content {
             Content::Table(Ok(table)) => Ok(table.lookup_with(&query, value)?),
             Content::Table(Err(reason)) => Err(session::Failure::Unavailable(reason.clone())),
@@ -209,6 +203,14 @@ impl session::LookupTable for Handle<'_> {
                 let resolve = |leaf: usize| self.catalogue.leaf(leaves.get(leaf).copied().flatten());
                 Ok(composite.lookup_with(&query, &resolve, value)?)
             }
+        }
+    }
+
+    fn usable(&self) -> Result<(), session::Failure> {
+        match &self.slot()?.content {
+            Content::Table(Ok(table)) if table.kind() == Kind::Fail => Err(session::Failure::OnPurpose),
+            Content::Table(Err(reason)) => Err(session::Failure::Unavailable(reason.clone())),
+            Content::Table(Ok(_)) | Content::Composite(..) => Ok(()),
         }
     }
 
@@ -271,8 +273,7 @@ mod tests {
 
     fn lookup(catalogue: &Catalogue, name: &[u8]) -> Option<Result<Outcome, session::Failure>> {
         let (_, table) = catalogue.find(name)?;
-        let substitution = mapkeep_table::Substitution::Allowed;
-        let sought = session::Sought { key: b"key", modes: mapkeep_table::NulModes::BOTH, substitution };
+        let sought = session::Sought::plain(b"key");
         Some(table.lookup(sought, &mut Vec::new()))
     }
 

@@ -27,7 +27,7 @@ pub use cursors::{CURSORS_MAX, Cursors};
 pub use event::Event;
 pub use source::{Failure, LookupTable, Nature, Sought, Tables};
 
-use mapkeep_table::{Outcome, Step, casefold, text_of};
+use mapkeep_table::{Outcome, Step, TableError, Values, fold, text_of};
 
 use crate::flags::Flags;
 use crate::wire::{Call, Dialect, Function, Reply, Request, Status, Verb, encode_reply};
@@ -178,11 +178,17 @@ fn lookup(
         encode_reply(&Reply::Lookup(Status::NoKey, flags, b""), request.dialect, out);
         return flags;
     }
-    let folded =
-        if rules::key_is_folded(request.flags, nature) { fold(key, utf8) } else { Cow::Borrowed(key) };
+    let folds = rules::key_is_folded(request.flags, nature) && (utf8 || !nature.kind.is_composite());
+    let folded = if folds { fold(key, utf8) } else { Cow::Borrowed(key) };
     let mut value = Vec::new();
-    let sought =
-        Sought { key: &folded, modes: rules::nul_modes(flags), substitution: rules::substitution(request) };
+    let sought = Sought {
+        key: &folded,
+        modes: rules::nul_modes(flags),
+        substitution: rules::substitution(request),
+        folding: rules::folding_of_members(request),
+        utf8,
+        values: rules::values(request),
+    };
     let found = table.lookup(sought, &mut value);
     // What is found shows how the table stores its keys, even where the value cannot be given.
     let flags_now = match &found {
@@ -205,17 +211,6 @@ fn lookup(
     };
     encode_reply(&reply, request.dialect, out);
     flags
-}
-
-/// The key as the table has it: Unicode case folding where the UTF-8 checks are on, else ASCII.
-fn fold(key: &[u8], utf8: bool) -> Cow<'_, [u8]> {
-    if utf8 && !key.is_ascii() {
-        casefold(key)
-    } else if key.iter().any(u8::is_ascii_uppercase) {
-        Cow::Owned(key.to_ascii_lowercase())
-    } else {
-        Cow::Borrowed(key)
-    }
 }
 
 /// Answers a sequence request. What comes back is neither folded nor checked for UTF-8, as in stock. Returns the flags
@@ -244,6 +239,11 @@ fn sequence<I: Copy + Eq, L: LookupTable>(
             Some(cursor) => table.step(cursor, &mut key, &mut value),
             None => Ok(Step::End),
         }
+    };
+    let names_files = rules::values(request) == Values::FileContent && table.nature().kind.is_source_text();
+    let step = match step {
+        Ok(Step::Record) if names_files => Err(Failure::Content(TableError::ValueNamesFiles)),
+        other => other,
     };
     let reply = match &step {
         Ok(Step::Record) => Reply::Sequence(Status::Ok, flags, &key, &value),

@@ -27,7 +27,23 @@ pub struct Pair<'s> {
     opened: BTreeSet<(String, u32)>,
     deaths: BTreeMap<&'static str, usize>,
     surprises: usize,
+    known: Known,
     pub tally: Tally,
+}
+
+/// What stock has replied where everything it was asked had the same flags, by question.
+#[derive(Default)]
+pub struct Known(BTreeMap<Vec<u8>, Heard>);
+
+impl Known {
+    /// Stock's reply to this question, asked with these flags.
+    pub fn reply(&self, question: &Question<'_>, flags: u32) -> Option<&str> {
+        let plain = Question { around: ("", ""), flags, what: question.what.clone(), ..*question };
+        match self.0.get(&plain.bytes(None)) {
+            Some(Heard::Reply(reply)) => Some(reply),
+            _ => None,
+        }
+    }
 }
 
 /// What came of all questions.
@@ -50,6 +66,7 @@ impl<'s> Pair<'s> {
             opened: BTreeSet::new(),
             deaths: BTreeMap::new(),
             surprises: 0,
+            known: Known::default(),
             tally: Tally::default(),
         }
     }
@@ -61,9 +78,9 @@ impl<'s> Pair<'s> {
         self.ours = Wire::open(&self.socket);
     }
 
-    /// Asks both. Gives stock's reply; `None` when the question was left out, because stock has died of its like often
+    /// Asks both. Gives stock's reply and ours; `None` when the question was left out, because stock has died of its like often
     /// enough.
-    pub fn ask(&mut self, question: &Question<'_>) -> Option<Heard> {
+    pub fn ask(&mut self, question: &Question<'_>) -> Option<[Heard; 2]> {
         if self.surprises > SURPRISES {
             return None;
         }
@@ -82,8 +99,11 @@ impl<'s> Pair<'s> {
         self.surprises += usize::from(expected.is_none() && stock == Heard::Closed);
         let told = open.as_ref().and_then(|open| differences::flags_of(&self.ask_ours(open)));
         let ours = self.ask_ours(&question.bytes(told));
-        self.tally.judge(&Case { question, mode: self.mode, stock: &stock, ours: &ours });
-        Some(stock)
+        self.tally.judge(&Case { question, mode: self.mode, known: &self.known, stock: &stock, ours: &ours });
+        if self.mode == Mode::SameFlags && question.around == ("", "") {
+            self.known.0.insert(question.bytes(None), stock.clone());
+        }
+        Some([stock, ours])
     }
 
     fn ask_ours(&mut self, request: &[u8]) -> Heard {
@@ -104,6 +124,21 @@ impl<'s> Pair<'s> {
         wires.map(|(mut wire, patience)| {
             wire.send(request).expect("the connection is open");
             wire.hear(patience)
+        })
+    }
+
+    /// The replies to two clients, each with one request, the second after the first has been answered. From both servers.
+    pub fn ask_in_turn(&mut self, requests: [&[u8]; 2]) -> [Vec<Heard>; 2] {
+        let ours = [Wire::open(&self.socket), Wire::open(&self.socket)];
+        let stock = [self.stock.second_wire(), self.stock.second_wire()];
+        self.tally.requests += 2;
+        [stock, ours].map(|wires| {
+            let asked = wires.into_iter().zip(requests);
+            let hear = |(mut wire, request): (Wire, &[u8])| {
+                wire.send(request).expect("the connection is open");
+                wire.hear(PATIENCE)
+            };
+            asked.map(hear).collect()
         })
     }
 

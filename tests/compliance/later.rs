@@ -22,6 +22,9 @@ pub fn make(site: &Site) -> Vec<Table> {
         set_mode(&path, 0o644);
         format!("{kind}:{}", path.display())
     };
+    let directory = site.path("tables").display().to_string();
+    let content = format!("{directory}/content");
+    std::fs::write(&content, "the content\n").unwrap();
     let names = [
         file("cidr", "networks.cidr", CIDR),
         file("cidr", "empty.cidr", ""),
@@ -42,6 +45,23 @@ pub fn make(site: &Site) -> Vec<Table> {
         "pipemap:{inline:{alice=bob}, inline:{bob=x}}".to_string(),
         "pipemap:{static:x, inline:{x=y}}".to_string(),
         "pipemap:{inline:{alice=bob}, fail:why}".to_string(),
+        // Folding: of the answer of a member, and by the class of each.
+        "pipemap:{inline:{alice=Bob}, inline:{bob=x}}".to_string(),
+        "pipemap:{inline:{alice=BOB}, regexp:{{/BOB/i capitals}, {/bob/i folded}}}".to_string(),
+        "unionmap:{inline:{alice=x}, regexp:{{/ALICE/i capitals}, {/alice/i folded}}}".to_string(),
+        "unionmap:{regexp:{{/ALICE/i capitals}, {/alice/i folded}}, inline:{alice=x}}".to_string(),
+        "pipemap:{static:ALICE, unionmap:{inline:{alice=x}, regexp:{{/ALICE/i capitals}, {/alice/i folded}}}}"
+            .to_string(),
+        "unionmap:{inline:{{m\u{fc}ller = u}}, static:x}".to_string(),
+        // Values that are names of files.
+        file("texthash", "names.texthash", &format!("alice {content}\nbob /nonexistent\n")),
+        file("regexp", "names.regexp", &format!("/^alice$/ {content}\n")),
+        file("pcre", "names.pcre", &format!("/^alice$/ {content}\n")),
+        file("cidr", "names.cidr", &format!("10.0.0.0/8 {content}\n")),
+        format!("static:{content}"),
+        format!("inline:{{alice={content}}}"),
+        format!("randmap:{{{content}}}"),
+        format!("unionmap:{{inline:{{alice={content}}}, texthash:{directory}/names.texthash}}"),
         "internal:x".to_string(),
     ];
     let served = |name: &String| {

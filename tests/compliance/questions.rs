@@ -61,9 +61,15 @@ pub const FLAGS: &[u32] = &[
     RHS_IS_FILE | 0x8_4040,
     0x40_0000,
     0x8000_0000,
+    // The first ones are without, and before, the claim that UTF-8 is checked already.
+    0xFFCC_FFFF,
     0xFFDC_FFFF,
     u32::MAX,
 ];
+
+/// Flags of clients in [`Mode::AsClients`]. Every key is asked with each of them in [`Mode::SameFlags`], too, so that it is
+/// known what stock says where the flags that opened a table are those of the request.
+const CLIENTS: [u32; 4] = [0, 0x8_4040, 0x4040, 0x8_4041];
 
 /// Keys that are there in some table, and keys that are odd.
 pub fn keys() -> Vec<Vec<u8>> {
@@ -217,6 +223,7 @@ pub fn ask_all(pair: &mut Pair<'_>, table: &Table, flags: u32) {
     }
     // All keys for some flags; every fifth, and the odd ones at the end, for the others.
     let thorough = FLAGS.iter().position(|one| *one == flags).is_some_and(|place| place % 4 == 2);
+    let thorough = thorough || CLIENTS.contains(&flags);
     for (place, key) in keys().into_iter().enumerate() {
         if thorough || place % 5 == 3 || !key.is_ascii() {
             pair.ask(&question(What::Lookup(key)));
@@ -236,7 +243,7 @@ pub fn ask_all(pair: &mut Pair<'_>, table: &Table, flags: u32) {
 
 /// Lookups as clients of Postfix 3.7 send them, and whole tables.
 pub fn ask_as_clients(pair: &mut Pair<'_>, table: &Table) {
-    for flags in [0, 0x8_4040, 0x4040, 0x8_4041] {
+    for flags in CLIENTS {
         for key in keys() {
             pair.ask(&Question::new(table, flags, What::Lookup(key)));
         }
@@ -249,10 +256,20 @@ fn walk(pair: &mut Pair<'_>, table: &Table, flags: u32, count: usize) {
     // NEXT without FIRST, in a state that only this process has.
     pair.ask(&Question::new(table, flags, What::Sequence(1)));
     let mut last = pair.ask(&Question::new(table, flags, What::Sequence(0)));
+    let mut entries = [Vec::new(), Vec::new()];
     for _ in 0..count {
-        let Some(Heard::Reply(reply)) = &last else { return };
-        if !reply.starts_with("status|0|") {
+        let Some([Heard::Reply(stock), Heard::Reply(ours)]) = &last else { return };
+        if !stock.starts_with("status|0|") {
+            // Whatever the order, the entries are the same ones. What came at the end has been compared by itself.
+            entries.iter_mut().for_each(|entries| entries.sort());
+            let names_files = flags & RHS_IS_FILE != 0 && table.kind.is_source_text();
+            if table.trait_ == Trait::Plain && !names_files && entries[0] != entries[1] {
+                pair.tally.wrong.push(format!("{}: entries of stock and ours: {entries:?}", table.name));
+            }
             return;
+        }
+        for (entries, reply) in entries.iter_mut().zip([stock, ours]) {
+            entries.push(reply.clone());
         }
         last = pair.ask(&Question { in_sequence: true, ..Question::new(table, flags, What::Sequence(1)) });
     }
@@ -307,6 +324,9 @@ pub fn ask_odd_forms(pair: &mut Pair<'_>, tables: &[Table]) {
     }
     ask_what_is_no_request(pair);
     walk_two_at_once(pair, find("btree:"));
+    if !is_later() {
+        open_after_another(pair, find("cdb:"));
+    }
     // Last, because stock dies of it: a number that wraps around to all flags at once.
     let minus = format!("request|open|table|{}|flags|-1||", tables[0].name);
     pair.ask(&Question::new(tables[0], 0, What::Raw(bytes(&minus))));
@@ -332,5 +352,23 @@ fn walk_two_at_once(pair: &mut Pair<'_>, table: &Table) {
     match as_promised && shared {
         true => pair.tally.allow(differences::OWN_PLACE),
         false => pair.tally.wrong.push(format!("walked in turn: stock {stock:?}, ours {ours:?}")),
+    }
+}
+
+/// Two clients that open one table with flags that do not tell instances apart: the second is told those of the first.
+fn open_after_another(pair: &mut Pair<'_>, table: &Table) {
+    pair.fresh(Mode::SameFlags);
+    let [first, second] = [0x8_4040, LOCK].map(|flags| Question::new(table, flags, What::Open).bytes(None));
+    let [stock, ours] = pair.ask_in_turn([&first, &second]);
+    let flags = |heard: &[Heard]| [0, 1].map(|client: usize| differences::flags_of(&heard[client]));
+    // FIXED and both ways of storing keys go with the type, UTF8_ACTIVE with what the request asks for.
+    let (all, second) = (0x18_4040 | 0x1C, LOCK | 0x1C);
+    match (flags(&stock), flags(&ours)) {
+        ([Some(one), Some(other)], [Some(mine), Some(then)])
+            if one == all && mine == all && then == second && other == all =>
+        {
+            pair.tally.allow(differences::FIRST_OPENER);
+        }
+        other => pair.tally.wrong.push(format!("{}, opened twice: {other:x?}", table.name)),
     }
 }

@@ -104,7 +104,7 @@ const NAMED: [&str; 16] = [
 ];
 
 /// Types that nobody serves, and names that open nothing.
-const UNAVAILABLE: [&str; 11] = [
+const UNAVAILABLE: [&str; 13] = [
     // Stock takes no key with spaces.
     "inline:{{key with spaces = spaces}}",
     "nosuch:x",
@@ -114,6 +114,8 @@ const UNAVAILABLE: [&str; 11] = [
     "pgsql:/etc/postfix/none.cf",
     "ldap:/etc/postfix/none.cf",
     "sqlite:/etc/postfix/none.cf",
+    "memcache:/etc/postfix/none.cf",
+    "unix:nosuch",
     "HASH:/etc/aliases",
     "mongodb:/etc/postfix/none.cf",
     "static ok:x",

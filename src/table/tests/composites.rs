@@ -8,7 +8,9 @@ use std::process::Command;
 
 use common::{Scratch, have, run};
 use mapkeep_proto::{Kind, split};
-use mapkeep_table::{Composite, Folding, Outcome, Query, Substitution, Table, TableError};
+use mapkeep_table::{
+    Composite, Folding, NulModes, Outcome, Query, Substitution, Table, TableError, Values, fold,
+};
 
 const POSTMAP: &str = "/usr/sbin/postmap";
 const PROXYMAP: &str = "/usr/lib/postfix/sbin/proxymap";
@@ -21,7 +23,7 @@ const FILES: [(&str, &str); 4] = [
     ("nets", "10.0.0.0/8 ten\n!10.0.0.0/8 else\n"),
 ];
 
-const NAMES: [&str; 24] = [
+const NAMES: [&str; 29] = [
     "pipemap:{texthash:D/one,texthash:D/one}",
     "pipemap:{texthash:D/one texthash:D/two}",
     "pipemap:{texthash:D/one,regexp:D/rules,static:{a b}}",
@@ -42,6 +44,11 @@ const NAMES: [&str; 24] = [
     "unionmap:{cidr:D/nets,cidr:D/nets}",
     "unionmap:{internal:x,static:y}",
     "unionmap:{randmap:{z},static:y}",
+    "pipemap:{inline:{key=Alice},inline:{alice=x}}",
+    "pipemap:{texthash:D/one,regexp:{{/BAR/i capitals}, {/bar/i folded}}}",
+    "unionmap:{inline:{key=x},regexp:{{/KEY/i capitals}, {/key/i folded}}}",
+    "unionmap:{regexp:{{/KEY/i capitals}, {/key/i folded}},inline:{key=x}}",
+    "pipemap:{static:KEY,unionmap:{inline:{key=x},regexp:{{/KEY/i capitals}, {/key/i folded}}}}",
     "regexp:D/rules",
     "cidr:D/nets",
     "internal:x",
@@ -58,8 +65,23 @@ const FAILING: [&str; 6] = [
     "unionmap:{proxy:texthash:D/one,proxy:static:p}",
 ];
 
-const KEYS: [&str; 14] =
-    ["a", "b", "c", "foo", "Foo", "bar", "zz", "loop", "alpha", "1", "x", "axx", "10.1.2.3", "11.1.1.1"];
+const KEYS: [&str; 15] = [
+    "a", "b", "c", "foo", "Foo", "bar", "zz", "loop", "alpha", "1", "x", "axx", "10.1.2.3", "11.1.1.1", "KEY",
+];
+
+/// A query in all forms of the key, with these ways of folding.
+fn query(key: &str, folding: Folding, utf8: bool) -> Query<'_> {
+    Query {
+        key: key.as_bytes(),
+        modes: NulModes::BOTH,
+        substitution: Substitution::Allowed,
+        folding,
+        utf8,
+        values: Values::Text,
+        random: 0,
+        time_left: &|| std::time::Duration::MAX,
+    }
+}
 
 struct Bed {
     scratch: Scratch,
@@ -114,7 +136,11 @@ impl Bed {
             let resolve = |number: usize| tables[number].as_ref().map_err(|error| *error);
             composite.lookup_with(query, &resolve, &mut answer)?
         } else {
-            open(&name).unwrap().lookup_with(query, &mut answer)?
+            // Whoever asks a table with content of its own has folded the key.
+            let table = open(&name).unwrap();
+            let folds = query.folding.applies(table.kind().class());
+            let key = if folds { fold(query.key, query.utf8) } else { query.key.into() };
+            table.lookup_with(&Query { key: &key, ..*query }, &mut answer)?
         };
         Ok((outcome != Outcome::Absent).then_some(answer))
     }
@@ -152,10 +178,8 @@ fn composites_answered_as_postmap() {
         let fails = !output.stderr.is_empty() && String::from_utf8_lossy(&output.stderr).contains("fatal");
         let mut expected = Vec::new();
         for key in KEYS {
-            // postmap asks with FOLD_FIX.
-            let query =
-                Query { folding: Folding { fixed: true, pattern: false }, ..Query::new(key.as_bytes()) };
-            match bed.ours(name, &query) {
+            // postmap asks with FOLD_FIX and UTF8_REQUEST.
+            match bed.ours(name, &query(key, Folding { fixed: true, pattern: false }, true)) {
                 Ok(Some(answer)) => expected.extend([key.as_bytes(), b"\t", &answer, b"\n"].concat()),
                 Ok(None) => continue,
                 Err(_) => break,
@@ -177,10 +201,18 @@ fn statuses_and_refused_substitution_as_proxymap() {
     let bed = Bed::new();
     let mut retries = 0;
     for name in NAMES.iter().chain(&FAILING) {
-        for key in ["a", "b", "x", "alpha", "c", "10.1.2.3"] {
-            // LOCK, and NO_REGSUB (0x800).
-            for (flags, substitution) in [(64, Substitution::Allowed), (64 | 0x800, Substitution::Refused)] {
-                let query = Query { substitution, ..Query::new(key.as_bytes()) };
+        for key in ["a", "b", "x", "alpha", "c", "10.1.2.3", "KEY"] {
+            let plain = query(key, Folding::NONE, false);
+            let fixed = Folding { fixed: true, pattern: false };
+            let both = Folding { fixed: true, pattern: true };
+            // LOCK; NO_REGSUB; FOLD_FIX; FOLD_FIX and FOLD_MUL; FOLD_FIX and UTF8_REQUEST.
+            for (flags, query) in [
+                (0x40, plain),
+                (0x840, Query { substitution: Substitution::Refused, ..plain }),
+                (0x4040, Query { folding: fixed, ..plain }),
+                (0xC040, Query { folding: both, ..plain }),
+                (0x8_4040, Query { folding: fixed, utf8: true, ..plain }),
+            ] {
                 let ours = match bed.ours(name, &query) {
                     Ok(Some(answer)) => (0, answer),
                     Ok(None) => (1, Vec::new()),

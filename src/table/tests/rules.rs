@@ -9,7 +9,7 @@ use std::process::Command;
 use common::numbers::Numbers;
 use common::{Scratch, have, run};
 use mapkeep_proto::Kind;
-use mapkeep_table::{Outcome, Query, Table};
+use mapkeep_table::{NulModes, Outcome, Table};
 
 const POSTMAP: &str = "/usr/sbin/postmap";
 
@@ -234,7 +234,7 @@ fn stock(scratch: &Scratch, name: &str, keys: &[&[u8]]) -> BTreeMap<Vec<u8>, Vec
 fn compare(table: &Table<&[u8]>, stock: &BTreeMap<Vec<u8>, Vec<u8>>, keys: &[&[u8]], text: &str) -> usize {
     let mut answer = Vec::new();
     for key in keys {
-        let outcome = table.lookup_with(&Query::new(key), &mut answer).unwrap();
+        let outcome = table.lookup(key, NulModes::BOTH, &mut answer).unwrap();
         let ours = matches!(outcome, Outcome::Found(_)).then_some(&answer);
         let key_text = String::from_utf8_lossy(key);
         assert_eq!(ours, stock.get(*key), "key {key_text} ({ours:?}) in\n{text}");
@@ -300,7 +300,7 @@ fn keys_of_several_lines_answered_as_stock() {
             command.arg("-c").arg(scratch.path("")).args(["-u", "-q", key, &full]);
             let output = run(&mut command, b"");
             let mut answer = Vec::new();
-            let found = table.lookup_with(&Query::new(key.as_bytes()), &mut answer).unwrap();
+            let found = table.lookup(key.as_bytes(), NulModes::BOTH, &mut answer).unwrap();
             if found != Outcome::Absent {
                 answer.push(b'\n');
             }
@@ -363,6 +363,6 @@ fn differences_are_those_that_are_meant() {
         let mut complaints = Vec::new();
         let table = Table::from_snapshot(kind, text.as_bytes(), &mut complaints).unwrap();
         assert_eq!(complaints.len(), 1);
-        assert_eq!(table.lookup_with(&Query::new(key), &mut Vec::new()), Ok(Outcome::Absent));
+        assert_eq!(table.lookup(key, NulModes::BOTH, &mut Vec::new()), Ok(Outcome::Absent));
     }
 }

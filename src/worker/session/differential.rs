@@ -89,7 +89,7 @@ const DIFFERENCES: [(&str, &str, &str, &str); 12] = [
         "request|open|table|static:foo|flags|2097152||",
         "status|0|flags|2097184||",
         "status|0|flags|2097168||",
-        "stock takes the text for a file name and finds no file; we serve the table as it is",
+        "stock takes the text for a file name, finds no file, and has a stand-in; ours keeps the class of its type",
     ),
     (
         "request|open|table|lmdb:D/many|flags|131072||",

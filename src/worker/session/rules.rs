@@ -4,7 +4,7 @@
 //! Postfix 3.7.11 for each local type and 25 flag words, and recorded traffic of 3.12.
 
 use mapkeep_proto::{Class, Kind};
-use mapkeep_table::{NulMode, NulModes, Substitution};
+use mapkeep_table::{Folding, NulMode, NulModes, Substitution, Values};
 
 use super::{Nature, Settings};
 use crate::flags::Flags;
@@ -27,7 +27,7 @@ pub(super) fn open_flags(requested: Flags, nature: Nature, settings: &Settings) 
             flags = flags.without(Flags::OPEN_LOCK) | Flags::LOCK;
         }
     }
-    if settings.smtputf8_enable && requested.contains(Flags::UTF8_REQUEST) && has_utf8_layer(nature) {
+    if settings.smtputf8_enable && requested.contains(Flags::UTF8_REQUEST) && nature.checks_utf8 {
         flags = flags | Flags::UTF8_ACTIVE;
     }
     flags
@@ -91,7 +91,7 @@ pub(super) fn nul_modes(flags: Flags) -> NulModes {
 pub(super) fn utf8_is_checked(request: &Request<'_>, nature: Nature, settings: &Settings) -> bool {
     let asked = settings.smtputf8_enable && request.instance_flags.contains(Flags::UTF8_REQUEST);
     let relied = request.dialect == Dialect::New && request.flags.contains(Flags::UTF8_ACTIVE);
-    (asked || relied) && has_utf8_layer(nature)
+    (asked || relied) && nature.checks_utf8
 }
 
 /// Whether the key is folded before the lookup. FOLD_FIX says nothing about tables of patterns, nor
@@ -101,6 +101,22 @@ pub(super) fn key_is_folded(requested: Flags, nature: Nature) -> bool {
     match nature.class {
         Class::Fixed => requested.contains(Flags::FOLD_FIX),
         Class::Pattern => requested.contains(Flags::FOLD_MUL),
+    }
+}
+
+/// How the members of a composite table fold: each by its own class. They have the flags of the instance, which the request
+/// in the old dialect has among its own.
+pub(super) fn folding_of_members(request: &Request<'_>) -> Folding {
+    let flags = request.instance_flags;
+    Folding { fixed: flags.contains(Flags::FOLD_FIX), pattern: flags.contains(Flags::FOLD_MUL) }
+}
+
+/// What the client takes values for. It says so in the flags of the instance; where either word has the flag, text that
+/// names files would be taken for their content.
+pub(super) fn values(request: &Request<'_>) -> Values {
+    match (request.instance_flags | request.flags).contains(Flags::SRC_RHS_IS_FILE) {
+        true => Values::FileContent,
+        false => Values::Text,
     }
 }
 
@@ -143,9 +159,4 @@ pub(super) fn has_sequence(nature: Nature) -> bool {
             | Kind::Fail
             | Kind::Unknown
     )
-}
-
-/// Stock checks UTF-8 for every type it knows, available or not.
-fn has_utf8_layer(nature: Nature) -> bool {
-    nature.kind != Kind::Unknown
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use mapkeep_proto::{Class, Kind};
-use mapkeep_table::{NulMode, NulModes, Outcome, Step, Substitution, TableError};
+use mapkeep_table::{Folding, NulMode, NulModes, Outcome, Query, Step, Substitution, TableError, Values};
 
 use crate::wire::Status;
 
@@ -71,25 +71,54 @@ pub struct Nature {
     pub kind: Kind,
     /// Which keys clients may send; for a composite table, those of its first member.
     pub class: Class,
+    /// Whether Postfix has tables of this type, and so checks their keys and values for UTF-8: also where the table
+    /// cannot be had.
+    pub checks_utf8: bool,
 }
 
 impl Nature {
     /// That of the table `name` (`type:rest`).
     #[must_use]
     pub fn of(name: &[u8]) -> Nature {
-        Nature { kind: Kind::of(name), class: mapkeep_proto::class_of(name) }
+        Nature {
+            kind: Kind::of(name),
+            class: mapkeep_proto::class_of(name),
+            checks_utf8: mapkeep_proto::is_type_of_postfix(name),
+        }
     }
 }
 
 /// A key, and how to look for it.
 #[derive(Clone, Copy, Debug)]
 pub struct Sought<'a> {
-    /// The key, folded if it is to be.
+    /// The key, folded if it is to be; for a composite table without UTF-8 checks, as the client sent it.
     pub key: &'a [u8],
     /// Which ways of storing it to try.
     pub modes: NulModes,
     /// Whether rules that put parts of the key into the answer count.
     pub substitution: Substitution,
+    /// How the members of a composite table fold.
+    pub folding: Folding,
+    /// Whether keys and values must be UTF-8, those of members included.
+    pub utf8: bool,
+    /// What the client takes the value for.
+    pub values: Values,
+}
+
+impl<'a> Sought<'a> {
+    /// The same for the table room. `random` and `time_left` are as [`Query`] has them.
+    #[must_use]
+    pub fn query(&self, random: u64, time_left: &'a dyn Fn() -> std::time::Duration) -> Query<'a> {
+        let Sought { key, modes, substitution, folding, utf8, values } = *self;
+        Query { key, modes, substitution, folding, utf8, values, random, time_left }
+    }
+
+    /// For tests: all forms of the key, without folding, as text.
+    #[cfg(test)]
+    pub(crate) fn plain(key: &'a [u8]) -> Self {
+        let (modes, substitution) = (NulModes::BOTH, Substitution::Allowed);
+        Sought { key, modes, substitution, folding: Folding::NONE, utf8: false, values: Values::Text }
+    }
 }
 
 /// One approved table, whether it can be read now or not.

@@ -246,6 +246,44 @@ fn lookup_key_that_is_not_utf8_is_absent_with_a_warning() {
 }
 
 #[test]
+fn key_that_is_not_utf8_is_absent_in_tables_that_cannot_be_had() {
+    let conversation = || {
+        let away = || Content::Fails(Failure::Unavailable(Cow::Borrowed("away")));
+        let tables = tables().with(b"mysql:/m", away()).with(b"nosuch:/m", away());
+        Conversation { tables, ..Conversation::new() }
+    };
+    let request = |table: &[u8]| {
+        [&b"request\0lookup\0table\0"[..], table, b"\0flags\x00524352\0key\0\xff\0\0"].concat()
+    };
+    for table in [&b"mysql:/m"[..], b"hash:/none", b"fail:x"] {
+        assert_eq!(conversation().ask_bytes(&request(table)), "status|1|value|||");
+    }
+    // Stock knows no such type, and so checks nothing around it.
+    assert_eq!(conversation().ask_bytes(&request(b"nosuch:/m")), "status|2|value|||");
+    let opened = conversation().ask("request|open|table|mysql:/m|flags|524288||");
+    assert_eq!(opened, format!("status|0|flags|{}||", 524_288 | Flags::UTF8_ACTIVE.0 | Flags::PATTERN.0));
+}
+
+#[test]
+fn values_that_name_files_are_temporary_errors() {
+    let mut conversation = Conversation::new();
+    conversation.tables = tables().with_entries(b"inline:{a=/f}", false, &[(b"a", b"/f")]);
+    // Listed, since what an entry has for a value would be taken for the content of a file.
+    let list = |table, flags| format!("request|sequence|table|{table}|flags|{flags}|function|0||");
+    for table in ["inline:{a=/f}", "texthash:/h"] {
+        assert_eq!(conversation.ask(&list(table, 2_097_216)), "status|2|key||value|||", "{table}");
+        assert!(
+            conversation.logged.iter().any(|line| line.contains("postmap -F")),
+            "{:?}",
+            conversation.logged
+        );
+        assert!(conversation.ask(&list(table, 64)).starts_with("status|0|"), "{table}");
+    }
+    // An indexed file has the content.
+    assert!(conversation.ask(&list("hash:/h", 2_097_216)).starts_with("status|0|"));
+}
+
+#[test]
 fn lookup_value_that_is_not_utf8_is_a_configuration_error() {
     let mut conversation = Conversation::new();
     let reply = conversation.ask("request|lookup|table|hash:/h|flags|524352|key|raw||");

@@ -4,7 +4,7 @@ use super::{Slot, State, Tables};
 use crate::engine::Engine;
 use mapkeep_proto::Kind;
 use mapkeep_store::StoreError;
-use mapkeep_table::{MAX_ITEM, NulMode, NulModes, Outcome, Query, Step, Table};
+use mapkeep_table::{MAX_ITEM, NulMode, NulModes, Outcome, Step, Table};
 use mapkeep_worker::session::{self, Failure, Nature, Sought};
 use std::borrow::Cow;
 
@@ -119,7 +119,7 @@ impl session::LookupTable for Handle<'_> {
     fn lookup(&self, sought: Sought<'_>, value: &mut Vec<u8>) -> Result<Outcome, Failure> {
         let mut found = Vec::new();
         let outcome = self.ask(
-            |table| Ok(table.lookup_with(&Query::new(sought.key), &mut found)?),
+            |table| Ok(table.lookup_with(&sought.query(0, &|| std::time::Duration::MAX), &mut found)?),
             |engine| self.find(sought.key, sought.modes, |key| engine.get(key, value)),
         );
         value.append(&mut found);

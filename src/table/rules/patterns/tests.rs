@@ -14,7 +14,7 @@ fn table<L: Library>(text: &str) -> (Patterns<L>, Vec<(u32, Fault)>) {
 
 fn get<L: Library>(table: &Patterns<L>, key: &str) -> Option<String> {
     let mut answer = Vec::new();
-    let found = table.find(&Query::new(key.as_bytes()), &mut answer).unwrap();
+    let found = table.find(&Query::plain(key.as_bytes()), &mut answer).unwrap();
     found.then(|| String::from_utf8(answer).unwrap())
 }
 
@@ -108,7 +108,7 @@ fn build_pattern_too_complex_refuses_the_table() {
 fn find_substitution_refused_rules_passed_over() {
     for text in ["/(a)/ sub $1\n/a/ plain $$\n", "if /a/\n/(a)/ $1\n/(a)/ plain $$\nendif\n"] {
         let (posix, pcre) = (table::<Posix>(text).0, table::<Pcre>(text).0);
-        let query = Query { substitution: Substitution::Refused, ..Query::new(b"a") };
+        let query = Query { substitution: Substitution::Refused, ..Query::plain(b"a") };
         let mut answer = Vec::new();
         assert_eq!(posix.find(&query, &mut answer), Ok(true));
         assert_eq!(answer, b"plain $");
@@ -122,10 +122,10 @@ fn find_substitution_refused_rules_passed_over() {
 fn find_match_limit_is_an_error_never_a_miss() {
     let key = format!("{}!", "a".repeat(60));
     for text in ["#\n/^(a+)+$/ x\n/./ y", "#\n!/^(a+)+$/ x", "#\nif /^(a+)+$/\n/./ x\nendif\n/./ y"] {
-        let found = table::<Pcre>(text).0.find(&Query::new(key.as_bytes()), &mut Vec::new());
+        let found = table::<Pcre>(text).0.find(&Query::plain(key.as_bytes()), &mut Vec::new());
         assert_eq!(found, Err(TableError::Limit { line: 2 }), "{text}");
     }
-    let found = table::<Pcre>("/(*UTF)a/ x").0.find(&Query::new(b"\xff"), &mut Vec::new());
+    let found = table::<Pcre>("/(*UTF)a/ x").0.find(&Query::plain(b"\xff"), &mut Vec::new());
     assert_eq!(found, Err(TableError::Limit { line: 1 }));
 }
 
@@ -137,7 +137,7 @@ fn find_out_of_time_checked_before_each_rule() {
         if asked.get() > 3 { Duration::ZERO } else { Duration::MAX }
     };
     let table = table::<Posix>(&"/x/ y\n".repeat(10)).0;
-    let query = Query { time_left: &time_left, ..Query::new(b"a") };
+    let query = Query { time_left: &time_left, ..Query::plain(b"a") };
     assert_eq!(table.find(&query, &mut Vec::new()), Err(TableError::OutOfTime { line: 4 }));
 }
 
@@ -146,13 +146,13 @@ fn find_long_key_and_many_rules_given_up() {
     let table = table::<Posix>(&"/^x/ y\n".repeat(300)).0;
     let key = vec![b'a'; 1 << 20];
     let error = TableError::TooMuchWork { line: u32::try_from(MAX_WORK >> 20).unwrap() + 1 };
-    assert_eq!(table.find(&Query::new(&key), &mut Vec::new()), Err(error));
-    assert_eq!(table.find(&Query::new(&key[..1000]), &mut Vec::new()), Ok(false));
+    assert_eq!(table.find(&Query::plain(&key), &mut Vec::new()), Err(error));
+    assert_eq!(table.find(&Query::plain(&key[..1000]), &mut Vec::new()), Ok(false));
 }
 
 #[test]
 fn find_key_with_nul_refused() {
     let (posix, pcre) = (table::<Posix>("/a/ x").0, table::<Pcre>("/a/ x").0);
-    assert_eq!(posix.find(&Query::new(b"a\0b"), &mut Vec::new()), Err(TableError::NulInKey));
-    assert_eq!(pcre.find(&Query::new(b"a\0b"), &mut Vec::new()), Err(TableError::NulInKey));
+    assert_eq!(posix.find(&Query::plain(b"a\0b"), &mut Vec::new()), Err(TableError::NulInKey));
+    assert_eq!(pcre.find(&Query::plain(b"a\0b"), &mut Vec::new()), Err(TableError::NulInKey));
 }
