@@ -156,7 +156,11 @@ pub fn odd_command_lines_are_refused() {
     // Under master(8) standard error leads nowhere, so the log says it too.
     site.wait_for_log(
         0,
-        &["fatal: ", "service name \"elsewhere\" is neither proxymap nor proxywrite", "within a minute"],
+        &[
+            "fatal: ",
+            "service name \"elsewhere\" is neither proxymap nor proxywrite",
+            "within service_throttle_time",
+        ],
     );
 }
 

@@ -81,7 +81,7 @@ fn sum(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         format!("{served} of {all} for {}{why}", listing.site.service_name())
     };
     let both: Vec<String> = std::iter::once(&report.main).chain(&report.write).map(count).collect();
-    writeln!(out, "Can be served: {}. No content was looked at.", both.join(", "))
+    paragraph(out, "", 0, &format!("Can be served: {}. No content was looked at.", both.join(", ")))
 }
 
 fn table(verdict: &Verdict, out: &mut dyn Write) -> io::Result<()> {
