@@ -107,6 +107,17 @@ fn versions_are_told_alike() {
 }
 
 #[test]
+fn version_names_the_pcre2_that_is_installed() {
+    let installed = Command::new("pkg-config").args(["--modversion", "libpcre2-8"]).output().unwrap();
+    let installed = String::from_utf8(installed.stdout).unwrap();
+    let expected = format!("mapkeep-worker {} (PCRE2 {} ", env!("CARGO_PKG_VERSION"), installed.trim());
+    for program in [WORKER, MAPKEEP] {
+        let (_, out, _) = said(program, &[], &["--version"]);
+        assert!(out.lines().any(|line| line.starts_with(&expected)), "{program}: {out} {expected}");
+    }
+}
+
+#[test]
 fn key_that_begins_with_a_dash_is_asked_after_two_dashes() {
     let nowhere = "/nonexistent-directory/socket";
     let (status, _, error) = said(MAPKEEP, &["query", "--socket", nowhere, "static:x"], &["--", "--help"]);

@@ -68,6 +68,7 @@ mod scenario {
         confinement:
             each_process_reports_its_lock_and_the_report_is_true,
             start_is_one_line_and_so_is_the_end,
+            version_of_pcre2_is_told_once,
             titles_are_short;
         refusals:
             chroot_directory_that_is_not_empty,

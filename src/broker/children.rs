@@ -2,7 +2,7 @@
 
 use crate::plan::{Ids, LogPlan, Plan, RoleIds};
 use mapkeep_log::Destination;
-use mapkeep_proto::{Decode, SupervisorToLogger};
+use mapkeep_proto::{Decode, Kind, SupervisorToLogger};
 use mapkeep_sandbox::{Capability, Found, Privilege, Role, expected, inspect};
 use mapkeep_sys::channel::Channel;
 use mapkeep_sys::spawn::{Program, spawn};
@@ -144,8 +144,9 @@ impl Nursery {
         self.with_channels(Role::Writer, program, &self.title("writer"), &words, &[], now)
     }
 
-    /// Starts a lookup worker; returns it with the broker's end of its channel.
-    pub(crate) fn lookup(&self, plan: &Plan, now: Instant) -> io::Result<(Child, Channel)> {
+    /// Starts a lookup worker, the `first` one of the service or a later one; returns it with the broker's end of its
+    /// channel.
+    pub(crate) fn lookup(&self, plan: &Plan, first: bool, now: Instant) -> io::Result<(Child, Channel)> {
         let mut words = self.words(Role::Lookup);
         words.extend([
             format!("chroot={}", plan.chroot.display()),
@@ -153,6 +154,8 @@ impl Nursery {
             format!("tables={}", plan.names.len()),
             format!("snapshot_limit={}", plan.snapshot_limit),
             format!("service={}", plan.service),
+            // Whether it tells the log by which PCRE2 patterns are matched.
+            format!("tells={}", first && plan.names.iter().any(|table| Kind::of(&table.name) == Kind::Pcre)),
         ]);
         self.with_channels(Role::Lookup, &self.worker, &self.title("lookup worker"), &words, &[], now)
     }

@@ -234,7 +234,7 @@ impl Supervisor {
         }
         let (child, channel) = match generation.plan.worker_role() {
             Role::Writer => self.nursery.writer(&generation.plan, now)?,
-            _ => self.nursery.lookup(&generation.plan, now)?,
+            _ => self.nursery.lookup(&generation.plan, !self.state.announced, now)?,
         };
         if let Some((_, logger)) = &self.state.logger {
             child.introduce(logger);

@@ -35,6 +35,21 @@ demo   starts the whole sandboxed service on sample tables in a temporary direct
 
 mapkeep COMMAND --help has the details of each; wrong usage is exit status 64";
 
+/// Our version, and what the lookup worker, which matches patterns with PCRE2, says of itself.
+fn versions() -> String {
+    let own = version_text("mapkeep");
+    let worker = std::env::current_exe().and_then(std::fs::canonicalize).and_then(|path| {
+        std::process::Command::new(path.with_file_name("mapkeep-worker")).arg("--version").output()
+    });
+    match worker {
+        Ok(said) if said.status.success() => {
+            format!("{own}\n{}", String::from_utf8_lossy(&said.stdout).trim_end())
+        }
+        Ok(said) => format!("{own}\nmapkeep-worker: {}", said.status),
+        Err(error) => format!("{own}\nmapkeep-worker: {error}"),
+    }
+}
+
 /// Entry point of the `mapkeep` program.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -49,7 +64,7 @@ pub fn main() -> ExitCode {
         b"serve" => serve::run(rest),
         b"checkpoint" => checkpoint::run(rest),
         b"demo" => demo::run(rest),
-        b"--version" | b"-V" => text(&version_text("mapkeep")),
+        b"--version" | b"-V" => text(&versions()),
         b"--help" | b"-h" | b"help" => text(USAGE),
         word if word.starts_with(b"-") => Usage::unknown(OsStr::from_bytes(word)).print("mapkeep"),
         word => Usage::word("unknown command", OsStr::from_bytes(word)).print("mapkeep"),

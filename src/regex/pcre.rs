@@ -161,6 +161,16 @@ impl Drop for Regex {
     }
 }
 
+/// The version of the library and its date, such as `10.42 2022-12-11`.
+#[must_use]
+pub fn version() -> String {
+    let mut text = [0_u8; 64];
+    // SAFETY: the longest version of PCRE2, with its NUL, has 24 bytes, and `text` is longer.
+    unsafe { sys::pcre2_config_8(sys::PCRE2_CONFIG_VERSION, text.as_mut_ptr().cast()) };
+    let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(text).into_owned()
+}
+
 /// The meaning of the number in a [`CompileError::Pattern`], in PCRE2's words.
 #[must_use]
 pub fn error_text(code: i32) -> String {
@@ -239,6 +249,15 @@ mod tests {
     fn exec_subject_not_utf8_for_utf_pattern_refused() {
         assert_eq!(exec("(*UTF).", POSTFIX, b"\xff"), Err(MatchError::Refused));
         assert!(exec("(*UTF)^.$", POSTFIX, "ü".as_bytes()).unwrap().is_some());
+    }
+
+    #[test]
+    fn version_is_that_of_the_systems_library() {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        assert!(maps.contains("/libpcre2-8.so"), "the system's library is linked");
+        let said = std::process::Command::new("pkg-config").args(["--modversion", "libpcre2-8"]).output();
+        let installed = String::from_utf8(said.unwrap().stdout).unwrap();
+        assert!(version().starts_with(installed.trim()), "{} {installed}", version());
     }
 
     #[test]

@@ -51,6 +51,7 @@ pub struct Regex {
     /// On the heap, so that it stays where regcomp() made it.
     compiled: Box<libc::regex_t>,
     with_groups: bool,
+    size: usize,
 }
 
 impl Regex {
@@ -71,6 +72,7 @@ impl Regex {
         ];
         let flags = bits.into_iter().filter(|(set, _)| *set).fold(0, |all, (_, bit)| all | bit);
         let mut room: Box<MaybeUninit<libc::regex_t>> = Box::new(MaybeUninit::zeroed());
+        let before = allocated();
         // SAFETY: `room` is writable memory of the size of a regex_t, and `pattern` ends in NUL.
         let code = unsafe { libc::regcomp(room.as_mut_ptr(), pattern.as_ptr(), flags) };
         match code {
@@ -80,7 +82,14 @@ impl Regex {
         }
         // SAFETY: all zero bytes are a valid regex_t (numbers and null pointers), and regcomp() has succeeded.
         let compiled = unsafe { room.assume_init() };
-        Ok(Regex { compiled, with_groups })
+        let size = allocated().saturating_sub(before).saturating_add(size_of::<libc::regex_t>());
+        Ok(Regex { compiled, with_groups, size })
+    }
+
+    /// How much memory the pattern takes, in bytes. What matching adds to it is not counted.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.size
     }
 
     /// How many groups the pattern has, not counting the whole match.
@@ -126,6 +135,13 @@ impl Drop for Regex {
         // SAFETY: regcomp() has succeeded on it, and this is the only call of regfree().
         unsafe { libc::regfree(&raw mut *self.compiled) };
     }
+}
+
+/// The bytes that this process has from malloc(). regcomp() does not tell how much it takes.
+fn allocated() -> usize {
+    // SAFETY: mallinfo2() has no argument, and reads the allocator's own counters.
+    let counters = unsafe { libc::mallinfo2() };
+    counters.uordblks.saturating_add(counters.hblkhd)
 }
 
 /// The meaning of the number in a [`CompileError::Pattern`], in the C library's words.

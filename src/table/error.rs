@@ -67,6 +67,11 @@ pub enum TableError {
         /// The line, counted from 1.
         line: u32,
     },
+    /// The patterns up to this line take more memory than a table may have for them ([`crate::MAX_COMPILED`]).
+    PatternsTooLarge {
+        /// The line, counted from 1.
+        line: u32,
+    },
     /// The key has a NUL byte, which no pattern can be matched with.
     NulInKey,
     /// `environ:`: there is no environment to look into.
@@ -112,6 +117,13 @@ impl fmt::Display for TableError {
             }
             TableError::PatternTooComplex { line } => {
                 write!(f, "line {line}: the pattern is nested too deep or repeats too often")
+            }
+            TableError::PatternsTooLarge { line } => {
+                write!(
+                    f,
+                    "line {line}: the patterns up to here take over 128 MiB of memory -- \
+                     use fewer or shorter repetitions such as {{1,90}}"
+                )
             }
             TableError::NulInKey => f.write_str("the key has a NUL byte"),
             TableError::NoEnvironment => {

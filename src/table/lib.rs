@@ -61,6 +61,16 @@ pub const MAX_CASE_VARIANTS: usize = 64;
 /// tried, 256 MiB. More gives [`TableError::TooMuchWork`].
 pub const MAX_WORK: u64 = 1 << 28;
 
+/// How much memory the compiled patterns of a `regexp:` or `pcre:` table may take, in bytes: 128 MiB, which is about a
+/// second's work at worst. More gives [`TableError::PatternsTooLarge`].
+pub const MAX_COMPILED: usize = 128 << 20;
+
+/// The version of PCRE2 that `pcre:` tables are matched with, and its date.
+#[must_use]
+pub fn pcre_version() -> String {
+    mapkeep_regex::pcre::version()
+}
+
 /// What a lookup gave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {

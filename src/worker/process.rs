@@ -15,7 +15,7 @@ use std::path::PathBuf;
 pub const LOCK_FAILED: u8 = 78;
 
 /// The exit status when what was asked for cannot be printed (sysexits' EX_IOERR).
-const NO_OUTPUT: u8 = 74;
+pub(crate) const NO_OUTPUT: u8 = 74;
 
 /// The fixed descriptor of the channel to whoever the process works for.
 pub const CHANNEL: RawFd = 3;

@@ -2,14 +2,17 @@
 
 use crate::logger;
 use crate::lookup::Lookup;
-use crate::process::{CHANNEL, EPOLL, LOG, PROGRAM, fixed_epoll, leave, privilege, taken_arguments};
+use crate::process::{
+    CHANNEL, EPOLL, LOG, NO_OUTPUT, PROGRAM, fixed_epoll, leave, privilege, taken_arguments,
+};
 use crate::session::Service;
 use mapkeep_log::{ChannelSink, Destination, Facility, MailLog};
-use mapkeep_proto::Arguments;
+use mapkeep_proto::{Arguments, version_text};
 use mapkeep_sandbox::{FileRules, Limits, Lock, Role, enter};
 use mapkeep_sys::channel::Channel;
-use mapkeep_sys::{inherit, memory, signals};
+use mapkeep_sys::{exit, inherit, memory, signals};
 use std::error::Error;
+use std::io::Write;
 use std::path::PathBuf;
 
 /// Heap of a lookup worker, in bytes: connections and the indexes of text tables.
@@ -21,6 +24,11 @@ const LOGGER_DESCRIPTORS: u64 = 256;
 
 /// Entry point of the `mapkeep-worker` program.
 pub fn main() -> ! {
+    if std::env::args_os().skip(1).eq(["--version"]) {
+        let text = version_text("mapkeep-worker");
+        let printed = writeln!(std::io::stdout(), "{text} (PCRE2 {})", mapkeep_table::pcre_version());
+        exit::now(if printed.is_ok() { 0 } else { NO_OUTPUT });
+    }
     let arguments = taken_arguments("mapkeep-worker");
     let ended = match arguments.text("role") {
         Ok("lookup") => lookup(&arguments),
@@ -64,6 +72,9 @@ fn lookup(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     };
     let (confined, report) = enter(lock)?;
     tracing::debug!("{report}");
+    if arguments.value("tells")? {
+        tracing::info!("patterns of pcre tables are matched by PCRE2 {}", mapkeep_table::pcre_version());
+    }
     let ended = worker.run(&confined);
     // The worker is not dropped: a channel that closes before the process has gone looks like one that was closed on
     // purpose, and has the process killed.

@@ -77,6 +77,18 @@ pub fn each_process_reports_its_lock_and_the_report_is_true() {
     drop(clients);
 }
 
+/// With a pcre table, the log of the start says once which PCRE2 it is.
+pub fn version_of_pcre2_is_told_once() {
+    let site = Site::new();
+    site.approve(&[TABLE, "pcre:{{/^a/ x}}"], "");
+    let master = site.start();
+    assert_eq!(master.wire().ask(&lookup("pcre:{{/^a/ x}}", "a")), found("x"));
+    site.wait_for_log(0, &["patterns of pcre tables are matched by PCRE2 10."]);
+    site.wait_for_log(0, &["proxymap is up with 2 tables"]);
+    let count = site.log().into_iter().filter(|line| line.text.contains("PCRE2")).count();
+    assert_eq!(count, 1);
+}
+
 /// One line at the start for all processes, true of each, and one at the end that says why.
 pub fn start_is_one_line_and_so_is_the_end() {
     let site = Site::new();

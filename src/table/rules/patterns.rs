@@ -17,7 +17,7 @@ use super::answer::Answer;
 use super::{Effort, Keyword, each_line, keyword, pattern};
 use crate::error::{Complaint, Fault, TableError, complain};
 use crate::text::{is_space, trim};
-use crate::{Query, Substitution};
+use crate::{MAX_COMPILED, Query, Substitution};
 
 /// The library of a kind of table, and what its rules look like.
 pub(crate) trait Library {
@@ -44,6 +44,9 @@ pub(crate) trait Library {
     ) -> Result<Result<Self::Regex, Fault>, TableError>;
 
     fn groups(regex: &Self::Regex) -> usize;
+
+    /// The memory that it takes, in bytes.
+    fn size(regex: &Self::Regex) -> usize;
 
     /// `groups`: as many as any answer of the table needs.
     fn matcher(groups: usize) -> Result<Self::Matcher, TableError>;
@@ -98,14 +101,15 @@ impl<L: Library> Patterns<L> {
     /// Compiles the rules of `text`.
     ///
     /// # Errors
-    /// There is no memory; a pattern is too complex. Rules with other faults are skipped.
+    /// There is no memory; a pattern is too complex, or all together are too large. Rules with other faults are skipped.
     pub fn build(text: &[u8], complaints: &mut Vec<Complaint>) -> Result<Self, TableError> {
         let mut table = Patterns { steps: Vec::new(), highest_group: 0 };
         let mut open: Vec<usize> = Vec::new();
+        let mut used = Compiled::default();
         each_line(text, complaints, |line, content, complaints| {
             let plain = content.first().is_some_and(u8::is_ascii_alphanumeric);
             let step = match keyword(content) {
-                Some(Keyword::If(condition)) => block(condition, line, complaints)?,
+                Some(Keyword::If(condition)) => block(condition, line, &mut used, complaints)?,
                 Some(Keyword::Endif(extra)) => {
                     if !extra.is_empty() {
                         complain(complaints, line, Fault::ExtraText);
@@ -117,7 +121,7 @@ impl<L: Library> Patterns<L> {
                     return Ok(());
                 }
                 None if plain => Err(Fault::UnknownRequest),
-                None => rule(content, line, complaints)?,
+                None => rule(content, line, &mut used, complaints)?,
             };
             match step {
                 Ok(step) => {
@@ -235,7 +239,12 @@ impl<L: Library> Test<L> {
 type Parsed<L> = Result<Result<Step<L>, Fault>, TableError>;
 
 /// Parses what follows `if`.
-fn block<L: Library>(condition: &[u8], line: u32, complaints: &mut Vec<Complaint>) -> Parsed<L> {
+fn block<L: Library>(
+    condition: &[u8],
+    line: u32,
+    used: &mut Compiled,
+    complaints: &mut Vec<Complaint>,
+) -> Parsed<L> {
     let mut notes = Notes { line, complaints };
     let (parsed, extra) = match Raw::<L>::cut(condition, &mut notes) {
         Ok(cut) => cut,
@@ -244,30 +253,46 @@ fn block<L: Library>(condition: &[u8], line: u32, complaints: &mut Vec<Complaint
     if !trim(extra).is_empty() {
         notes.add(Fault::ExtraText);
     }
-    let first = parsed.compile(false, line)?;
+    let first = parsed.compile(false, line, used)?;
     Ok(first.map(|first| Step { line, first, second: None, action: Action::Block { end: 0 } }))
 }
 
 /// Parses a line that begins with a pattern.
-fn rule<L: Library>(content: &[u8], line: u32, complaints: &mut Vec<Complaint>) -> Parsed<L> {
+fn rule<L: Library>(
+    content: &[u8],
+    line: u32,
+    used: &mut Compiled,
+    complaints: &mut Vec<Complaint>,
+) -> Parsed<L> {
     let mut notes = Notes { line, complaints };
     let raw = match RawRule::<L>::cut(content, &mut notes) {
         Ok(raw) => raw,
         Err(fault) => return Ok(Err(fault)),
     };
     let needed = raw.answer.highest_group();
-    let first = match raw.first.compile(needed > 0, line)? {
+    let first = match raw.first.compile(needed > 0, line, used)? {
         Ok(first) => first,
         Err(fault) => return Ok(Err(fault)),
     };
     if needed > L::groups(&first.regex) {
         return Ok(Err(Fault::NoSuchGroup));
     }
-    let second = match raw.second.map(|second| second.compile(false, line)).transpose()?.transpose() {
+    let second = match raw.second.map(|second| second.compile(false, line, used)).transpose()?.transpose() {
         Ok(second) => second,
         Err(fault) => return Ok(Err(fault)),
     };
     Ok(Ok(Step { line, first, second, action: Action::Answer(raw.answer) }))
+}
+
+/// What the patterns of a table have taken so far, in bytes of memory.
+#[derive(Default)]
+struct Compiled(usize);
+
+impl Compiled {
+    fn add(&mut self, bytes: usize, line: u32) -> Result<(), TableError> {
+        self.0 = self.0.saturating_add(bytes);
+        if self.0 > MAX_COMPILED { Err(TableError::PatternsTooLarge { line }) } else { Ok(()) }
+    }
 }
 
 /// Complaints about one line that do not stop its rule.
@@ -307,8 +332,15 @@ impl<'a, L: Library> Raw<'a, L> {
         Ok((Raw { negated: pattern.negated, text: pattern.text, options }, rest))
     }
 
-    fn compile(&self, with_groups: bool, line: u32) -> Result<Result<Test<L>, Fault>, TableError> {
+    fn compile(
+        &self,
+        with_groups: bool,
+        line: u32,
+        used: &mut Compiled,
+    ) -> Result<Result<Test<L>, Fault>, TableError> {
         let regex = L::compile(self.text, self.options, with_groups, line)?;
+        // What a rule that is skipped has cost counts, too.
+        used.add(regex.as_ref().map_or(0, L::size), line)?;
         Ok(regex.map(|regex| Test { negated: self.negated, regex }))
     }
 }

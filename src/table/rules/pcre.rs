@@ -54,6 +54,10 @@ impl Library for Pcre {
         regex.groups()
     }
 
+    fn size(regex: &Regex) -> usize {
+        regex.size()
+    }
+
     fn matcher(groups: usize) -> Result<Matcher, TableError> {
         Matcher::new(groups).ok_or(TableError::OutOfMemory)
     }

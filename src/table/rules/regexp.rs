@@ -50,6 +50,10 @@ impl Library for Posix {
         regex.groups()
     }
 
+    fn size(regex: &Regex) -> usize {
+        regex.size()
+    }
+
     fn matcher(_: usize) -> Result<(), TableError> {
         Ok(())
     }

@@ -105,6 +105,32 @@ fn build_pattern_too_complex_refuses_the_table() {
 }
 
 #[test]
+fn build_patterns_too_large_together_refuse_the_table() {
+    // Each for itself is allowed, and takes 5 MB; all would take 10 GB and 80 seconds.
+    let text = "/^(a?){1,90}b7$/ x\n".repeat(2000);
+    let error = Patterns::<Posix>::build(text.as_bytes(), &mut Vec::new()).err();
+    assert!(matches!(error, Some(TableError::PatternsTooLarge { line: 15..40 })), "{error:?}");
+    // So do rules that are skipped after that; with groups they take 33 MB each.
+    let text = "/^(a?){1,90}b7$/ $9\n".repeat(2000);
+    let error = Patterns::<Posix>::build(text.as_bytes(), &mut Vec::new()).err();
+    assert!(matches!(error, Some(TableError::PatternsTooLarge { line: 3..10 })), "{error:?}");
+    // 2.9 MB that would take gigabytes.
+    let text = "/^(abcdefgh[x-z]){1,500}$/ x\n".repeat(100_000);
+    let error = Patterns::<Pcre>::build(text.as_bytes(), &mut Vec::new()).err();
+    assert!(matches!(error, Some(TableError::PatternsTooLarge { line: 100..20_000 })), "{error:?}");
+}
+
+#[test]
+fn build_a_long_list_of_ordinary_patterns_is_loaded() {
+    // 2.4 MB.
+    let text: String = (0..40_000)
+        .map(|number| format!("/^(.*[.@])?host{number}\\.example\\.(net|com)$/ REJECT {number}\n"))
+        .collect();
+    let table = table::<Pcre>(&text).0;
+    assert_eq!(get(&table, "a.host39999.example.com").as_deref(), Some("REJECT 39999"));
+}
+
+#[test]
 fn find_substitution_refused_rules_passed_over() {
     for text in ["/(a)/ sub $1\n/a/ plain $$\n", "if /a/\n/(a)/ $1\n/(a)/ plain $$\nendif\n"] {
         let (posix, pcre) = (table::<Posix>(text).0, table::<Pcre>(text).0);
