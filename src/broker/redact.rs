@@ -39,13 +39,22 @@ mod tests {
     #[test]
     fn only_names_are_left() {
         let text = b"root:$6$hash:0:0:Charlie &:/root:/bin/sh\nmail:x:8:8::/var/mail:/bin/false\n";
-        assert_eq!(reduced(passwd, text), "root:x:::::\nmail:x:::::\n");
-        assert_eq!(reduced(group, b"adm:x:4:alice,bob\nempty:x:5:\n"), "adm:x::\nempty:x::\n");
+        assert_eq!(reduced(of(Kind::Passwd).unwrap(), text), "root:x:::::\nmail:x:::::\n");
+        assert_eq!(
+            reduced(of(Kind::Group).unwrap(), b"adm:x:4:alice,bob\nempty:x:5:\n"),
+            "adm:x::\nempty:x::\n"
+        );
     }
 
     #[test]
     fn lines_that_are_no_accounts_are_left_out() {
-        assert_eq!(reduced(passwd, b"+::::::\n#c:x:1:1:::\n:x:1:1:::\nshort:x:1\n\nlong:x:1:1::::\n"), "");
-        assert_eq!(reduced(group, b"-x:x:1:\nno\n"), "");
+        assert_eq!(
+            reduced(
+                of(Kind::Passwd).unwrap(),
+                b"+::::::\n#c:x:1:1:::\n:x:1:1:::\nshort:x:1\n\nlong:x:1:1::::\n"
+            ),
+            ""
+        );
+        assert_eq!(reduced(of(Kind::Group).unwrap(), b"-x:x:1:\nno\n"), "");
     }
 }

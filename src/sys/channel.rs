@@ -209,6 +209,17 @@ mod tests {
     }
 
     #[test]
+    fn received_descriptor_does_not_survive_an_exec() {
+        let (one, other) = Channel::pair().unwrap();
+        one.send(b"x", &[file().as_fd()]).unwrap();
+        let Received::Message(1, descriptors) = other.receive(&mut [0; 64]).unwrap() else {
+            panic!("no message")
+        };
+        let flags = nix::fcntl::fcntl(&descriptors[0], nix::fcntl::FcntlArg::F_GETFD).unwrap();
+        assert_eq!(flags, nix::libc::FD_CLOEXEC);
+    }
+
+    #[test]
     fn descriptor_flood_leaves_no_descriptor() {
         let (one, other) = Channel::pair().unwrap();
         let file = file();
