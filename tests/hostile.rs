@@ -15,6 +15,8 @@ mod common;
 mod files;
 #[path = "hostile/limits.rs"]
 mod limits;
+#[path = "hostile/loading.rs"]
+mod loading;
 #[path = "hostile/requests.rs"]
 mod requests;
 #[path = "hostile/streams.rs"]
@@ -147,4 +149,6 @@ scenarios! {
         ten_thousand_idle_clients_cost_little,
         connections_on_their_way_elsewhere_only_delay,
         unfinished_requests_are_bounded;
+    loading:
+        a_large_table_is_loaded_while_others_are_served;
 }

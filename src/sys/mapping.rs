@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 /// A large page of the processor, in bytes: what one entry of the second level of page tables stands for on x86-64, and on
 /// aarch64 with small pages of 4 KiB. Elsewhere the kernel refuses, and all stays as it is.
 const LARGE_PAGE: usize = 2 << 20;
-/// Bytes that are put into large pages in one go.
-const STEP: usize = 16 * LARGE_PAGE;
-/// No step begins later than this, for one mapping. On a machine with enough free memory, 1 GiB takes 0.3 s.
+/// Bytes that are put into large pages in one go: 2 to 3 ms.
+const STEP: usize = 4 * LARGE_PAGE;
+/// No step begins once those before it have taken so long, for one mapping. On a machine with enough free memory, 1 GiB takes
+/// 0.3 s.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The bytes of a sealed memfd, mapped read-only and shared: in memory once, however many processes map it.
@@ -38,33 +39,22 @@ impl Mapping {
         map(None, room, MapFlags::MAP_SHARED | MapFlags::MAP_POPULATE, memfd)
     }
 
-    /// The same, in large pages as far as the kernel gives them within [`PATIENCE`]: who looks for one key in a gigabyte
-    /// then waits less often for the address of a page, and the page tables are small. The bytes move to other memory for
-    /// that, for all who map them; tables of less than 2 MiB stay where they are.
+    /// The same, in large pages as far as the kernel gives them within [`PATIENCE`], and in steps, for it takes a while: who
+    /// looks for one key in a gigabyte then waits less often for the address of a page, and the page tables are small. The
+    /// bytes move to other memory for that, for all who map them; tables of less than 2 MiB stay where they are.
     ///
     /// # Errors
     /// As [`Mapping::of`]; that there are no large pages is none.
-    pub fn with_large_pages(memfd: BorrowedFd<'_>, size: u64) -> io::Result<Mapping> {
+    pub fn in_large_pages(memfd: BorrowedFd<'_>, size: u64) -> io::Result<Settling> {
         let Some(room) = room(memfd, size)?.filter(|room| room.get() >= LARGE_PAGE) else {
-            return Mapping::of(memfd, size);
+            return Ok(Settling {
+                mapping: Mapping::of(memfd, size)?,
+                spent: Duration::ZERO,
+                next: Next::Nothing,
+            });
         };
         let mapping = map(Some(aligned_place(room, memfd)?), room, MapFlags::MAP_SHARED, memfd)?;
-        mapping.collapse();
-        // Whatever could not be had in large pages. As with MAP_POPULATE, what fails is done at the first use.
-        let _ = mapping.advise(0, mapping.length, MADV_POPULATE_READ);
-        Ok(mapping)
-    }
-
-    /// Has the kernel copy the bytes to large pages, from the start, until it has no more or takes too long.
-    fn collapse(&self) {
-        let began = Instant::now();
-        let whole = self.length.saturating_sub(self.length % LARGE_PAGE);
-        for at in (0..whole).step_by(STEP) {
-            let length = STEP.min(whole.saturating_sub(at));
-            if self.advise(at, length, MADV_COLLAPSE).is_err() || began.elapsed() > PATIENCE {
-                return;
-            }
-        }
+        Ok(Settling { mapping, spent: Duration::ZERO, next: Next::Collapse(0) })
     }
 
     /// Tells the kernel how `length` bytes from offset `at` are used.
@@ -78,6 +68,59 @@ impl Mapping {
         let done = unsafe { madvise(start.as_ptr().wrapping_byte_add(at), length, advice) };
         nix::errno::Errno::result(done)?;
         Ok(())
+    }
+}
+
+/// A mapping on its way into large pages.
+#[derive(Debug)]
+pub struct Settling {
+    mapping: Mapping,
+    /// How long the steps have taken.
+    spent: Duration,
+    next: Next,
+}
+
+/// What is to be done, from which offset on.
+#[derive(Clone, Copy, Debug)]
+enum Next {
+    /// Have the kernel copy the bytes to large pages, until it has no more or takes too long.
+    Collapse(usize),
+    /// Map whatever could not be had in large pages.
+    Populate(usize),
+    Nothing,
+}
+
+impl Settling {
+    /// Takes one step of some milliseconds. True when there is nothing left to do.
+    pub fn step(&mut self) -> bool {
+        let length = self.mapping.length;
+        self.next = match self.next {
+            Next::Nothing => return true,
+            Next::Collapse(at) => {
+                let whole = length.saturating_sub(length % LARGE_PAGE);
+                let began = Instant::now();
+                let done = self.mapping.advise(at, STEP.min(whole.saturating_sub(at)), MADV_COLLAPSE);
+                self.spent = self.spent.saturating_add(began.elapsed());
+                let end = at.saturating_add(STEP);
+                match done.is_ok() && self.spent <= PATIENCE && end < whole {
+                    true => Next::Collapse(end),
+                    false => Next::Populate(0),
+                }
+            }
+            Next::Populate(at) => {
+                // As with MAP_POPULATE, what fails is done at the first use.
+                let _ = self.mapping.advise(at, STEP.min(length.saturating_sub(at)), MADV_POPULATE_READ);
+                let end = at.saturating_add(STEP);
+                if end < length { Next::Populate(end) } else { Next::Nothing }
+            }
+        };
+        matches!(self.next, Next::Nothing)
+    }
+
+    /// The mapping, however far it has come.
+    #[must_use]
+    pub fn finish(self) -> Mapping {
+        self.mapping
     }
 }
 
@@ -146,10 +189,21 @@ mod tests {
         file
     }
 
+    fn with_large_pages(memfd: BorrowedFd<'_>, size: u64) -> io::Result<Mapping> {
+        let mut settling = Mapping::in_large_pages(memfd, size)?;
+        let mut steps = 1;
+        while !settling.step() {
+            steps += 1;
+        }
+        let mapping = settling.finish();
+        assert!(steps >= mapping.length / STEP, "{steps} steps for {} bytes", mapping.length);
+        Ok(mapping)
+    }
+
     #[test]
     fn mapping_shows_bytes_and_refuses_more_than_there_are() {
         let file = memory_with(b"hello");
-        for of in [Mapping::of, Mapping::with_large_pages] {
+        for of in [Mapping::of, with_large_pages] {
             let mapping = of(file.as_fd(), 5).unwrap();
             assert_eq!(mapping.as_ref(), b"hello");
             assert!(of(file.as_fd(), 6).is_err());
@@ -170,7 +224,7 @@ mod tests {
             let bytes: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
             let file = memory_with(&bytes);
             let small = Mapping::of(file.as_fd(), length as u64).unwrap();
-            let large = [(); 2].map(|()| Mapping::with_large_pages(file.as_fd(), length as u64).unwrap());
+            let large = [(); 2].map(|()| with_large_pages(file.as_fd(), length as u64).unwrap());
             for mapping in large.iter().chain([&small]) {
                 assert!(mapping.as_ref() == bytes, "{length} bytes");
             }

@@ -19,6 +19,8 @@ mod cursor;
 mod error;
 mod fold;
 mod lmdb;
+mod opening;
+mod portion;
 mod probe;
 mod query;
 mod random;
@@ -36,6 +38,7 @@ pub use composite::{Composite, members};
 pub use cursor::{Cursor, Step};
 pub use error::{Complaint, Fault, TableError};
 pub use fold::{casefold, fold};
+pub use opening::{Opened, Opening};
 pub use probe::{NulMode, NulModes};
 pub use query::{Folding, Query, Substitution, Values};
 
@@ -116,16 +119,27 @@ impl<B: AsRef<[u8]>> Table<B> {
     /// The bytes are not of this format, or of a variant that is not supported; a text table has a key twice;
     /// there is no memory for the index; `kind` has no file.
     pub fn from_snapshot(kind: Kind, bytes: B, complaints: &mut Vec<Complaint>) -> Result<Self, TableError> {
+        let mut opening = Opening::new(kind, bytes);
+        loop {
+            match opening.step(complaints, &|| false)? {
+                Opened::Table(table) => return Ok(table),
+                Opened::Later(later) => opening = later,
+            }
+        }
+    }
+
+    /// Opens a table in one go.
+    fn at_once(kind: Kind, bytes: B, complaints: &mut Vec<Complaint>) -> Result<Self, TableError> {
         let data = bytes.as_ref();
         let content = match kind {
             Kind::Hash => Content::Bdb(bdb::Head::read(bdb::Method::Hash, data)?, bytes),
             Kind::Btree => Content::Bdb(bdb::Head::read(bdb::Method::Btree, data)?, bytes),
             Kind::Lmdb => Content::Lmdb(lmdb::Head::read(data)?, bytes),
             Kind::Cdb => Content::Cdb(cdb::Head::read(data)?, bytes),
-            Kind::Texthash => Content::Texthash(text::texthash::build(data, complaints)?, bytes),
             Kind::Passwd | Kind::Group => Content::Accounts(accounts::build(data)?, bytes),
             Kind::Cidr | Kind::Regexp | Kind::Pcre => rules(kind, data, complaints)?,
-            Kind::Static
+            Kind::Texthash
+            | Kind::Static
             | Kind::Inline
             | Kind::Fail
             | Kind::Internal

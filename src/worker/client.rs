@@ -7,8 +7,10 @@
 
 mod desk;
 mod held;
+mod turn;
 
 pub use desk::{Desk, Replies, UNREAD};
+pub(crate) use turn::Turn;
 
 use crate::session::{self, Cursors, Event, Service, Settings, Tables};
 use crate::wire::{ANNOUNCEMENT, Limits, Parser, Progress, encode_reply};
@@ -27,8 +29,12 @@ pub struct Client<C> {
     socket: OwnedFd,
     /// Bytes of a request that is not complete, or that has to wait.
     input: Vec<u8>,
-    /// Whether the input may begin with a complete request, for which there was no room.
+    /// Whether the input may begin with a complete request, which waits for us: for room, or for another turn.
     more: bool,
+    /// The table that the request waits for, if it is not just another turn.
+    waits_for: Option<u32>,
+    /// Until when it has taken more than its share of the time of tables that take long.
+    pub(crate) owes_until: Option<Instant>,
     /// Whether the last reading took all that it had room for, so that there may be more.
     pub(crate) has_unread: bool,
     parser: Parser,
@@ -75,6 +81,8 @@ impl<C: Default> Client<C> {
             socket,
             input: Vec::new(),
             more: false,
+            waits_for: None,
+            owes_until: None,
             has_unread: false,
             parser: Parser::new(Limits::SERVICE),
             output: ANNOUNCEMENT.to_vec(),
@@ -99,39 +107,6 @@ impl<C: Default> Client<C> {
     /// Whether it is between requests.
     pub(crate) fn is_idle(&self) -> bool {
         self.input.is_empty() && self.output.is_empty()
-    }
-
-    /// The client has sent something, or has room for replies again, or has gone: reads, answers and sends.
-    pub(crate) fn serve<T: Tables<Id = u32, Cursor = C>>(
-        &mut self,
-        desk: &mut Desk<'_, T, Vec<u8>>,
-        now: Instant,
-    ) -> Fate {
-        let mut taken = if self.output.is_empty() {
-            self.take_in(desk, now)
-        } else {
-            let fate = self.write(now);
-            if fate != Fate::Reading || self.input.is_empty() {
-                return fate;
-            }
-            self.answer_held(desk)
-        };
-        loop {
-            let answered = !desk.replies.is_empty();
-            self.send_first(desk.replies);
-            if let Some(fate) = self.keep(taken, answered, desk.room_for_input, now) {
-                return fate;
-            }
-            let fate = if self.output.is_empty() { Fate::Reading } else { self.write(now) };
-            if self.ends {
-                // What was asked before has been answered.
-                return Fate::Closed;
-            }
-            if fate != Fate::Reading || !self.more {
-                return fate;
-            }
-            taken = self.answer_held(desk);
-        }
     }
 
     /// Reads once, and answers what is complete.
@@ -216,8 +191,8 @@ impl<C: Default> Client<C> {
         replies.clear();
     }
 
-    /// Answers complete requests at the start of `bytes`, as many as there is room for replies; returns how many
-    /// bytes they took, or nothing when the connection must be closed.
+    /// Answers complete requests at the start of `bytes`, as many as there is room for replies and as the turn has
+    /// time for; returns how many bytes they took, or nothing when the connection must be closed.
     fn answer_some<T: Tables<Id = u32, Cursor = C>, R: Replies>(
         &mut self,
         bytes: &[u8],
@@ -227,7 +202,7 @@ impl<C: Default> Client<C> {
         replies: &mut R,
     ) -> Option<usize> {
         let mut taken = 0usize;
-        self.more = false;
+        (self.more, self.waits_for) = (false, None);
         loop {
             let rest = bytes.get(taken..).unwrap_or_default();
             if rest.is_empty() {
@@ -240,6 +215,10 @@ impl<C: Default> Client<C> {
             match self.parser.parse(rest) {
                 Progress::NeedMore => return Some(taken),
                 Progress::Request { request, complaint, consumed } => {
+                    if let Some(table) = tables.turn_away(request.table) {
+                        (self.more, self.waits_for) = (true, Some(table));
+                        return Some(taken);
+                    }
                     if let Some(complaint) = complaint {
                         warn(&complaint);
                     }
@@ -253,6 +232,7 @@ impl<C: Default> Client<C> {
                 Progress::Malformed { reply, dialect, complaint, consumed } => {
                     warn(&complaint);
                     encode_reply(&reply, dialect, replies.bytes());
+                    replies.refused();
                     taken = taken.saturating_add(consumed);
                 }
                 Progress::Violation(violation) => {

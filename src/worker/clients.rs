@@ -16,6 +16,9 @@ const HELD: usize = 64 << 20;
 /// The client has closed its connection, or its half of it.
 const ENDS: EpollFlags = EpollFlags::EPOLLRDHUP.union(EpollFlags::EPOLLHUP).union(EpollFlags::EPOLLERR);
 
+/// Both halves are closed: what it is sent is read by nobody.
+const GONE: EpollFlags = EpollFlags::EPOLLHUP.union(EpollFlags::EPOLLERR);
+
 /// How epoll tells of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trigger {
@@ -84,24 +87,25 @@ impl<C: Default> Clients<C> {
         self.deadlines.front().map(|(moment, _)| *moment)
     }
 
-    /// Takes over a connection.
+    /// Takes over a connection, and gives its number.
     ///
     /// # Errors
     /// Those of epoll_ctl(2).
-    pub fn add(&mut self, epoll: &Epoll, socket: OwnedFd, now: Instant) -> io::Result<()> {
+    pub fn add(&mut self, epoll: &Epoll, socket: OwnedFd, now: Instant) -> io::Result<u64> {
         let (client, fate) = Client::new(socket, now);
+        self.last = self.last.saturating_add(1);
         if fate == Fate::Closed {
             self.closed = self.closed.saturating_add(1);
-            return Ok(());
+            return Ok(self.last);
         }
-        self.last = self.last.saturating_add(1);
         epoll.add(&client, EpollEvent::new(self.trigger.interest(fate), self.last))?;
         self.list.insert(self.last, client);
-        Ok(())
+        Ok(self.last)
     }
 
     /// Serves a client of which epoll has told, and draws the consequences. `work` is told whether bytes of incomplete
-    /// requests may still be kept.
+    /// requests may still be kept. One that waits for its turn is not read from meanwhile; if nobody is there any more to
+    /// read what it would be told, it is closed.
     ///
     /// # Errors
     /// Those of epoll_ctl(2).
@@ -111,9 +115,7 @@ impl<C: Default> Clients<C> {
         event: EpollEvent,
         work: impl FnOnce(&mut Client<C>, bool) -> Fate,
     ) -> io::Result<()> {
-        // A last request may have come with the end of the connection.
-        let more = self.trigger == Trigger::Edge && event.events().intersects(ENDS);
-        self.serve(epoll, event.data(), more, work)
+        self.serve(epoll, event.data(), Some(event.events()), work)
     }
 
     /// Does something with a client, and draws the consequences, as [`Clients::hear`] does.
@@ -126,27 +128,34 @@ impl<C: Default> Clients<C> {
         number: u64,
         work: impl FnOnce(&mut Client<C>, bool) -> Fate,
     ) -> io::Result<()> {
-        self.serve(epoll, number, false, work)
+        self.serve(epoll, number, None, work)
     }
 
     fn serve(
         &mut self,
         epoll: &Epoll,
         number: u64,
-        more: bool,
+        told: Option<EpollFlags>,
         work: impl FnOnce(&mut Client<C>, bool) -> Fate,
     ) -> io::Result<()> {
         let Some(client) = self.list.get_mut(&number) else { return Ok(()) };
+        let gone = told.is_some_and(|told| told.intersects(GONE));
+        if told.is_some() && client.has_more() {
+            client.has_unread = true;
+            return if gone { self.close(epoll, number) } else { Ok(()) };
+        }
         let (held, deadline) = (client.held(), client.deadline);
         let fate = work(client, self.held < HELD);
         self.held = self.held.saturating_sub(held).saturating_add(client.held());
-        if fate == Fate::Closed {
+        if fate == Fate::Closed || (gone && client.has_more()) {
             return self.close(epoll, number);
         }
         if let Some(moment) = client.deadline.filter(|moment| Some(*moment) != deadline) {
             self.deadlines.push_back((moment, number));
         }
-        let more = more || (self.trigger == Trigger::Edge && client.has_unread);
+        // A last request may have come with the end of the connection.
+        client.has_unread |= told.is_some_and(|told| told.intersects(ENDS));
+        let more = self.trigger == Trigger::Edge && client.has_unread && !client.has_more();
         if fate != client.awaited || (more && fate == Fate::Reading) {
             client.awaited = fate;
             // The kernel looks at the connection again, and tells of what it finds.

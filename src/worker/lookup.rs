@@ -3,10 +3,13 @@
 //! May: read and write connections that it was handed, map snapshots that it was handed. Never: open, connect,
 //! execute, or name anything but a table id to the broker.
 
+mod serving;
+
 use crate::answers::Answers;
 use crate::catalogue::{Catalogue, Scan};
-use crate::client::Desk;
+use crate::client::Turn;
 use crate::clients::{Clients, Trigger};
+use crate::loading::Loading;
 use crate::session::{Service, Settings};
 use mapkeep_proto::{BrokerToLookup, Decode, LookupToBroker, MAX_MESSAGE, TableId, decode_names};
 use mapkeep_sandbox::Confined;
@@ -14,12 +17,21 @@ use mapkeep_sys::channel::{Channel, Received};
 use mapkeep_sys::mapping::Mapping;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags, EpollTimeout};
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// Bytes read from a client in one go.
 const CHUNK: usize = 16 << 10;
+/// Events taken in one go, and turns given in one go to clients that wait for another.
+const EVENTS: usize = 256;
+/// How long contents are loaded before clients are heard again;
+const STEP: Duration = Duration::from_millis(2);
+/// and while there are none. The broker is heard each time.
+const LONG_STEP: Duration = Duration::from_millis(50);
+/// Once the broker has gone: how long those are served that wait for us. They connect again.
+const GRACE: Duration = Duration::from_secs(1);
 /// While draining: a client that has been silent for this long is let go.
 const SILENCE: Duration = Duration::from_secs(5);
 /// How often a draining worker looks for silent clients.
@@ -37,9 +49,19 @@ pub(crate) struct Lookup {
     service: Service,
     settings: Settings,
     catalogue: Catalogue,
+    loading: Loading,
     clients: Clients<Scan>,
+    /// Clients that have asked more than one turn had room for, in the order in which they have the next.
+    carried: VecDeque<u64>,
+    /// Whether the time for those who stand in line was over before the line.
+    pressed: bool,
+    /// When all that had arrived had been noted last. Whoever has sent something by then is not late, however long we
+    /// took to read it.
+    looked: Instant,
     draining: bool,
     next_tick: Option<Instant>,
+    scratch: Vec<u8>,
+    turn: Turn,
 }
 
 impl Lookup {
@@ -54,52 +76,81 @@ impl Lookup {
             service,
             settings: Settings { smtputf8_enable: true },
             catalogue: Catalogue::default(),
+            loading: Loading::default(),
             clients: Clients::numbered_after(BROKER, Trigger::Edge),
+            carried: VecDeque::new(),
+            pressed: false,
+            looked: Instant::now(),
             draining: false,
             next_tick: None,
+            scratch: vec![0; CHUNK],
+            turn: Turn::default(),
         })
     }
 
     /// Serves until the broker goes, or until the last client has gone after the broker has said so. Demands
     /// the proof of lock-down.
     pub(crate) fn run(&mut self, _confined: &Confined) -> io::Result<()> {
-        let mut scratch = vec![0; CHUNK];
-        let mut replies = Vec::new();
-        let mut events = [EpollEvent::empty(); 256];
-        let mut leaving = false;
+        while self.round()? {}
+        Ok(())
+    }
+
+    /// Waits for something to do, and does it. False when there is nothing left to be done.
+    ///
+    /// Everybody who is there is heard for a turn: first clients that have sent something, then those that have sent more than
+    /// a turn had room for, then those that stand in line for tables that take long, and the broker. Then new contents are gone
+    /// on with for a step.
+    fn round(&mut self) -> io::Result<bool> {
+        let mut events = [EpollEvent::empty(); EVENTS];
+        let timeout = self.sleep();
+        let count = match self.epoll.wait(&mut events, timeout) {
+            Ok(count) => count,
+            Err(Errno::EINTR) => 0,
+            Err(error) => return Err(error.into()),
+        };
+        let now = Instant::now();
+        if count < EVENTS {
+            self.looked = now;
+        }
+        let events = events.get(..count).unwrap_or_default();
+        self.hear_clients(events, now)?;
+        if events.iter().any(|event| event.data() == BROKER) && !self.hear_broker(now)? {
+            self.leave()?;
+            return Ok(false);
+        }
+        self.load()?;
+        self.clients.close_late(&self.epoll, self.looked, |_| false)?;
+        self.drain(now)?;
+        self.report_closed()?;
+        self.watch_broker()?;
+        Ok(!self.draining || !self.clients.is_empty())
+    }
+
+    /// The broker has gone: answers what has arrived.
+    fn leave(&mut self) -> io::Result<()> {
+        let began = Instant::now();
+        let mut events = [EpollEvent::empty(); EVENTS];
+        let mut count = self.epoll.wait(&mut events, EpollTimeout::ZERO).unwrap_or_default();
         loop {
-            let timeout = if leaving { EpollTimeout::ZERO } else { self.sleep() };
-            let count = match self.epoll.wait(&mut events, timeout) {
-                Ok(count) => count,
-                Err(Errno::EINTR) => 0,
-                Err(error) => return Err(error.into()),
-            };
             let now = Instant::now();
-            for event in events.iter().take(count) {
-                if event.data() != BROKER {
-                    self.hear_client(*event, &mut scratch, &mut replies, now)?;
-                }
-            }
-            if leaving {
-                // What was readable when the broker went has been answered.
-                return Ok(());
-            }
-            if events.iter().take(count).any(|event| event.data() == BROKER) {
-                leaving = !self.hear_broker(now)?;
-            }
-            self.clients.close_late(&self.epoll, now, |_| false)?;
-            self.drain(now)?;
-            self.report_closed()?;
-            self.watch_broker()?;
-            if self.draining && self.clients.is_empty() {
+            self.hear_clients(events.get(..count).unwrap_or_default(), now)?;
+            // Each client is read from once more; what comes after that would have no end.
+            count = 0;
+            let waiting = !self.carried.is_empty() || self.pressed;
+            if !waiting || now.saturating_duration_since(began) > GRACE {
                 return Ok(());
             }
         }
     }
 
     fn sleep(&self) -> EpollTimeout {
+        let loads = !self.loading.is_empty() && !self.answers.wait();
+        if !self.carried.is_empty() || self.pressed || loads {
+            return EpollTimeout::ZERO;
+        }
         let now = Instant::now();
         let first = self.clients.next_deadline().into_iter().chain(self.next_tick);
+        let first = first.chain(self.catalogue.pace.line.next_moment(now));
         let Some(next) = first.chain(mapkeep_log::settle(now)).min() else { return EpollTimeout::NONE };
         let wait = next.saturating_duration_since(now).as_micros().div_ceil(1000);
         EpollTimeout::from(u16::try_from(wait).unwrap_or(u16::MAX))
@@ -162,9 +213,13 @@ impl Lookup {
                 self.say(LookupToBroker::Ready)
             }
             (BrokerToLookup::Snapshot { id, generation, size, .. }, Some(content)) => {
-                self.load(id, generation, size, &content)
+                self.begin_load(id, generation, size, &content)
             }
-            (BrokerToLookup::Client, Some(socket)) => self.clients.add(&self.epoll, socket, now),
+            (BrokerToLookup::Client, Some(socket)) => {
+                let number = self.clients.add(&self.epoll, socket, now)?;
+                self.catalogue.pace.askers.note(number, now);
+                Ok(())
+            }
             (BrokerToLookup::Unavailable { id, reason }, _) => {
                 self.catalogue.unavailable(id, reason);
                 Ok(())
@@ -179,33 +234,32 @@ impl Lookup {
         }
     }
 
-    /// Maps a content and takes it into use; the descriptor is not kept.
-    fn load(&mut self, id: TableId, generation: u32, size: u64, content: &OwnedFd) -> io::Result<()> {
-        let loaded = match Mapping::with_large_pages(content.as_fd(), size) {
-            Ok(mapping) => self.catalogue.load(id, mapping),
+    /// Begins to load a content.
+    fn begin_load(&mut self, id: TableId, generation: u32, size: u64, content: &OwnedFd) -> io::Result<()> {
+        match self.loading.begin(id, generation, content.as_fd(), size) {
+            Ok(None) => Ok(()),
+            Ok(Some(of_the_one_before)) => self.say(of_the_one_before),
             Err(error) => {
                 tracing::error!("cannot map the content of table {}: {error}", id.0);
-                false
+                self.say(LookupToBroker::Rejected { id, generation })
             }
-        };
-        self.say(match loaded {
-            true => LookupToBroker::Loaded { id, generation },
-            false => LookupToBroker::Rejected { id, generation },
-        })
+        }
     }
 
-    fn hear_client(
-        &mut self,
-        event: EpollEvent,
-        scratch: &mut [u8],
-        replies: &mut Vec<u8>,
-        now: Instant,
-    ) -> io::Result<()> {
-        let Lookup { clients, epoll, catalogue, service, settings, .. } = self;
-        let (tables, service, settings) = (&*catalogue, *service, *settings);
-        clients.hear(epoll, event, |client, room_for_input| {
-            client.serve(&mut Desk { tables, service, settings, scratch, replies, room_for_input }, now)
-        })
+    /// Goes on with contents that are on their way, for a while.
+    fn load(&mut self) -> io::Result<()> {
+        if self.loading.is_empty() {
+            return Ok(());
+        }
+        let time = if self.clients.is_empty() { LONG_STEP } else { STEP };
+        let began = Instant::now();
+        let enough = || began.elapsed() >= time;
+        while !self.loading.is_empty() && !enough() && !self.answers.wait() {
+            if let Some(answer) = self.loading.step(&mut self.catalogue, &enough) {
+                self.say(answer)?;
+            }
+        }
+        Ok(())
     }
 
     /// Lets silent clients go while draining.
@@ -214,6 +268,9 @@ impl Lookup {
             return Ok(());
         }
         self.next_tick = now.checked_add(TICK);
-        self.clients.close_silent(&self.epoll, SILENCE, now, |_| false)
+        self.clients.close_silent(&self.epoll, SILENCE, self.looked, |_| false)
     }
 }
+
+#[cfg(test)]
+mod tests;

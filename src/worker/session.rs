@@ -136,7 +136,7 @@ impl Asked<'_> {
 }
 
 /// The table name behind any number of `proxy:` prefixes.
-fn without_proxy(mut name: &[u8]) -> &[u8] {
+pub(crate) fn without_proxy(mut name: &[u8]) -> &[u8] {
     while let Some(rest) = name.strip_prefix(b"proxy:") {
         name = rest;
     }

@@ -9,6 +9,10 @@ use std::cmp::Ordering;
 
 use crate::error::TableError;
 
+mod sort;
+
+pub(crate) use sort::Sorting;
+
 /// Where an entry is, and 31 bits of its hash. The lowest bit of `word` is free for the owner's use.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Slot {
@@ -58,9 +62,7 @@ impl Index {
 
     /// Sorts in place by hash, then by `keys`, then by place in the text.
     pub fn sort(&mut self, keys: impl Fn(&Slot, &Slot) -> Ordering) {
-        self.slots.sort_unstable_by(|a, b| {
-            a.hash().cmp(&b.hash()).then_with(|| keys(a, b)).then_with(|| a.at.cmp(&b.at))
-        });
+        self.slots.sort_unstable_by(|a, b| order(a, b, &keys));
     }
 
     /// The first slot of this hash.
@@ -91,6 +93,11 @@ impl Index {
     pub fn slots(&self) -> &[Slot] {
         &self.slots
     }
+}
+
+/// The order of an index.
+fn order(a: &Slot, b: &Slot, keys: impl FnOnce(&Slot, &Slot) -> Ordering) -> Ordering {
+    a.hash().cmp(&b.hash()).then_with(|| keys(a, b)).then_with(|| a.at.cmp(&b.at))
 }
 
 /// A hash of a key: FNV-1a, 64 bits folded to 32.

@@ -10,13 +10,44 @@ use std::borrow::Cow;
 use super::is_space;
 use crate::MAX_LINE;
 use crate::bytes::{text_of, until};
+use crate::portion::Portion;
 
 /// Goes through a text by logical lines.
 #[derive(Debug)]
 pub(crate) struct Lines<'a> {
     text: &'a [u8],
+    place: Place,
+}
+
+/// How far one has come in a text.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
     at: usize,
     line: u32,
+    /// A logical line that may go on.
+    open: Option<Open>,
+}
+
+/// What is known of a logical line before its end.
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    start: usize,
+    line: u32,
+    end: usize,
+    continued: bool,
+}
+
+/// What a look for the next logical line has come to.
+#[derive(Debug)]
+pub(crate) enum Found<'a> {
+    Line(Logical<'a>),
+    /// Not that far yet.
+    Later,
+    End,
+}
+
+impl Place {
+    pub const START: Place = Place { at: 0, line: 1, open: None };
 }
 
 /// One logical line.
@@ -35,26 +66,67 @@ pub(crate) struct Logical<'a> {
 impl<'a> Lines<'a> {
     /// The logical lines from offset `at`, which is the start of a line.
     pub fn from(text: &'a [u8], at: usize) -> Self {
-        Lines { text, at, line: 1 }
+        Lines { text, place: Place { at, ..Place::START } }
+    }
+
+    /// The logical lines from a place on, which is one in this text.
+    pub fn resume(text: &'a [u8], place: Place) -> Self {
+        Lines { text, place }
+    }
+
+    /// How far this has come.
+    pub fn place(&self) -> Place {
+        self.place
     }
 
     /// Where the next logical line is looked for.
     pub fn position(&self) -> usize {
-        self.at
+        self.place.at
+    }
+
+    /// Looks for the next logical line, until the portion is used up.
+    pub fn find(&mut self, portion: &mut Portion<'_>) -> Found<'a> {
+        loop {
+            let before = self.place.at;
+            match self.place.open {
+                None => {
+                    let (start, line) = (self.place.at, self.place.line);
+                    let Some(content) = self.physical() else { return Found::End };
+                    if !is_blank_or_comment(content) {
+                        let end = self.place.at;
+                        self.place.open = Some(Open { start, line, end, continued: false });
+                    }
+                }
+                Some(open) if self.at_continuation() => {
+                    if self.physical().is_some_and(|more| !is_blank_or_comment(more)) {
+                        self.place.open = Some(Open { end: self.place.at, continued: true, ..open });
+                    }
+                }
+                Some(Open { start, line, end, continued }) => {
+                    self.place.open = None;
+                    let raw = self.text.get(start..end).unwrap_or_default();
+                    return Found::Line(Logical { start, line, continued, raw });
+                }
+            }
+            if portion.is_used_up(self.place.at.saturating_sub(before)) {
+                return Found::Later;
+            }
+        }
     }
 
     /// The next physical line without its newline.
     fn physical(&mut self) -> Option<&'a [u8]> {
-        let rest = self.text.get(self.at..).filter(|rest| !rest.is_empty())?;
+        let Place { at, line, .. } = &mut self.place;
+        let rest = self.text.get(*at..).filter(|rest| !rest.is_empty())?;
         let content = first_line(rest);
-        self.at = self.at.saturating_add(content.len()).saturating_add(1).min(self.text.len());
-        self.line = self.line.saturating_add(1);
+        *at = at.saturating_add(content.len()).saturating_add(1).min(self.text.len());
+        *line = line.saturating_add(1);
         Some(content)
     }
 
     /// Whether the next line cannot begin a logical line.
     fn at_continuation(&self) -> bool {
-        self.text.get(self.at).is_some_and(|byte| is_space(*byte) || *byte == b'#')
+        self.text.get(self.place.at).is_some_and(|byte| is_space(*byte) || *byte == b'#')
     }
 }
 
@@ -62,19 +134,10 @@ impl<'a> Iterator for Lines<'a> {
     type Item = Logical<'a>;
 
     fn next(&mut self) -> Option<Logical<'a>> {
-        let (start, line) = loop {
-            let (start, line) = (self.at, self.line);
-            if !is_blank_or_comment(self.physical()?) {
-                break (start, line);
-            }
-        };
-        let (mut end, mut continued) = (self.at, false);
-        while self.at_continuation() {
-            if self.physical().is_some_and(|more| !is_blank_or_comment(more)) {
-                (end, continued) = (self.at, true);
-            }
+        match self.find(&mut Portion::whole()) {
+            Found::Line(logical) => Some(logical),
+            Found::Later | Found::End => None,
         }
-        Some(Logical { start, line, continued, raw: self.text.get(start..end).unwrap_or_default() })
     }
 }
 

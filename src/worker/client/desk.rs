@@ -18,17 +18,9 @@ pub trait Replies {
     fn answered(&mut self, answered: &Answered<u32>, start: usize, length: usize) {
         let _ = (answered, start, length);
     }
-}
 
-/// Replies that are sent at once.
-impl Replies for Vec<u8> {
-    fn bytes(&mut self) -> &mut Vec<u8> {
-        self
-    }
-
-    fn has_room(&self) -> bool {
-        self.len() <= UNREAD
-    }
+    /// A malformed request has been answered.
+    fn refused(&mut self) {}
 }
 
 /// What answering needs besides the connection.

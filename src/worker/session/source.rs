@@ -193,4 +193,11 @@ pub trait Tables {
     /// configuration cannot be read, so that nobody knows, every name gives a table whose
     /// lookups fail: DENY would kill the client.
     fn find(&self, name: &[u8]) -> Option<(Self::Id, Self::Table<'_>)>;
+
+    /// The table, if a request for `table` (as the client wrote it) has to wait now, with all that the client has asked
+    /// after it: an answer may take long, and others have to be served first.
+    fn turn_away(&self, table: &[u8]) -> Option<Self::Id> {
+        let _ = table;
+        None
+    }
 }

@@ -53,7 +53,9 @@ impl<O: Opener> Writer<O> {
                 }
                 Ok(())
             }
-            (BrokerToWriter::Client, Some(socket), None, None) => self.clients.add(&self.epoll, socket, now),
+            (BrokerToWriter::Client, Some(socket), None, None) => {
+                self.clients.add(&self.epoll, socket, now).map(drop)
+            }
             (BrokerToWriter::Replaced(id), ..) => {
                 let effect = self.saving.placed(&self.tables, id, now);
                 self.apply(effect)

@@ -1,4 +1,24 @@
 use super::*;
+use crate::error::Complaint;
+use crate::portion::Portion;
+
+/// Indexes a text in steps, each of which ends as soon as it may; says how many there were.
+fn in_steps(text: &[u8], complaints: &mut Vec<Complaint>) -> (Result<Index, TableError>, usize) {
+    let mut builder = Builder::new();
+    for steps in 1.. {
+        match builder.step(text, complaints, &mut Portion::until(&|| true)) {
+            Ok(Ok(index)) => return (Ok(index), steps),
+            Ok(Err(later)) => builder = later,
+            Err(error) => return (Err(error), steps),
+        }
+    }
+    unreachable!()
+}
+
+fn build(text: &[u8], complaints: &mut Vec<Complaint>) -> Result<Index, TableError> {
+    let built = Builder::new().step(text, complaints, &mut Portion::whole())?;
+    Ok(built.unwrap_or_else(|_| panic!("the whole is not used up")))
+}
 
 fn table(text: &[u8]) -> (Result<Index, TableError>, Vec<Complaint>) {
     let mut complaints = Vec::new();
@@ -118,4 +138,43 @@ fn step_file_order_faulty_lines_left_out() {
     let pair = |key: &[u8], value: &[u8]| (key.to_vec(), value.to_vec());
     assert_eq!(seen, [pair(b"b", b"1"), pair(b"a", b"2  3"), pair(b"c", b"4")]);
     assert_eq!(step(text, &mut cursor, &mut key, &mut value), Ok(Step::End));
+}
+
+#[test]
+fn in_steps_as_in_one_go() {
+    let variants: String =
+        (0..40).map(|at| format!("{}K{} v\n", "k".repeat(at), "k".repeat(40 - at))).collect();
+    let many: String =
+        (0..30_000).map(|number| format!("key{} {number}\n  more\n", number * 7919 % 30_000)).collect();
+    let twice = format!("{many}key17 again\n# {}\nkey4 again\n", "-".repeat(200_000));
+    let crowd: String = (0..70).map(|at| format!("{}K{} v\n", "k".repeat(at), "k".repeat(70 - at))).collect();
+    for text in ["", "\n", "a b\n", " orphan\nb 1\na 1", &variants, &many, &twice, &crowd] {
+        let (mut at_once, mut bit_by_bit) = (Vec::new(), Vec::new());
+        let expected = build(text.as_bytes(), &mut at_once);
+        let (found, _) = in_steps(text.as_bytes(), &mut bit_by_bit);
+        let slots = |index: Result<Index, TableError>| {
+            index.map(|index| index.slots().iter().map(|slot| (slot.hash(), slot.at())).collect::<Vec<_>>())
+        };
+        let (expected, found) = (slots(expected), slots(found));
+        assert_eq!(expected, found);
+        assert_eq!(at_once, bit_by_bit);
+        if let Ok(slots) = found {
+            assert!(slots.is_sorted_by_key(|(hash, _)| *hash));
+        }
+    }
+}
+
+#[test]
+fn each_part_of_the_work_is_done_in_steps() {
+    let lines: String =
+        (0..100_000_u32).map(|number| format!("{:x} v\n", number.wrapping_mul(2_654_435_761))).collect();
+    let steps = |text: &str| in_steps(text.as_bytes(), &mut Vec::new()).1;
+    // Of 8 bytes an entry, moved once for each of the 17 doublings of the length of a run, a step moves 64 KiB.
+    assert!(steps(&lines) > 100_000 * 8 * 17 / (64 << 10), "{}", steps(&lines));
+    let comment = format!("a 1\n{}b 2\n", "# nothing\n".repeat(100_000));
+    assert!(steps(&comment) > 10, "a line without an end: {}", steps(&comment));
+    // Long keys of the same hash: each comparison is work.
+    let long: String =
+        (0..50).map(|at| format!("{}K{} v\n", "k".repeat(at), "k".repeat(70_000 - at))).collect();
+    assert!(steps(&long) > 50 * 5, "{}", steps(&long));
 }
