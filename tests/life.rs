@@ -25,6 +25,8 @@ mod freshness;
 mod loading;
 #[path = "life/many.rs"]
 mod many;
+#[path = "life/places.rs"]
+mod places;
 #[path = "life/refusals.rs"]
 mod refusals;
 #[path = "life/running.rs"]
@@ -76,6 +78,16 @@ mod scenario {
             ids_that_belong_to_an_account,
             ids_that_cannot_be_used_leave_the_default,
             missing_worker_program;
+        places:
+            names_of_any_shape_end_nothing,
+            files_of_root_in_another_ones_directory_stay_unread,
+            volume_that_is_vouched_for_is_served,
+            single_file_that_is_mounted_is_served,
+            shared_store_of_root_is_served,
+            owners_are_named_with_the_line_to_write,
+            what_serves_only_form_is_not_asked,
+            configuration_of_anybody_does_not_count,
+            programs_of_anybody_are_not_started;
         configuration:
             missing_main_cf_denies_nothing,
             bad_line_in_main_cf_leaves_the_good_ones_in_force,

@@ -154,6 +154,8 @@ scenarios!(
         |server| crate::corruption::file_overwritten_beside_the_service("btree", server),
     btree_wrong_places = |server| crate::refusals::wrong_places_are_refused("btree", server),
     lmdb_wrong_places = |server| crate::refusals::wrong_places_are_refused("lmdb", server),
+    btree_links_of_root = |server| crate::refusals::links_of_root_lead_to_tables("btree", server),
+    lmdb_links_of_root = |server| crate::refusals::links_of_root_lead_to_tables("lmdb", server),
     hash_stores_are_checked = |server| crate::refusals::stores_are_checked_like_tables("hash", server),
     btree_stores_are_checked = |server| crate::refusals::stores_are_checked_like_tables("btree", server),
 );

@@ -3,9 +3,11 @@
 //! May: read the configuration and the account files, open our own programs. Never: change anything.
 //! Called by: the start; the `mapkeep` command through [`obstacles`].
 
+use crate::deciding::exposed_programs;
 use crate::gather::{Gathered, Source};
-use crate::options::Options;
+use crate::options::{Mode, Options};
 use crate::plan::Plan;
+use crate::trust::People;
 use mapkeep_sandbox::check_root;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -18,16 +20,16 @@ pub(crate) struct Programs {
     pub(crate) writer: Option<File>,
 }
 
-impl Programs {
-    /// Those beside this one.
-    pub(crate) fn open(writes: bool) -> Result<Programs, String> {
-        // The real path, so that a link to us in daemon_directory finds the worker beside the real file.
-        let own =
-            std::fs::canonicalize("/proc/self/exe").map_err(|error| format!("/proc/self/exe: {error}"))?;
-        Programs::beside(&own, writes)
-    }
+/// The real path of this program, so that a link to us in daemon_directory finds the worker beside the real file.
+#[allow(clippy::disallowed_methods, reason = "before the lock")]
+pub(crate) fn own_path() -> Result<PathBuf, String> {
+    std::fs::canonicalize("/proc/self/exe").map_err(|error| format!("/proc/self/exe: {error}"))
+}
 
-    fn beside(own: &Path, writes: bool) -> Result<Programs, String> {
+impl Programs {
+    /// Those beside `own`, which is one of them.
+    #[allow(clippy::disallowed_methods, reason = "before the lock")]
+    pub(crate) fn beside(own: &Path, writes: bool) -> Result<Programs, String> {
         let open = |name: &str| {
             let path = own.with_file_name(name);
             File::open(&path).map_err(|error| format!("{}: {error}", path.display()))
@@ -56,6 +58,7 @@ pub(crate) fn nobody_writes(plan: &Plan) -> Option<&'static str> {
 /// that can be seen beforehand. `service` is `proxymap` or `proxywrite`, `overrides` are its `-o` options in
 /// master.cf, `daemon` is a program beside which ours are. Looked at as if for root, whoever asks.
 #[must_use]
+#[allow(clippy::disallowed_methods, reason = "before the lock")]
 pub fn obstacles(
     directory: PathBuf,
     service: &str,
@@ -75,5 +78,7 @@ pub fn obstacles(
         }
     }
     found.extend(Programs::beside(program, service == "proxywrite").err());
+    let exposed = exposed_programs(program, &People::read()).into_iter();
+    found.extend(exposed.filter(|exposed| exposed.is_fatal(Mode::Master)).map(|exposed| exposed.text));
     found
 }

@@ -121,6 +121,8 @@ impl Nursery {
             format!("approval_known={}", plan.approval_known),
             format!("inside={}", plan.inside.display()),
             format!("owners={}", plan.owners.iter().map(u32::to_string).collect::<Vec<_>>().join(",")),
+            format!("owners_text={}", plan.owners_text),
+            format!("trusted_directories={}", plan.trusted_directories),
             format!("snapshot_limit={}", plan.snapshot_limit),
             format!("max_use={}", plan.max_use),
             format!("room={}", worker_descriptors().saturating_sub(WORKER_OWN)),
@@ -209,6 +211,7 @@ impl Nursery {
 
     /// Reads what the kernel says of a child and compares it with what its role must be: what was found, or every
     /// difference.
+    #[allow(clippy::disallowed_methods, reason = "/proc, which the supervisor's list allows")]
     pub(crate) fn check(&self, child: &Child) -> Result<Found, String> {
         let pid = child.pid.as_raw();
         let text = std::fs::read_to_string(format!("/proc/{pid}/status"))

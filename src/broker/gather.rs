@@ -5,22 +5,27 @@
 //! May: open files for reading; run postconf(1), before lock-down only.
 
 use crate::accounts::{AccountError, Accounts};
+use crate::deciding::distrusted;
 use crate::options::{Mode, Options};
 use crate::plan::{LogPlan, Plan, RoleIds};
 use crate::socket::Place;
+use crate::trust::{Anchor, Directory, Owners, People, WriteFiles, directory_of};
 use mapkeep_config::{
     Complaint, KeepSettings, Parameters, Service, Settings, Severity, approved, parse_main, parse_master,
 };
 use mapkeep_log::{Destination, Facility};
-use mapkeep_proto::{Kind, Listed, file_of, remedy_unknown, why_unknown};
+use mapkeep_proto::{Kind, Listed, remedy_unknown, why_unknown};
+use mapkeep_sandbox::Located;
 use nix::fcntl::OFlag;
-use std::ffi::OsStr;
+use std::error::Error;
+use std::ffi::{OsStr, OsString};
 use std::fs::OpenOptions;
 use std::io::{self, Read};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::rc::Rc;
 use std::time::Duration;
 
 /// The configuration directory that is compiled into Debian's Postfix.
@@ -64,6 +69,7 @@ impl Source {
     /// `directory` is the configuration directory, if one was named. To be called before lock-down.
     pub(crate) fn new(options: &Options, directory: Option<PathBuf>) -> Source {
         let directory = directory.unwrap_or_else(|| DEFAULT_DIRECTORY.into());
+        let directory = std::path::absolute(&directory).unwrap_or(directory);
         let main = read_file(&directory.join("main.cf")).unwrap_or_default();
         let defaults = installed_defaults(&Parameters::new(parse_main(&main).0), &directory);
         let root = nix::unistd::geteuid().is_root();
@@ -87,7 +93,8 @@ impl Source {
             Ok(main) => (main, None),
             Err(error) => (Vec::new(), Some(format!("{}: {error}", path.display()))),
         };
-        let keep = read_file(&directory.join("mapkeep.cf")).unwrap_or_default();
+        let keep_file = directory.join("mapkeep.cf");
+        let keep = read_file(&keep_file).unwrap_or_default();
         // What master.cf gives to this service arrives as -o options; here it matters which sockets it names.
         let path = directory.join("master.cf");
         let (master, unreadable) = match read_file(&path) {
@@ -121,12 +128,25 @@ impl Source {
         let (settings, complaints) = Settings::from(&parameters);
         remark(&mut remarks, &complaints);
         let service = if options.service == "proxywrite" { Service::Write } else { Service::Read };
-        let mut read = |path: &[u8]| read_file(Path::new(OsStr::from_bytes(path))).ok();
-        let (tables, complaints) = approved(&parameters, service, settings.mail_version, &mut read);
-        sound &= !has_errors(&complaints);
+        let (mut keep, complaints) = KeepSettings::read(&keep, &parameters);
         remark(&mut remarks, &complaints);
-        let (keep, complaints) = KeepSettings::read(&keep, &parameters);
-        remark(&mut remarks, &complaints);
+        let people = Rc::new(People::read());
+        let root = Owners::root().among(Rc::clone(&people));
+        for name in ["main.cf", "master.cf"] {
+            // They count all the same, as in stock: whoever can write them decides what master(8) runs.
+            remarks.extend(distrusted(&directory.join(name), &root).map(|problem| Remark {
+                severity: Severity::Warning,
+                text: format!("{name} decides what is served, but {problem}; let only root write it"),
+            }));
+        }
+        if let Some(problem) = distrusted(&keep_file, &root) {
+            let text = format!(
+                "mapkeep.cf does not count, its settings have their defaults: {problem}; let only root write it, then \
+                 reload the service"
+            );
+            remarks.push(Remark { severity: Severity::Error, text });
+            keep = keep.distrusted(&parameters);
+        }
 
         let accounts = read_accounts();
         let mut owners = Vec::new();
@@ -146,6 +166,19 @@ impl Source {
             None
         };
         let mail_owner = accounts.ids_of(&settings.mail_owner);
+        let trusted = Owners::declared(&owners).among(Rc::clone(&people));
+        let mut read = |path: &[u8]| {
+            let path = Path::new(OsStr::from_bytes(path));
+            if let Some(problem) = distrusted(path, &trusted) {
+                let text = format!("a list of tables does not count: {problem}; let only root write it");
+                remarks.push(Remark { severity: Severity::Error, text });
+                return None;
+            }
+            read_file(path).ok()
+        };
+        let (tables, complaints) = approved(&parameters, service, settings.mail_version, &mut read);
+        sound &= !has_errors(&complaints);
+        remark(&mut remarks, &complaints);
         let names = with_members(tables.into_iter().map(|table| table.name), &mut remarks);
         if service == Service::Read {
             remarks.extend(names.iter().filter_map(|table| not_served(&table.name)));
@@ -153,7 +186,11 @@ impl Source {
         let inside = if options.chroot { settings.queue_directory.clone().into() } else { PathBuf::new() };
         let write_directories = match service {
             Service::Read => Vec::new(),
-            Service::Write => directories_of(&names, &inside),
+            Service::Write => {
+                let writer = ids
+                    .map_or_else(|| Some(nix::unistd::geteuid().as_raw()), |_| mail_owner.map(|ids| ids.uid));
+                writer.map_or_else(Vec::new, |writer| directories_of(&names, &inside, people, writer))
+            }
         };
         let plan = Plan {
             mode: options.mode,
@@ -166,6 +203,8 @@ impl Source {
             inside,
             write_directories,
             owners,
+            owners_text: keep.table_owners_text,
+            trusted_directories: keep.trusted_directories.join(" "),
             snapshot_limit: keep.snapshot_limit,
             max_use: options.max_use.unwrap_or(settings.max_use),
             max_idle: max_idle(options, &settings),
@@ -178,7 +217,11 @@ impl Source {
 }
 
 /// Reads a regular file. Anything else could keep the service waiting, or never end.
-fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+#[allow(
+    clippy::disallowed_methods,
+    reason = "before the lock, or at a reload by the supervisor: openat and statx of an open file, which its list allows"
+)]
+pub(crate) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
@@ -245,6 +288,7 @@ fn log_plan(options: &Options, settings: &Settings, readable: bool, host: &str) 
 /// The installed version's own defaults, as postconf(1) gives them; without it, built-in lists serve. `parameters`
 /// says where commands are.
 #[must_use]
+#[allow(clippy::disallowed_methods, reason = "before the lock")]
 pub fn installed_defaults(parameters: &Parameters, directory: &Path) -> Option<Vec<u8>> {
     let commands = parameters.text("command_directory").unwrap_or_else(|_| DEFAULT_COMMANDS.to_owned());
     let output = Command::new(Path::new(&commands).join("postconf"))
@@ -303,21 +347,50 @@ fn not_served(name: &[u8]) -> Option<Remark> {
 }
 
 /// The directories of tables that can be changed, where they are there: nothing else can be written.
-fn directories_of(names: &[Listed], inside: &Path) -> Vec<PathBuf> {
-    let mut directories: Vec<PathBuf> = Vec::new();
-    let changeable = |kind| matches!(kind, Kind::Hash | Kind::Btree | Kind::Lmdb);
-    for table in names.iter().filter(|table| changeable(Kind::of(&table.name))) {
-        let Some(path) = file_of(&table.name) else { continue };
-        let relative =
-            Path::new(OsStr::from_bytes(&path)).strip_prefix("/").unwrap_or(Path::new("")).to_owned();
-        let Some(parent) = Path::new("/").join(inside).join(relative).parent().map(Path::to_owned) else {
-            continue;
-        };
-        if parent.is_dir() && !directories.contains(&parent) {
-            directories.push(parent);
+fn directories_of(names: &[Listed], inside: &Path, people: Rc<People>, writer: u32) -> Vec<Located> {
+    match anchor_at(inside) {
+        Ok(anchor) => write_directories(names, inside, &anchor.among(people), writer),
+        // The broker meets the same error, and says so.
+        Err(_) => Vec::new(),
+    }
+}
+
+/// The same for the broker of the writing service. Those that break a rule are among them, for they may be mended; until
+/// then their tables are refused.
+pub(crate) fn write_directories(
+    names: &[Listed],
+    inside: &Path,
+    anchor: &Anchor,
+    writer: u32,
+) -> Vec<Located> {
+    let mut found: Vec<Located> = Vec::new();
+    for table in names.iter().filter(|table| table.approved) {
+        let Some(files) = WriteFiles::of(&table.name) else { continue };
+        let Ok(directory) = directory_of(anchor, &files, writer) else { continue };
+        let located = located(inside, directory);
+        if !found.contains(&located) {
+            found.push(located);
         }
     }
-    directories
+    found
+}
+
+/// Where walks for the paths of tables begin: `inside`, or the host's root if that is empty.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "before the lock, or at a reload by the supervisor: openat, which its list allows"
+)]
+pub(crate) fn anchor_at(inside: &Path) -> Result<Anchor, Box<dyn Error>> {
+    let anchor = match inside.as_os_str().is_empty() {
+        true => Anchor::host(),
+        false => Anchor::inside(std::fs::File::open(inside)?.into()),
+    };
+    anchor.map_err(|refusal| refusal.to_string().into())
+}
+
+/// A directory that a walk has found, for Landlock.
+pub(crate) fn located(inside: &Path, Directory { path, dev, ino }: Directory) -> Located {
+    Located { root: Path::new("/").join(inside), path: OsString::from_vec(path).into(), dev, ino }
 }
 
 fn has_errors(complaints: &[Complaint]) -> bool {

@@ -1,7 +1,8 @@
 //! The start of mapkeepd: options, configuration, log, what to hold, lock-down, then the supervisor's loop.
 
-use crate::checks::{Programs, nobody_writes};
+use crate::checks::{Programs, nobody_writes, own_path};
 use crate::children::Nursery;
+use crate::deciding::exposed_programs;
 use crate::gather::{Gathered, Source, early_destination, log_host};
 use crate::master::Status;
 use crate::notify::Notify;
@@ -9,6 +10,7 @@ use crate::options::{Mode, Options, wanted_text};
 use crate::plan::{LogPlan, Plan};
 use crate::socket::{SocketError, activated, path_of};
 use crate::supervise::{Ending, Generation, LOCK_FAILED, State, Supervisor};
+use crate::trust::People;
 use mapkeep_config::Severity;
 use mapkeep_log::{Destination, Facility, MailLog};
 use mapkeep_proto::{Arguments, WRONG_USAGE};
@@ -234,6 +236,7 @@ fn listeners(given: Vec<OwnedFd>, options: &Options, plan: &Plan) -> Result<Vec<
     Ok(listeners)
 }
 
+#[allow(clippy::disallowed_methods, reason = "its own status, in /proc, which the supervisor's list allows")]
 fn lock_and_run(mut supervisor: Supervisor, log: Option<RawFd>) -> Result<Ending, Box<dyn Error>> {
     let mut expected = supervisor.descriptors();
     expected.extend(log);
@@ -259,7 +262,8 @@ fn lock_and_run(mut supervisor: Supervisor, log: Option<RawFd>) -> Result<Ending
             read_beneath: vec!["/".into()],
             execute_beneath: vec!["/".into()],
             // For the broker, which inherits this domain.
-            write_beneath: plan.write_directories.clone(),
+            write_found: plan.write_directories.clone(),
+            ..FileRules::default()
         },
         expected_descriptors: &expected,
         parent_pid: None,
@@ -316,6 +320,7 @@ fn early_log(destination: Destination) -> Result<(), Box<dyn Error>> {
 
 /// Makes the directory that workers see as their root, if it is not there. The lock looks again; here a person hears it
 /// before anything is started.
+#[allow(clippy::disallowed_methods, reason = "before the lock")]
 fn prepare_chroot(path: &Path) -> Result<(), Box<dyn Error>> {
     if !path.is_dir() {
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o755).create(path);
@@ -324,8 +329,25 @@ fn prepare_chroot(path: &Path) -> Result<(), Box<dyn Error>> {
     Ok(check_root(path)?)
 }
 
+/// Programs that others can exchange are not started with the rights of root. Their owner could do so as well: that costs
+/// a line, and so does a group outside of master(8), since it is what the directory of somebody who tries us looks like.
+fn check_programs(mode: Mode, own: &Path) -> Result<(), Box<dyn Error>> {
+    for exposed in exposed_programs(own, &People::read()) {
+        if exposed.is_fatal(mode) {
+            return Err(exposed.text.into());
+        }
+        tracing::warn!("{}", exposed.text);
+    }
+    Ok(())
+}
+
+#[allow(clippy::disallowed_methods, reason = "before the lock")]
 fn nursery(plan: &Plan) -> Result<Nursery, Box<dyn Error>> {
-    let Programs { daemon, worker, writer } = Programs::open(plan.writes())?;
+    let own = own_path()?;
+    if plan.ids.is_some() {
+        check_programs(plan.mode, &own)?;
+    }
+    let Programs { daemon, worker, writer } = Programs::beside(&own, plan.writes())?;
     let LogPlan { destination, facility, ident, host, .. } = plan.log.clone();
     let log = MailLog::open(destination, facility, &ident, &host, 0)?;
     Ok(Nursery {

@@ -3,11 +3,13 @@
 //! Purpose: everything that takes privileges, in two processes: the supervisor starts and ends the others, the
 //! broker opens the approved tables and accepts clients. May: see docs/SECURITY.md, section 3. Never: see a
 //! client's byte, a key or a result. Called by: the `mapkeepd` program.
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 #![forbid(unsafe_code)]
 
 mod accounts;
 mod checks;
 mod children;
+mod deciding;
 mod door;
 mod gather;
 mod launch;
@@ -30,6 +32,7 @@ mod workers;
 mod write;
 
 pub use checks::obstacles;
+pub use deciding::distrusted;
 pub use gather::installed_defaults;
 pub use launch::main;
 pub use supervise::LOCK_FAILED;

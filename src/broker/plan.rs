@@ -4,7 +4,7 @@ use crate::options::Mode;
 use crate::socket::Place;
 use mapkeep_log::{Destination, Facility};
 use mapkeep_proto::Listed;
-use mapkeep_sandbox::Role;
+use mapkeep_sandbox::{Located, Role};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -52,9 +52,12 @@ pub(crate) struct Plan {
     /// Where table paths start, for a service that master.cf says is chrooted; else empty.
     pub(crate) inside: PathBuf,
     /// The directories of the tables that can be changed, as far as they are there; none for the reading service.
-    pub(crate) write_directories: Vec<PathBuf>,
+    pub(crate) write_directories: Vec<Located>,
     /// Users besides root whose files may be tables.
     pub(crate) owners: Vec<u32>,
+    /// `table_owners` as it is written, and the paths of `trusted_directories` with spaces between them.
+    pub(crate) owners_text: String,
+    pub(crate) trusted_directories: String,
     /// The largest table file, in bytes.
     pub(crate) snapshot_limit: u64,
     pub(crate) max_use: u32,

@@ -9,17 +9,19 @@
 
 use crate::plan::Ids;
 use mapkeep_config::{MasterCf, Settings, Transport};
-use mapkeep_sys::{inherit, listen};
+use mapkeep_sys::{inherit, listen, status};
 use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, openat2};
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrLike, SockaddrStorage, UnixAddr, connect, getsockname,
     getsockopt, socket, sockopt,
 };
 use nix::sys::stat::{Mode as Bits, umask};
 use nix::unistd::{Gid, Uid, geteuid, setegid, seteuid};
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, lchown};
 use std::os::unix::net::UnixListener;
@@ -130,6 +132,7 @@ impl Place {
     }
 
     /// Listens at `path`.
+    #[allow(clippy::disallowed_methods, reason = "before the lock")]
     pub(crate) fn bind(&self, path: &Path) -> Result<OwnedFd, SocketError> {
         self.check(path)?;
         let failed = |error: io::Error| SocketError::Io(path.to_owned(), error);
@@ -157,9 +160,14 @@ impl Place {
     }
 }
 
-/// The path with its directory's links resolved.
-fn real(path: &Path) -> Option<PathBuf> {
-    Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?))
+/// What the path stands for: device and inode number of its directory, and the name there. A reload asks, too, when the
+/// C library's realpath would be the end of the process.
+fn real(path: &Path) -> Option<(u64, u64, OsString)> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC);
+    let folder = openat2(AT_FDCWD, folder, how).ok()?;
+    let status = status::of(folder.as_fd()).ok()?;
+    Some((status.dev, status.ino, path.file_name()?.to_owned()))
 }
 
 fn with_rights_of<T>(owner: Ids, work: impl FnOnce() -> Result<T, SocketError>) -> Result<T, SocketError> {
@@ -174,6 +182,7 @@ fn with_rights_of<T>(owner: Ids, work: impl FnOnce() -> Result<T, SocketError>) 
 }
 
 /// A listening socket at `path` with mode 0666; a socket that nobody listens on is replaced.
+#[allow(clippy::disallowed_methods, reason = "before the lock")]
 fn listen_at(path: &Path) -> Result<OwnedFd, SocketError> {
     let failed = |error: io::Error| SocketError::Io(path.to_owned(), error);
     if std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {

@@ -1,15 +1,16 @@
 //! The broker's start: what it is given, what it prepares, and its lock-down.
 
 use crate::door::Door;
+use crate::gather::{anchor_at, located};
 use crate::link::Link;
 use crate::serve::{Bounds, Broker, LISTENERS, State};
 use crate::tables::Tables;
-use crate::trust::{Anchor, Owners};
+use crate::trust::{Anchor, Directory, Owners, People, Refusal};
 use crate::watch::Watch;
 use crate::workers::Workers;
 use mapkeep_log::ChannelSink;
-use mapkeep_proto::{Arguments, BrokerToLookup, Kind, Listed, TableId, decode_names};
-use mapkeep_sandbox::{Capability, FileRules, Limits, Lock, Privilege, Role, enter};
+use mapkeep_proto::{Arguments, BrokerToLookup, Listed, TableId, decode_names};
+use mapkeep_sandbox::{Capability, FileRules, Limits, Located, Lock, Privilege, Role, enter};
 use mapkeep_sys::channel::Channel;
 use mapkeep_sys::mapping::Mapping;
 use mapkeep_sys::{inherit, memory, signals};
@@ -19,6 +20,7 @@ use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// Fixed descriptors of the broker.
@@ -74,11 +76,7 @@ pub(crate) fn prepare(arguments: &Arguments) -> Result<Prepared, Box<dyn Error>>
     }
     let list = decode_names(Mapping::of(names.as_fd(), size)?.as_ref())?;
     let inside: PathBuf = arguments.text("inside")?.into();
-    let anchor = match inside.as_os_str().is_empty() {
-        true => Anchor::host(),
-        false => Anchor::inside(std::fs::File::open(&inside)?.into()),
-    }
-    .map_err(|refusal| refusal.to_string())?;
+    let anchor = anchor_at(&inside)?;
     let (link, door) = (Link::new(supervisor), Door::new(listeners, LISTENERS));
     Ok(Prepared { link, epoll, door, names, size, list, inside, anchor })
 }
@@ -94,7 +92,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         smtputf8: arguments.value("smtputf8")?,
         approval_known: arguments.value("approval_known")?,
     };
-    let owners = Owners::declared(&arguments.list("owners")?);
+    let owners = Owners::declared(&arguments.list("owners")?)
+        .with_settings(arguments.text("owners_text")?, arguments.text("trusted_directories")?)
+        .among(Rc::new(People::read()));
     let limit: u64 = arguments.value("snapshot_limit")?;
     let (descriptors, room) = descriptors_for(list.len());
     let mut tables = Tables::new(list, anchor, owners, limit, room, Instant::now());
@@ -129,7 +129,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
             address_space: HEAP.saturating_add(PROGRAM),
             data: HEAP,
         },
-        files: FileRules { read_beneath: directories, ..FileRules::default() },
+        files: FileRules { read_found: directories, ..FileRules::default() },
         expected_descriptors: &expected,
         parent_pid: Some(arguments.value("parent")?),
     };
@@ -167,37 +167,32 @@ pub(crate) fn privilege(
     })
 }
 
-/// Watches each table's directory, and the one that a link leads to; returns all of them, for Landlock.
-fn watch_all(tables: &mut Tables, watch: &mut Watch, inside: &Path) -> Vec<PathBuf> {
-    let mut directories: Vec<PathBuf> = Vec::new();
-    for (index, entry) in tables.entries.iter_mut().enumerate() {
-        let (Some(path), Ok(id)) = (&entry.path, u16::try_from(index)) else { continue };
-        let relative = Path::new(OsStr::from_bytes(path)).strip_prefix("/").unwrap_or(Path::new(""));
-        let here = Path::new("/").join(inside).join(relative);
-        // The file may not be there yet; its directory must be, or it cannot be let through Landlock.
-        let real_file = here.canonicalize().ok();
-        let real_parent = here.parent().and_then(|parent| parent.canonicalize().ok());
-        let Some(real_parent) = real_parent else {
-            if entry.kind != Kind::Unknown {
-                tracing::warn!(
-                    "the directory of {} does not exist; after making it, run \"postfix reload\"",
-                    here.display()
-                );
-            }
+/// Watches each table's directory, and those that links lead to; returns all of them, for Landlock.
+fn watch_all(tables: &mut Tables, watch: &mut Watch, inside: &Path) -> Vec<Located> {
+    let mut found: Vec<Located> = Vec::new();
+    for index in 0..tables.entries.len() {
+        let (Some((holders, trouble)), Ok(id)) = (tables.holders(index), u16::try_from(index)) else {
             continue;
         };
-        let mut files = vec![real_parent.join(here.file_name().unwrap_or_default())];
-        files.extend(real_file.filter(|real| !files.contains(real)));
-        entry.watched = files.len() == 1;
-        for file in files {
+        let Some(entry) = tables.entries.get_mut(index) else { continue };
+        if let (None, Some(Refusal::Missing { component })) = (holders.first(), trouble) {
+            tracing::warn!(
+                "{} does not exist; after making it, run \"postfix reload\"",
+                located(inside, Directory { path: component, dev: 0, ino: 0 }).seen_from_host().display()
+            );
+        }
+        // What a link leads to may be exchanged in a directory that is not watched.
+        entry.watched = holders.len() == 1;
+        for (directory, name) in holders {
+            let located = located(inside, directory);
+            let file = located.seen_from_host().join(OsStr::from_bytes(&name));
             entry.watched &= watch.add(TableId(id), file.as_os_str().as_bytes());
-            let parent = file.parent().unwrap_or(Path::new("/")).to_owned();
-            if !directories.contains(&parent) {
-                directories.push(parent);
+            if !found.contains(&located) {
+                found.push(located);
             }
         }
     }
-    directories
+    found
 }
 
 impl Broker {

@@ -19,7 +19,7 @@ mod pace;
 #[cfg(test)]
 mod tests;
 
-use crate::trust::{Anchor, Owners};
+use crate::trust::{self, Anchor, Holder, Owners, Refusal};
 #[cfg(test)]
 pub(crate) use contents::testing;
 pub(crate) use contents::{Against, Content};
@@ -86,6 +86,13 @@ impl Tables {
         let files = entries.iter().filter(|entry| entry.path.is_some()).count();
         let around = Surroundings::new(anchor, owners, limit, files);
         Tables { entries, around, room, held: 0, unjudged: 0, doubts: 0, schedule, first_pass: false }
+    }
+
+    /// The directories that hold a table's name and its file, each with the name there, and why there are no more; `None`
+    /// for a table without a file. To be called before lock-down: Landlock lets through what is found here.
+    pub(crate) fn holders(&self, index: usize) -> Option<(Vec<Holder>, Option<Refusal>)> {
+        let path = self.entries.get(index)?.path.as_ref()?;
+        Some(trust::holders(&self.around.anchor, path, &self.around.owners))
     }
 
     /// The descriptors of the anchor directories.

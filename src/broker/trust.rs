@@ -5,18 +5,24 @@
 //! The rules are [`Rule`]; a refusal names the component, the rule and the remedy.
 //!
 //! May: look at and open the broker's own copy of a configured path. Never: take a path from a worker, follow a
-//! link in the kernel, block on a FIFO, read from the file. Uses openat2, readlinkat, fstat and close only, so
+//! link in the kernel, block on a FIFO, read from the file. Uses openat2, readlinkat, fstat, getxattr and close only, so
 //! that it runs after lock-down. Called by the broker at start and at each refresh.
 //!
 //! | file | purpose |
 //! |---|---|
+//! | `owners.rs` | whose files are trusted |
+//! | `people.rs` | names of users, and who is in a group |
 //! | `refusal.rs` | the rules by number, and messages |
 //! | `rules.rs` | what a status says: pure functions |
 //! | `walk.rs` | the walk by descriptor |
+//! | `read.rs` | tables that are read: found and opened |
 //! | `write.rs` | tables that are written: the walk to their directory, files opened and made in it |
 //! | `write_files.rs` | the names of their files |
 //! | `write_rules.rs` | what a status says of them: pure functions |
 
+mod owners;
+mod people;
+mod read;
 mod refusal;
 mod rules;
 mod walk;
@@ -34,13 +40,17 @@ mod tests;
 mod write_tests;
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::rc::Rc;
 
 use mapkeep_sys::status::Status;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 
+pub use owners::Owners;
+pub use people::People;
+pub use read::{holders, identity_by_name, open_table};
 pub use refusal::{Refusal, Rule};
-pub use write::{Access, Place, WriteOpened, inspect, place_of};
+pub use write::{Access, Place, WriteOpened, directory_of, inspect, place_of};
 pub use write_files::{WriteFile, WriteFiles};
 
 /// Attempts made while files change under our hands, before [`Refusal::Retry`].
@@ -50,32 +60,6 @@ const ATTEMPTS: u32 = 3;
 const SECRETS: [&[u8]; 5] =
     [b"etc/shadow", b"etc/shadow-", b"etc/gshadow", b"etc/gshadow-", b"etc/security/opasswd"];
 
-/// Whose files are trusted: root's always, and those of the declared owners.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Owners {
-    declared: Vec<u32>,
-}
-
-impl Owners {
-    /// Root only.
-    #[must_use]
-    pub fn root() -> Owners {
-        Owners::default()
-    }
-
-    /// Root and these user ids. A worker's own id must never be among them.
-    #[must_use]
-    pub fn declared(uids: &[u32]) -> Owners {
-        Owners { declared: uids.to_vec() }
-    }
-
-    /// Whether a file of this user is trusted.
-    #[must_use]
-    pub fn trusts(&self, uid: u32) -> bool {
-        uid == 0 || self.declared.contains(&uid)
-    }
-}
-
 /// Where every walk starts: the directory that `/` in a configured path stands for.
 #[derive(Debug)]
 pub struct Anchor {
@@ -84,6 +68,8 @@ pub struct Anchor {
     host: OwnedFd,
     /// Devices whose files the kernel makes up: reading them may block, act or never end.
     kernel_devices: Vec<u64>,
+    /// Who is in which group, for tables that are written.
+    people: Rc<People>,
 }
 
 impl Anchor {
@@ -118,7 +104,18 @@ impl Anchor {
                 }
             }
         }
-        Ok(Anchor { root, host, kernel_devices })
+        Ok(Anchor { root, host, kernel_devices, people: Rc::default() })
+    }
+
+    /// With what is known of users and groups. Without it, no group is known to be private.
+    #[must_use]
+    pub fn among(self, people: Rc<People>) -> Anchor {
+        Anchor { people, ..self }
+    }
+
+    /// Whether anybody but root and the user `owner` can write the file behind this descriptor.
+    fn others_write(&self, handle: BorrowedFd<'_>, status: &Status, owner: u32) -> bool {
+        self.people.others_write(handle, status, owner)
     }
 
     /// The numbers of the descriptors that it holds, for the check of open descriptors at lock-down.
@@ -173,6 +170,9 @@ pub struct Directory {
     pub ino: u64,
 }
 
+/// A directory and a name that is looked up in it.
+pub type Holder = (Directory, Vec<u8>);
+
 /// A table file, open for reading, that only root or a declared owner could have written.
 #[derive(Debug)]
 pub struct Trusted {
@@ -185,8 +185,9 @@ pub struct Trusted {
     pub resolved: Vec<u8>,
     /// Every directory passed through, those before a link included: a change in any may change the table.
     pub parents: Vec<Directory>,
-    /// Whether a symbolic link was followed.
-    pub through_link: bool,
+    /// Whether what changes the table may happen in a directory that does not tell of it: a symbolic link was followed, or
+    /// the file is a mount point.
+    pub elsewhere: bool,
 }
 
 /// What tells one version of a table file from another.
@@ -211,32 +212,6 @@ impl From<&Status> for Identity {
     }
 }
 
-/// Opens the table file at `path` (absolute, from the broker's own configuration) if it meets every [`Rule`].
-/// `limit` bounds its size in bytes. Nothing is read from it.
-///
-/// # Errors
-/// [`Refusal`]; [`Refusal::Missing`] and [`Refusal::Retry`] may pass by themselves.
-pub fn open_table(anchor: &Anchor, path: &[u8], owners: &Owners, limit: u64) -> Result<Trusted, Refusal> {
-    settled(|| {
-        let found = walk::find(anchor, path, owners, limit)?;
-        open_found(anchor, found, owners, limit)
-    })
-}
-
-/// The identity of the table file that `path` names now, after the same checks as [`open_table`], without
-/// opening it: what a periodic look for changes compares.
-///
-/// # Errors
-/// As for [`open_table`].
-pub fn identity_by_name(
-    anchor: &Anchor,
-    path: &[u8],
-    owners: &Owners,
-    limit: u64,
-) -> Result<Identity, Refusal> {
-    settled(|| walk::find(anchor, path, owners, limit).map(|found| Identity::from(&found.status)))
-}
-
 /// Repeats an attempt that met a change in progress. A name may be missing for a moment, too: when a link is
 /// swapped and its old target removed, the walk may stand between the two.
 pub(crate) fn settled<T>(mut attempt: impl FnMut() -> Result<T, Refusal>) -> Result<T, Refusal> {
@@ -248,28 +223,6 @@ pub(crate) fn settled<T>(mut attempt: impl FnMut() -> Result<T, Refusal>) -> Res
         }
     }
     result
-}
-
-/// Opens for reading what the walk found, and makes sure that it is the same file.
-fn open_found(anchor: &Anchor, found: walk::Found, owners: &Owners, limit: u64) -> Result<Trusted, Refusal> {
-    let walk::Found { parent, name, status: expected, resolved, parents, through_link } = found;
-    let changed = || Refusal::Retry { component: resolved.clone() };
-    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    let how = OpenHow::new().flags(flags).resolve(walk::single_component() | ResolveFlag::RESOLVE_NO_XDEV);
-    let file = openat2(&parent, name.as_slice(), how).map_err(|errno| match errno {
-        // The name held a regular file a moment ago: gone, or a link or socket took its place.
-        Errno::ENOENT | Errno::ELOOP | Errno::ENXIO => changed(),
-        _ => walk::failure(&resolved, errno),
-    })?;
-    let status = walk::status_of(file.as_fd(), &resolved)?;
-    let same = |status: &Status| (status.dev, status.ino, status.mode, status.uid, status.gid);
-    if same(&status) != same(&expected) {
-        return Err(changed());
-    }
-    // The same file, but its links and size may have changed since, and a secret may have got its inode.
-    anchor.refuse_secret(&resolved, &status)?;
-    rules::file(&resolved, &status, owners, limit)?;
-    Ok(Trusted { file, status, resolved, parents, through_link })
 }
 
 /// A reference to a directory, for comparison and as a starting point.

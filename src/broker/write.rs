@@ -27,16 +27,14 @@ mod tables;
 mod trouble;
 mod writer;
 
+use crate::gather::write_directories;
 use crate::start::{DESCRIPTORS, FIXED, HEAP, PROGRAM, Prepared, prepare, privilege};
-use crate::trust::WriteFiles;
-use mapkeep_proto::{Arguments, BrokerToWriter, Listed};
+use crate::trust::People;
+use mapkeep_proto::{Arguments, BrokerToWriter};
 use mapkeep_sandbox::{FileRules, Limits, Lock, Role, enter};
 use serve::{Bounds, State, WriteBroker};
 use std::error::Error;
-use std::ffi::OsStr;
 use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 use tables::Tables;
@@ -54,7 +52,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         true => nix::unistd::geteuid().as_raw(),
         false => arguments.value("uid")?,
     };
-    let directories = directories(&list, &inside);
+    let anchor = anchor.among(Rc::new(People::read()));
+    let directories = write_directories(&list, &inside, &anchor, owner);
     mapkeep_sys::signals::ignore_lease_breaks()?;
     let broker = WriteBroker {
         supervisor: link,
@@ -83,7 +82,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
             address_space: HEAP.saturating_add(PROGRAM),
             data: HEAP,
         },
-        files: FileRules { write_beneath: directories, ..FileRules::default() },
+        files: FileRules { write_found: directories, ..FileRules::default() },
         expected_descriptors: &expected,
         parent_pid: Some(arguments.value("parent")?),
     };
@@ -91,23 +90,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     tracing::debug!("{report}");
     broker.run(&confined)?;
     Ok(())
-}
-
-/// The directories of the tables, as far as they are there: nothing else can be written. Those that break a rule are
-/// among them, for they may be mended; until then their tables are refused.
-fn directories(list: &[Listed], inside: &Path) -> Vec<PathBuf> {
-    let mut directories: Vec<PathBuf> = Vec::new();
-    for table in list.iter().filter(|table| table.approved) {
-        let Some(files) = WriteFiles::of(&table.name) else { continue };
-        let path = files.path(files.configured());
-        let relative = Path::new(OsStr::from_bytes(&path)).strip_prefix("/").unwrap_or(Path::new(""));
-        let here = Path::new("/").join(inside).join(relative);
-        let Some(directory) = here.parent().filter(|directory| directory.is_dir()) else { continue };
-        if !directories.iter().any(|known| known == directory) {
-            directories.push(directory.to_owned());
-        }
-    }
-    directories
 }
 
 impl WriteBroker {

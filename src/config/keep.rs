@@ -14,11 +14,19 @@ use crate::values;
 /// Number of user ids from `uid_base` on, one for each role.
 pub const ROLE_IDS: u32 = 16;
 
-const NAMES: &[&str] = &["broker_account", "chroot_directory", "snapshot_limit", "table_owners", "uid_base"];
+const NAMES: &[&str] = &[
+    "broker_account",
+    "chroot_directory",
+    "snapshot_limit",
+    "table_owners",
+    "trusted_directories",
+    "uid_base",
+];
 
 const UID_BASE: u32 = 61_100;
 const CHROOT_DIRECTORY: &str = "/run/mapkeep/empty";
 const SNAPSHOT_LIMIT: u64 = 1 << 30;
+const TABLE_OWNERS: &str = "$mail_owner";
 
 /// An account that may own table files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +56,10 @@ pub struct KeepSettings {
     pub chroot_directory: String,
     /// Accounts besides root that may own table files. Default `$mail_owner`.
     pub table_owners: Vec<Owner>,
+    /// The same as it is written, on one line, for messages that name a value to write instead.
+    pub table_owners_text: String,
+    /// Directories whose entries the administrator vouches for, with all beneath them: absolute paths. Default none.
+    pub trusted_directories: Vec<String>,
     /// Largest table file that is served, in bytes. Default 1 GiB.
     pub snapshot_limit: u64,
     /// Account of the broker. Default none: an id of the range.
@@ -66,6 +78,8 @@ impl KeepSettings {
             uid_base: UID_BASE,
             chroot_directory: CHROOT_DIRECTORY.to_string(),
             table_owners: mail_owner.into_iter().collect(),
+            table_owners_text: TABLE_OWNERS.to_string(),
+            trusted_directories: Vec::new(),
             snapshot_limit: SNAPSHOT_LIMIT,
             broker_account: None,
         };
@@ -84,6 +98,15 @@ impl KeepSettings {
         (keep, complaints)
     }
 
+    /// What is left of settings that somebody else than root could have written: the defaults, and of the owners only
+    /// those that both have. Nobody is trusted for the sake of such a file, nor because it does not count.
+    #[must_use]
+    pub fn distrusted(self, params: &Parameters) -> KeepSettings {
+        let (mut keep, _) = KeepSettings::read(b"", params);
+        keep.table_owners.retain(|owner| self.table_owners.contains(owner));
+        keep
+    }
+
     /// Sets one value; false when the name is unknown.
     fn set(&mut self, name: &[u8], entry: &Entry, params: &Parameters) -> Result<bool, ConfigError> {
         let value = params.expand_text(&entry.value)?;
@@ -91,7 +114,12 @@ impl KeepSettings {
             b"uid_base" => self.uid_base = uid_base(&value)?,
             b"chroot_directory" => self.chroot_directory = directory(&value)?,
             b"table_owners" => {
-                self.table_owners = Tokens::new(&value, LIST).map(owner).collect::<Result<_, _>>()?
+                self.table_owners = Tokens::new(&value, LIST).map(owner).collect::<Result<_, _>>()?;
+                self.table_owners_text = on_one_line(&entry.value);
+            }
+            b"trusted_directories" => {
+                self.trusted_directories =
+                    Tokens::new(&value, LIST).map(directory).collect::<Result<_, _>>()?;
             }
             b"snapshot_limit" => self.snapshot_limit = snapshot_limit(&value)?,
             b"broker_account" => {
@@ -101,6 +129,12 @@ impl KeepSettings {
         }
         Ok(true)
     }
+}
+
+/// A value with every run of white space, line ends among them, as one space; what is not printable as `?`.
+fn on_one_line(value: &[u8]) -> String {
+    let words = value.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    words.map(shown).collect::<Vec<_>>().join(" ")
 }
 
 /// The range must hold neither ids of real accounts, nor nobody, nor the values that mean "no id".
@@ -167,6 +201,7 @@ mod tests {
         assert_eq!(found.uid_base, 61_100);
         assert_eq!(found.chroot_directory, "/run/mapkeep/empty");
         assert_eq!(found.table_owners, vec![Owner::Name("mailer".into())]);
+        assert_eq!((found.table_owners_text.as_str(), found.trusted_directories), ("$mail_owner", vec![]));
         assert_eq!((found.snapshot_limit, found.broker_account), (1 << 30, None));
     }
 
@@ -174,11 +209,13 @@ mod tests {
     fn read_good_values_are_used() {
         let (found, complaints) = keep(
             "# c\nuid_base = 70000\nchroot_directory = /srv/empty\ntable_owners = $mail_owner,\n  1001 vmail\n\
-             snapshot_limit = 64m\nbroker_account = _mapkeep\n",
+             snapshot_limit = 64m\nbroker_account = _mapkeep\ntrusted_directories = /a, /b/c\n",
         );
         assert_eq!(complaints, vec![]);
         let owners = vec![Owner::Name("mailer".into()), Owner::Id(1001), Owner::Name("vmail".into())];
         assert_eq!((found.uid_base, found.table_owners), (70_000, owners));
+        assert_eq!(found.table_owners_text, "$mail_owner, 1001 vmail");
+        assert_eq!(found.trusted_directories, ["/a", "/b/c"]);
         assert_eq!((found.chroot_directory.as_str(), found.snapshot_limit), ("/srv/empty", 64 << 20));
         assert_eq!(found.broker_account, Some(Owner::Name("_mapkeep".into())));
     }
@@ -199,6 +236,9 @@ mod tests {
             "table_owners = a:b",
             "snapshot_limit = 0",
             "snapshot_limit = 1t",
+            "trusted_directories = /a b",
+            "trusted_directories = /",
+            "trusted_directories = /a/../b",
             "broker_account = root",
             "broker_account = 0",
             "broker_account = ${",
@@ -208,6 +248,19 @@ mod tests {
             assert_eq!(complaints.len(), 1, "{line}");
             assert_eq!((complaints[0].file, complaints[0].line), (FileName::KeepCf, 2), "{line}");
         }
+    }
+
+    #[test]
+    fn distrusted_settings_are_defaults_and_never_trust_more() {
+        let params = Parameters::new(parse_main(b"mail_owner = mailer\n").0);
+        let all =
+            "uid_base = 70000\nchroot_directory = /srv/empty\ntrusted_directories = /a\nsnapshot_limit = 1\n";
+        let with_owners =
+            |owners: &str| keep(&format!("{all}table_owners = {owners}\n")).0.distrusted(&params);
+        assert_eq!(with_owners("vmail $mail_owner"), keep("").0);
+        let narrowed = KeepSettings { table_owners: vec![], ..keep("").0 };
+        assert_eq!(with_owners("vmail"), narrowed);
+        assert_eq!(with_owners(""), narrowed);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //!
 //! The facts are those of Postfix 3.7.11 and 3.12-20260821, measured with postconf(1) and `proxymap -S`;
 //! `tests/` asks the installed Postfix again.
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 #![forbid(unsafe_code)]
 
 mod approved;

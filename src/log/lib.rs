@@ -3,6 +3,7 @@
 //! Purpose: format events in Postfix's manner, limit their rate, and send them where the mail log is. May:
 //! write to one socket that was made before lock-down. Never: read, open, or show a key or a value.
 //! Called by: every process (its own lines) and the logger (the lines of the others).
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 #![forbid(unsafe_code)]
 
 mod kinds;

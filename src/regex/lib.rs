@@ -7,6 +7,7 @@
 //! Called by: the table room.
 //!
 //! Nothing here is shared between threads: neither type is `Send` or `Sync`.
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 pub mod pcre;
 pub mod posix;

@@ -202,6 +202,7 @@ struct Mirror {
 }
 
 impl Mirror {
+    #[allow(clippy::disallowed_methods, reason = "before the filter: see `enter`")]
     fn open() -> Result<Self, LockError> {
         let open = |path: &str| {
             File::open(path)

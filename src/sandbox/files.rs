@@ -9,7 +9,11 @@
 //! A domain also ends every ptrace-like access to processes outside of it. Among these is reading the link
 //! /proc/PID/exe of a client: it fails with EACCES whatever capabilities the process has.
 
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset,
@@ -35,6 +39,31 @@ pub struct FileRules {
     /// directories be listed. Only the broker of the writing service and, since it inherits this domain, that service's
     /// supervisor may have any.
     pub write_beneath: Vec<PathBuf>,
+    /// As `read_beneath`, for directories that were found by a walk of the caller's own.
+    pub read_found: Vec<Located>,
+    /// As `write_beneath`, likewise.
+    pub write_found: Vec<Located>,
+}
+
+/// A directory that was found, and checked, component by component.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Located {
+    /// Where `/` of `path` is.
+    pub root: PathBuf,
+    /// Absolute path, seen from there and free of links.
+    pub path: PathBuf,
+    /// Its device.
+    pub dev: u64,
+    /// Its inode number.
+    pub ino: u64,
+}
+
+impl Located {
+    /// Its path, seen from the host's root. For showing and watching: others may exchange what it leads to.
+    #[must_use]
+    pub fn seen_from_host(&self) -> PathBuf {
+        self.root.join(self.path.strip_prefix("/").unwrap_or(&self.path))
+    }
 }
 
 impl FileRules {
@@ -43,11 +72,13 @@ impl FileRules {
         match role {
             Role::WriteSupervisor => Ok(()),
             Role::WriteBroker if self.execute_beneath.is_empty() => Ok(()),
-            _ if !self.write_beneath.is_empty() => refuse("only the writing service writes files"),
+            _ if !self.write_beneath.is_empty() || !self.write_found.is_empty() => {
+                refuse("only the writing service writes files")
+            }
             Role::Supervisor => Ok(()),
             _ if !self.execute_beneath.is_empty() => refuse("only the supervisor executes files"),
             Role::Broker => Ok(()),
-            _ if !self.read_beneath.is_empty() => {
+            _ if !self.read_beneath.is_empty() || !self.read_found.is_empty() => {
                 refuse("this role works on descriptors and reaches no file")
             }
             _ => Ok(()),
@@ -65,8 +96,12 @@ pub(crate) fn prepare(rules: &FileRules) -> Result<RulesetCreated, LockError> {
         .and_then(|ruleset| ruleset.scope(Scope::from_all(REQUIRED)))
         .and_then(Ruleset::create)
         .map_err(|e| failed(format!("{e}; {REMEDY}")))?;
+    let read = AccessFs::ReadFile | AccessFs::ReadDir;
     for path in &rules.read_beneath {
-        ruleset = allow(ruleset, path, AccessFs::ReadFile | AccessFs::ReadDir)?;
+        ruleset = allow(ruleset, path, read)?;
+    }
+    for found in &rules.read_found {
+        ruleset = allow_found(ruleset, found, read)?;
     }
     // Directories, because one that stands in the place of a table is renamed out of the way. No list of system calls
     // has mkdir or rmdir.
@@ -81,12 +116,16 @@ pub(crate) fn prepare(rules: &FileRules) -> Result<RulesetCreated, LockError> {
     for path in &rules.write_beneath {
         ruleset = allow(ruleset, path, write)?;
     }
+    for found in &rules.write_found {
+        ruleset = allow_found(ruleset, found, write)?;
+    }
     for path in &rules.execute_beneath {
         ruleset = allow(ruleset, path, AccessFs::Execute.into())?;
     }
     Ok(ruleset)
 }
 
+#[allow(clippy::disallowed_methods, reason = "before the filter: see `enter`")]
 fn allow(
     ruleset: RulesetCreated,
     path: &Path,
@@ -98,6 +137,30 @@ fn allow(
     let access = if is_directory { access } else { access & AccessFs::from_file(REQUIRED) };
     let beneath = PathFd::new(path).map_err(|e| problem(&e))?;
     ruleset.add_rule(PathBeneath::new(beneath, access)).map_err(|e| problem(&e))
+}
+
+/// Lets a found directory through, if its path still leads to it without a link. Else the domain stays narrower: whoever
+/// can exchange names there must not be able to widen it, nor to keep the process from starting.
+#[allow(clippy::disallowed_methods, reason = "before the filter: see `enter`")]
+fn allow_found(
+    ruleset: RulesetCreated,
+    found: &Located,
+    access: BitFlags<AccessFs>,
+) -> Result<RulesetCreated, LockError> {
+    let problem = |e: &dyn std::fmt::Display| failed(format!("{}: {e}", found.path.display()));
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let root = openat2(AT_FDCWD, &found.root, OpenHow::new().flags(flags)).map_err(|e| problem(&e))?;
+    let resolve =
+        ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+    let Ok(directory) = openat2(&root, &found.path, OpenHow::new().flags(flags).resolve(resolve)) else {
+        return Ok(ruleset);
+    };
+    let directory = File::from(directory);
+    let status = directory.metadata().map_err(|e| problem(&e))?;
+    if (status.dev(), status.ino()) != (found.dev, found.ino) {
+        return Ok(ruleset);
+    }
+    ruleset.add_rule(PathBeneath::new(directory, access)).map_err(|e| problem(&e))
 }
 
 /// Enters the domain. Irrevocable, inherited by children, never widened.

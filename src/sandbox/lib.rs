@@ -9,7 +9,7 @@
 //!
 //! What a process cannot see of itself after that (its filter, since most roles can open nothing), the supervisor reads
 //! from /proc/PID/status with [`inspect`] and compares with [`expected`].
-
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 #![forbid(unsafe_code)]
 
 mod enter;
@@ -25,7 +25,7 @@ mod status;
 pub use caps::Capability;
 pub use enter::{Confined, Lock, Report, enter};
 pub use error::{Layer, LockError};
-pub use files::FileRules;
+pub use files::{FileRules, Located};
 pub use filter::compile;
 pub use limits::Limits;
 pub use privilege::{Privilege, check_root};

@@ -100,6 +100,7 @@ pub fn check_root(path: &Path) -> Result<(), LockError> {
 }
 
 /// Opens and checks the new root directory. Must happen before the limit on descriptors.
+#[allow(clippy::disallowed_methods, reason = "before the filter: see `enter`")]
 pub(crate) fn open_new_root(path: &Path) -> Result<NewRoot, LockError> {
     let failed = |reason: String| LockError::new(Layer::Chroot, format!("{}: {reason}", path.display()));
     let directory = std::fs::OpenOptions::new()

@@ -3,6 +3,7 @@
 //! Purpose: put, delete, get and list entries of one table. May: read, write, lock, truncate and sync the descriptors
 //! that it was given. Never: open, rename or remove a file, know a path or a client.
 //! Called by: the writer, with the keys and values as they are stored (the writer has added the NUL that Postfix adds).
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 mod checkpoint;
 mod error;

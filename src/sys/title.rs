@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 ///
 /// Also names the process for those who show only that (`top`, the kernel's log of a killed process): after execveat(2)
 /// it would be the number of a descriptor.
+#[allow(clippy::disallowed_methods, reason = "before the lock")]
 pub fn keep_only() {
     let title = std::env::args_os().next().unwrap_or_default();
     // The kernel keeps 15 bytes, which is just "mapkeep: lookup".

@@ -7,6 +7,7 @@
 //!
 //! Bounds on hostile files: one lookup visits at most twice the pages of the file; a whole scan enters each page once
 //! and returns no more bytes than the file has; keys and values are at most [`MAX_ITEM`] bytes.
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 

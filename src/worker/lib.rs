@@ -3,6 +3,7 @@
 //! Purpose: parse clients and answer them from snapshots; write lines to the log. May: what
 //! policy/seccomp.json lists for `lookup` and `logger`. Never: a path, open, socket or exec once locked down.
 //! Called by: the `mapkeep-worker` program, which mapkeepd starts; the writer, with tables and an event loop of its own.
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 #![forbid(unsafe_code)]
 
 mod answers;

@@ -14,6 +14,7 @@
 //! | `opening.rs` | opening stores, taking over files and what is left of damaged ones |
 //! | `saving.rs` | checkpoints |
 //! | `engine.rs` | what is needed of a store |
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 #![forbid(unsafe_code)]
 
 mod engine;

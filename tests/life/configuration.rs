@@ -85,7 +85,7 @@ pub fn untrusted_files_are_refused_until_put_right() {
     let site = Site::new();
     let writable = site.table("hash", "writable", "k v\n");
     let file = site.path("tables/writable.db");
-    set_mode(&file, 0o664);
+    set_mode(&file, 0o646);
     let fifo = site.path("tables/fifo");
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     let fifo_table = format!("texthash:{}", fifo.display());
@@ -112,8 +112,8 @@ pub fn untrusted_files_are_refused_until_put_right() {
     assert_eq!(wire.ask(&lookup(&good, "none")), ABSENT);
 
     let seen = site.log().len();
-    assert!(Command::new("chmod").arg("g-w").arg(&file).status().unwrap().success());
-    until("chmod g-w", &mut wire, &lookup(&writable, "k"), RETRY, &found("v"));
+    assert!(Command::new("chmod").arg("go-w").arg(&file).status().unwrap().success());
+    until("chmod go-w", &mut wire, &lookup(&writable, "k"), RETRY, &found("v"));
     site.wait_for_log(seen, &[writable.as_str(), "is available"]);
     // Taken away again, the content that was trusted goes on answering, and the log says why nothing newer will.
     let seen = site.log().len();

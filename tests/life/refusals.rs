@@ -19,7 +19,7 @@ fn site(keep: &str) -> Site {
 }
 
 /// The service must end with an error and without a client, and log a fatal line with these texts.
-fn assert_refused(mut master: Master<'_>, texts: &[&str]) -> Line {
+pub fn assert_refused(mut master: Master<'_>, texts: &[&str]) -> Line {
     let status = master.wait();
     assert!(status.code().is_some_and(|code| code != 0), "{status}");
     let site = master.site;

@@ -9,7 +9,7 @@ use crate::common::poll;
 use crate::common::postfix::{Server, account};
 use crate::common::writing::{Client, Content, OK, Place, RETRY, Request, Service, file_of, give};
 use std::fs;
-use std::os::unix::fs::{MetadataExt, chown, symlink};
+use std::os::unix::fs::{MetadataExt, chown, lchown, symlink};
 use std::path::{Path, PathBuf};
 
 const FLAGS: u32 = 0x8_0180;
@@ -97,7 +97,7 @@ fn cases(place: &Place, kind: &str) -> Vec<Case> {
         chown(&path, Some(0), Some(0)).unwrap();
         set_mode(&path, 0o755);
         let mend = path.clone();
-        add(table, path, "chown", Box::new(move || give(&mend)));
+        add(table, path, "such as $data_directory", Box::new(move || give(&mend)));
     }
     // A file that belongs to somebody else than its directory.
     for (name, owner) in [("owner-root", "root"), ("owner-other", "daemon")] {
@@ -114,13 +114,13 @@ fn cases(place: &Place, kind: &str) -> Vec<Case> {
     let (uid, gid) = account("daemon");
     chown(&path, Some(uid), Some(gid)).unwrap();
     let mend = path.clone();
-    add(table, path, "chown", Box::new(move || give(&mend)));
+    add(table, path, "such as $data_directory", Box::new(move || give(&mend)));
     // A second name of the file.
     let path = dir("linked");
     let (file, table) = made(&path);
     let second = path.join("second");
     fs::hard_link(&file, &second).unwrap();
-    add(table, file, "link", Box::new(move || fs::remove_file(&second).unwrap()));
+    add(table, file, "-samefile", Box::new(move || fs::remove_file(&second).unwrap()));
     // Links in the place of the file, and of a directory on the way.
     let path = dir("symlink-file");
     let (file, table) = made(&path);
@@ -135,6 +135,8 @@ fn cases(place: &Place, kind: &str) -> Vec<Case> {
     let table = in_dir(&path);
     place.make(&in_dir(&real), &content());
     symlink(&real, &path).unwrap();
+    // Of root's it would be followed.
+    lchown(&path, Some(account("daemon").0), None).unwrap();
     let mend = path.clone();
     add(
         table,
@@ -150,12 +152,15 @@ fn cases(place: &Place, kind: &str) -> Vec<Case> {
         let path = dir(name);
         let (_, table) = made(&path);
         set_mode(&path, mode);
+        // Not the mail owner's own group, which is nobody else's.
+        chown(&path, None, Some(account("daemon").1)).unwrap();
         let mend = path.clone();
         add(table, path, "chmod", Box::new(move || set_mode(&mend, 0o700)));
     }
     let path = dir("group-file");
     let (file, table) = made(&path);
     set_mode(&file, 0o620);
+    chown(&file, None, Some(account("daemon").1)).unwrap();
     let mend = file.clone();
     add(table, file, "chmod", Box::new(move || set_mode(&mend, 0o600)));
     cases
@@ -188,4 +193,29 @@ pub fn stores_are_checked_like_tables(kind: &str, server: Server) {
     names.iter().for_each(|table| mended(&service, &mut client, table));
     assert_eq!(fs::read_to_string(&target).unwrap(), "not to be written");
     assert_eq!(fs::metadata(&target).unwrap().nlink(), 1);
+}
+
+/// Case 12: $data_directory is a link that root made in a directory of root, and its group may write, of which nobody
+/// else is a member.
+pub fn links_of_root_lead_to_tables(kind: &str, server: Server) {
+    let place = Place::new();
+    let state = place.dir("state");
+    set_mode(&state, 0o775);
+    let link = place.site.path("lib");
+    symlink(&state, &link).unwrap();
+    let table = format!("{kind}:{}", link.join("t").display());
+    let dotted = format!("{kind}:{}", link.join("../state/u").display());
+    place.approve(&[&table, &dotted], "");
+    let service = place.start(server);
+    let mut client = service.client();
+    client.flags = FLAGS;
+    for table in [&table, &dotted] {
+        assert_eq!(client.update(table, b"10.0.0.1", b"1;2;3"), OK, "{table}");
+        assert_eq!(client.value(table, b"10.0.0.1").as_deref(), Some(&b"1;2;3"[..]), "{table}");
+    }
+    drop(client);
+    service.stop();
+    for table in [&table, &dotted] {
+        assert!(place.listed(table).contains(&b"10.0.0.1\t1;2;3".to_vec()), "{table}");
+    }
 }

@@ -242,8 +242,9 @@ impl Entry {
         }
         match trust::open_table(anchor, &path, owners, *limit) {
             Ok(trusted) => {
-                if trusted.through_link {
-                    // A link may be switched in a directory that is not the file's own.
+                if trusted.elsewhere {
+                    // A link may be switched in a directory that is not the file's own, and a mounted file changes in
+                    // another.
                     self.watched = false;
                 }
                 match Copy::begin(trusted, self.kind, *limit, redact::of(self.kind)) {
@@ -330,7 +331,11 @@ impl Entry {
         };
         let mut text = refusal.to_string();
         if matches!(refusal, Refusal::Io { errno: Errno::EACCES, .. }) {
-            text.push_str("; if its directory was made or replaced after the start, run \"postfix reload\"");
+            // Landlock lets through what was there, and sound but for its own mode, at the start.
+            text.push_str(
+                "; if its directory, or a link to it, was made, replaced or put right after the start, run \
+                 \"postfix reload\"",
+            );
         }
         self.trouble(reason, &text)
     }

@@ -10,7 +10,7 @@ use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
-use super::testbed::{Bed, LIMIT, STRANGER};
+use super::testbed::{Bed, LIMIT, OWNER, STRANGER};
 use super::*;
 
 /// Attempts to open in each race.
@@ -45,7 +45,7 @@ fn race(bed: &Bed, table: &str, (left, right): (&str, &str), allowed: &[u64]) ->
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             for _ in 0..RACES {
                 let begun = Instant::now();
-                match open_table(&anchor, &path, &Owners::root(), LIMIT) {
+                match open_table(&anchor, &path, &Owners::declared(&[OWNER]), LIMIT) {
                     Ok(trusted) => {
                         let found = status::of(trusted.file.as_fd()).expect("status");
                         assert!(allowed.contains(&found.ino), "a file that breaks the rules was opened");
@@ -148,4 +148,29 @@ fn race_two_sound_files_opens_either_or_asks_to_retry() {
     let tally = race(&bed, "p/t", ("p/t", "p/u"), &[good, other]);
     assert!(tally.opened > 0, "{tally:?}");
     assert_eq!((tally.refused, tally.missing), (0, 0), "{tally:?}");
+}
+
+#[test]
+fn race_file_of_the_directorys_owner_with_one_of_root_opens_only_his() {
+    let Some((bed, good)) = prepared() else { return };
+    bed.file("p/secret", b"root's");
+    bed.mode("p/secret", 0o600);
+    bed.owner("p", OWNER);
+    bed.owner("p/t", OWNER);
+    let tally = race(&bed, "p/t", ("p/t", "p/secret"), &[good]);
+    assert!(tally.opened > 0 && tally.refused > 0, "{tally:?}");
+}
+
+#[test]
+fn race_directory_of_the_owner_with_one_of_root_opens_only_his() {
+    let Some((bed, good)) = prepared() else { return };
+    bed.directory("o/secret");
+    bed.file("o/secret/t", b"root's");
+    bed.mode("o/secret/t", 0o600);
+    fs::rename(bed.path("p"), bed.path("o/p")).expect("rename");
+    for name in ["o", "o/p", "o/p/t"] {
+        bed.owner(name, OWNER);
+    }
+    let tally = race(&bed, "o/p/t", ("o/p", "o/secret"), &[good]);
+    assert!(tally.opened > 0 && tally.refused > 0, "{tally:?}");
 }

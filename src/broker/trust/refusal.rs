@@ -10,18 +10,22 @@ use nix::errno::Errno;
 /// and W1 to W7.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Rule {
-    /// The form of the path: absolute, no `..`, no NUL byte, no trailing slash, at most 4096 bytes, at most 64
-    /// directories deep and 16 symbolic links long.
+    /// The form of the path: absolute, no NUL byte, no trailing slash, at most 4096 bytes, at most 64 directories deep and
+    /// 16 symbolic links long.
     T1,
-    /// Every directory of the path is a real directory of root or of a declared owner, and nobody else can
-    /// write in it. The sticky bit does not help: it stops others from renaming, not from adding.
+    /// Every directory of the path is a real directory of root or of a declared owner, and nobody else can write in it. A
+    /// group may where nobody else is in it, or where the directory is root's and sticky. What is in a directory of a
+    /// declared owner is that owner's. `trusted_directories` may have any mode.
     T2,
-    /// A symbolic link belongs to root, and so does every directory on the way to it.
+    /// A symbolic link belongs to root, and so does every directory on the way to it; it is not in a shared one. In
+    /// `trusted_directories` links may be anybody's.
     T3,
-    /// The table is a regular file of root or of a declared owner that nobody else can write, without set-id
-    /// bits, with one name only, within the size limit.
+    /// The table is a regular file of root or of a declared owner that nobody else can write, without set-id bits, within
+    /// the size limit; in a directory that is not root's, of the same owner as that. In a sticky directory that a group
+    /// can write, it is root's, has one name, and everybody may read it.
     T4,
-    /// The table is an ordinary stored file: not a mount point of its own, not one of the kernel's pseudo files.
+    /// The table is an ordinary stored file, not one of the kernel's pseudo files; and, if it is written, not a mount point
+    /// of its own.
     T5,
     /// The table is not an account database that holds secrets (shadow, gshadow, opasswd, their backups).
     T6,
@@ -31,10 +35,10 @@ pub enum Rule {
     W2,
     /// A file of a table that is written has one name only (no hard link).
     W3,
-    /// The way to a table that is written is one of plain directories: no symbolic link anywhere, the files included.
+    /// Symbolic links on the way to a table that is written are root's, in directories of root. Its files are no links.
     W4,
-    /// Nobody but that user can write in the directory, or write the files, which are regular ones without set-id bits;
-    /// and nobody but root or that user can write in the directories above. The user himself can.
+    /// Nobody but root or that user can write in the directory, in those above, or write the files, which are regular ones
+    /// without set-id bits. The user himself can. A group may where nobody else is in it.
     W5,
     /// The files of a table that is written are its own: no other table of the list has one of them.
     W6,
@@ -84,17 +88,23 @@ impl Rule {
     #[must_use]
     pub fn sentence(self) -> &'static str {
         match self {
-            Rule::T1 => "a table's path is absolute and plain",
-            Rule::T2 => "only root or a declared owner can write in the directories of a table",
-            Rule::T3 => "links to a table are root's, in root's directories",
-            Rule::T4 => "a table is a regular file that only root or a declared owner can write",
-            Rule::T5 => "a table is a stored file, neither a mount point nor a kernel file",
+            Rule::T1 => "a table's path is absolute and of bounded length",
+            Rule::T2 => {
+                "only root or a declared owner can write in the directories of a table, and beneath his own all is his"
+            }
+            Rule::T3 => "links to a table are root's, in directories of root that nobody shares",
+            Rule::T4 => "a table is a regular file that only root or a declared owner can write or put there",
+            Rule::T5 => {
+                "a table is a stored file, not one that the kernel makes up; one that is written is no mount point"
+            }
             Rule::T6 => "account secrets are never a table",
             Rule::W1 => "no table is written in a directory of root",
             Rule::W2 => "a table that is written, and its directory, belong to the user who writes it",
             Rule::W3 => "a file that is written has one name only",
-            Rule::W4 => "no symbolic link leads to a table that is written",
-            Rule::W5 => "its user, and nobody else, can write a table and its directory",
+            Rule::W4 => {
+                "links to a table that is written are root's, in root's directories, and its files are no links"
+            }
+            Rule::W5 => "its user, and nobody but root besides, can write a table and its directories",
             Rule::W6 => "no two tables that are written share a file",
             Rule::W7 => "only what is in the list of the writing service is written",
         }

@@ -1,16 +1,18 @@
 //! The rules themselves: what the status of a component says about who could have written the table.
 //!
-//! Pure functions of a path and a status, so that each rule is read and tested by itself. Called by `walk`.
+//! Functions of a path and a status, so that each rule is read and tested by itself. Called by `read`.
 //!
-//! POSIX access lists need no look of their own: while a file has one, the group bits that fstat(2) shows are
+//! Most access lists need no look of their own: while a file has one, the group bits that fstat(2) shows are
 //! its *mask*, the upper limit of every named user, named group and owning group entry. An entry that lets
 //! anybody but the owner write therefore shows as `mode & 020` (acl(5), "Correspondence between ACL entries and
-//! file permission bits"), and `chmod g-w` lowers the mask and so takes the right away from every entry.
+//! file permission bits"), and `chmod g-w` lowers the mask and so takes the right away from every entry. Only where the
+//! group bit would be harmless, since nobody else is in the group, is the list looked for ([`Owners`]).
 
 use mapkeep_sys::status::Status;
 
 use super::Owners;
 use super::refusal::{Refusal, Rule, quoted};
+use super::walk::{Level, Openness, Stack};
 
 /// Mask and values of the file type in `st_mode` (inode(7)); the same on every Linux architecture.
 const S_IFMT: u32 = 0o170_000;
@@ -62,51 +64,104 @@ pub(super) fn refuse(
     Refusal::Untrusted { component: component.to_vec(), rule, problem: problem.into(), remedy: remedy.into() }
 }
 
-/// Rule T2: a directory on the way to a table.
-pub(super) fn directory(path: &[u8], status: &Status, owners: &Owners) -> Result<(), Refusal> {
-    let shown = quoted(path);
-    if !owners.trusts(status.uid) {
-        return Err(owner(path, Rule::T2, status));
-    }
-    if status.mode & WRITABLE_BY_OTHERS == 0 {
-        return Ok(());
-    }
-    if status.mode & STICKY != 0 {
-        let problem = format!("is a shared directory (mode {:04o})", status.mode & 0o7777);
-        let remedy = "move the table to a directory in which only root can write, such as /etc/postfix";
-        return Err(refuse(path, Rule::T2, problem, remedy));
-    }
-    let problem = format!("can be written by {} (mode {:04o})", writers(status), status.mode & 0o7777);
-    Err(refuse(path, Rule::T2, problem, format!("run: chmod go-w {shown}")))
-}
+/// Another directory to keep a table in.
+const ELSEWHERE: &str = "move the table to a directory in which only root can write, such as /etc/postfix";
 
-/// Rule T3: a symbolic link, given the directories on the way to it, each with its path.
-pub(super) fn link<'a>(
+/// Rule T2: whose a directory on the way to a table is. `above` is the directory that it is in.
+///
+/// Whoever owns a directory can give its names to whatever is beneath it, also to what he cannot read himself. So beneath
+/// a directory of a declared owner everything is that owner's.
+pub(super) fn whose(
     path: &[u8],
     status: &Status,
-    directories: impl Iterator<Item = (Vec<u8>, &'a Status)>,
+    above: Option<&Level>,
+    owners: &Owners,
 ) -> Result<(), Refusal> {
+    if !owners.trusts(status.uid) {
+        return Err(stranger(path, Rule::T2, status, owners));
+    }
+    match above.map(|above| above.status.uid) {
+        Some(uid) if uid != 0 && uid != status.uid => Err(misplaced(path, Rule::T2, status, uid, owners)),
+        _ => Ok(()),
+    }
+}
+
+/// Rule T2: who can write in a directory on the way to a table. `others`: somebody else than its owner and root can.
+pub(super) fn closed(
+    path: &[u8],
+    status: &Status,
+    others: bool,
+    owners: &Owners,
+) -> Result<Openness, Refusal> {
+    if owners.vouches_for(path) {
+        return Ok(Openness::Vouched);
+    }
+    if !others {
+        return Ok(Openness::Closed);
+    }
+    let (mode, shown) = (status.mode & 0o7777, quoted(path));
+    let world = mode & 0o002 != 0;
+    if mode & STICKY != 0 && !world && status.uid == 0 {
+        return Ok(Openness::Shared);
+    }
+    let problem = match mode & STICKY {
+        0 => format!("can be written by {} (mode {mode:04o})", writers(status)),
+        _ => format!("is a shared directory (mode {mode:04o})"),
+    };
+    // For one that everybody can write, chmod is often out of reach: the mode is that of a mounted volume.
+    let vouch = owners.line_vouching(&shown);
+    let remedy = match world || mode & STICKY != 0 {
+        true => format!(
+            "{ELSEWHERE}; or, where nobody can write all the same, as in a read-only volume, write in mapkeep.cf: {vouch}"
+        ),
+        false => format!(
+            "{ELSEWHERE}; or, if you vouch for what its group does there, write in mapkeep.cf: {vouch}; or, if the \
+             group has nothing to write there, run: chmod go-w {shown}"
+        ),
+    };
+    Err(refuse(path, Rule::T2, problem, remedy))
+}
+
+/// Rule T3: a symbolic link in the last of these directories.
+pub(super) fn link(path: &[u8], status: &Status, stack: &Stack) -> Result<(), Refusal> {
+    if stack.top().openness == Openness::Vouched {
+        return Ok(());
+    }
     let shown = quoted(path);
+    let remedy = "name the file that is meant, not the link, in the configuration";
     if status.uid != 0 {
         let problem = format!("is a symbolic link that belongs to uid {}", status.uid);
-        return Err(refuse(path, Rule::T3, problem, format!("run: chown -h root {shown}")));
+        return Err(refuse(path, Rule::T3, problem, remedy));
     }
-    for (directory, status) in directories {
-        if status.uid != 0 {
+    for (directory, level) in stack.levels() {
+        if level.status.uid != 0 {
             let problem =
-                format!("belongs to uid {}, who could redirect the symbolic link {shown}", status.uid);
-            let remedy = format!("name the file behind the link, or run: chown root {}", quoted(&directory));
+                format!("belongs to uid {}, who could redirect the symbolic link {shown}", level.status.uid);
             return Err(refuse(&directory, Rule::T3, problem, remedy));
         }
+    }
+    if stack.top().openness == Openness::Shared {
+        let problem = "is a symbolic link in a shared directory, where others could have put it";
+        return Err(refuse(path, Rule::T3, problem, remedy));
     }
     Ok(())
 }
 
-/// Rule T4: the table file itself. `limit` is its largest acceptable size in bytes.
+/// Rule T4: the table file itself, in the directory `parent`. `others`: somebody else than its owner and root can write
+/// it. `limit` is its largest acceptable size in bytes.
 ///
 /// A file of a declared owner is accepted in a directory of root: the owner is declared because he writes this
-/// table, and only reading is at stake. (Tables that are *written* have a stricter rule of their own.)
-pub(super) fn file(path: &[u8], status: &Status, owners: &Owners, limit: u64) -> Result<(), Refusal> {
+/// table, and only reading is at stake. (Tables that are *written* have a stricter rule of their own.) Other names of
+/// the file do not matter where nobody else could have made this one: whoever reaches the file by another name cannot
+/// write it either.
+pub(super) fn file(
+    path: &[u8],
+    status: &Status,
+    parent: &Level,
+    others: bool,
+    owners: &Owners,
+    limit: u64,
+) -> Result<(), Refusal> {
     let shown = quoted(path);
     match type_of(status) {
         Type::Regular => {}
@@ -115,31 +170,52 @@ pub(super) fn file(path: &[u8], status: &Status, owners: &Owners, limit: u64) ->
         Type::Other(what) => return Err(not_regular(path, what)),
     }
     if !owners.trusts(status.uid) {
-        return Err(owner(path, Rule::T4, status));
+        return Err(stranger(path, Rule::T4, status, owners));
     }
-    if status.mode & WRITABLE_BY_OTHERS != 0 {
+    let holder = parent.status.uid;
+    if holder != 0 && holder != status.uid {
+        return Err(misplaced(path, Rule::T4, status, holder, owners));
+    }
+    if others {
         let problem = format!("can be written by {} (mode {:04o})", writers(status), status.mode & 0o7777);
-        return Err(refuse(path, Rule::T4, problem, format!("run: chmod go-w {shown}")));
+        let remedy = format!("if nobody else is to write it, run: chmod go-w {shown}");
+        return Err(refuse(path, Rule::T4, problem, remedy));
     }
     if status.mode & SET_ID != 0 {
         let problem = format!("has set-id bits (mode {:04o})", status.mode & 0o7777);
         return Err(refuse(path, Rule::T4, problem, format!("run: chmod u-s,g-s {shown}")));
     }
-    match status.nlink {
+    if status.nlink == 0 {
         // Removed or replaced since its name was looked up: the new file, if any, has the name now.
-        0 => return Err(Refusal::Retry { component: path.to_vec() }),
-        1 => {}
-        names => {
-            let problem = format!("has {names} names (hard links), and the others may be anybody's");
-            let remedy = format!("run: cp -p {shown} {shown}.new && mv {shown}.new {shown}");
-            return Err(refuse(path, Rule::T4, problem, remedy));
-        }
+        return Err(Refusal::Retry { component: path.to_vec() });
+    }
+    if parent.openness == Openness::Shared {
+        shared(path, status)?;
     }
     if status.size > limit {
         let problem = format!("is {} bytes long, over the limit of {limit}", status.size);
         return Err(refuse(path, Rule::T4, problem, "make the table smaller or raise snapshot_limit"));
     }
     Ok(())
+}
+
+/// Rule T4 in a directory where a group can make names: they keep off root's, but could have brought in a file from
+/// elsewhere, by rename or as a hard link, that they cannot read themselves.
+fn shared(path: &[u8], status: &Status) -> Result<(), Refusal> {
+    let problem = if status.uid != 0 {
+        format!("belongs to uid {}, in a directory where others could have put it", status.uid)
+    } else if status.nlink > 1 {
+        format!(
+            "has {} names (hard links), in a directory where others could have made this one",
+            status.nlink
+        )
+    } else if status.mode & 0o004 == 0 {
+        let mode = status.mode & 0o7777;
+        format!("is private (mode {mode:04o}), in a directory where others could have put it")
+    } else {
+        return Ok(());
+    };
+    Err(refuse(path, Rule::T4, problem, ELSEWHERE))
 }
 
 /// Rule T6 by name: `path` is absolute and free of links.
@@ -168,9 +244,30 @@ pub(super) fn not_regular(path: &[u8], what: &str) -> Refusal {
     refuse(path, Rule::T4, format!("is {what}, not a regular file"), "put a regular file there")
 }
 
-fn owner(path: &[u8], rule: Rule, status: &Status) -> Refusal {
+/// The refusal of what belongs to somebody who is not declared. His name, not his file, is what can be changed without
+/// taking something away from the program that owns it.
+fn stranger(path: &[u8], rule: Rule, status: &Status, owners: &Owners) -> Refusal {
+    let name = owners.name_of(status.uid);
     let problem = format!("belongs to uid {}, which is neither root nor a declared owner", status.uid);
-    refuse(path, rule, problem, format!("run: chown root {}", quoted(path)))
+    let line = owners.line_with(status.uid);
+    refuse(
+        path,
+        rule,
+        problem,
+        format!("if {name} is to decide what tables say, write in mapkeep.cf: {line}"),
+    )
+}
+
+/// The refusal of what belongs to another user than the directory of `holder` that it is in.
+fn misplaced(path: &[u8], rule: Rule, status: &Status, holder: u32, owners: &Owners) -> Refusal {
+    let problem =
+        format!("belongs to uid {}, in a directory of uid {holder}, who could have put it there", status.uid);
+    let name = owners.name_of(status.uid);
+    let remedy = match status.uid {
+        0 => "keep a table of root in a directory of root, such as /etc/postfix".to_owned(),
+        _ => format!("keep a table of {name} in a directory of root or of {name}"),
+    };
+    refuse(path, rule, problem, remedy)
 }
 
 pub(super) fn writers(status: &Status) -> &'static str {

@@ -5,7 +5,8 @@
 //! `..` for us: link targets are taken apart here, and `..` pops our own stack of checked directories.
 //! `O_PATH` opens nothing: a FIFO does not block, a device does not act, a socket does not connect.
 //!
-//! May: openat2, fstat, readlinkat, close. Never: open a file for reading. Called by `trust`.
+//! May: openat2, fstat, readlinkat, close; getxattr of its own descriptors. Never: open a file for reading. Called by
+//! `read` and `write`, which say what the rules are.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -14,9 +15,9 @@ use mapkeep_sys::status::{self, Status};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2, readlinkat};
 
-use super::refusal::{Refusal, Rule, quoted};
+use super::refusal::{Refusal, Rule};
 use super::rules::{self, Type};
-use super::{Anchor, Directory, Owners};
+use super::{Anchor, Directory, Holder};
 
 /// Longest configured path, in bytes (Linux's own PATH_MAX).
 const PATH_LIMIT: usize = 4096;
@@ -25,42 +26,64 @@ const DEPTH_LIMIT: usize = 64;
 /// Most symbolic links on the way to a table.
 const LINK_LIMIT: usize = 16;
 
-/// A table file that meets the rules, not yet opened for reading.
-pub(super) struct Found {
-    /// The directory that holds it.
-    pub parent: OwnedFd,
-    /// Its name in that directory.
-    pub name: Vec<u8>,
-    /// Its status.
-    pub status: Status,
-    /// Its absolute path, free of links.
-    pub resolved: Vec<u8>,
-    /// Every directory passed through, in order, those before a link included.
-    pub parents: Vec<Directory>,
-    /// Whether a symbolic link was followed.
-    pub through_link: bool,
+/// What a kind of table asks of the components on the way to it.
+pub(super) trait Policy {
+    /// Whose the directory is. `above` is the directory that it is in.
+    fn whose(&self, at: &[u8], status: &Status, above: Option<&Level>) -> Result<(), Refusal>;
+
+    /// Who else can write in the directory.
+    fn closed(&self, at: &[u8], status: &Status, handle: BorrowedFd<'_>) -> Result<Openness, Refusal>;
+
+    /// A symbolic link in the last of these directories.
+    fn link(&self, at: &[u8], status: &Status, stack: &Stack) -> Result<(), Refusal>;
+
+    /// The rule that a component breaks which should be a directory and is none.
+    fn not_directory(&self) -> Rule;
+}
+
+/// Who can make names in a directory that meets the rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Openness {
+    /// Its owner only.
+    Closed,
+    /// A group; but the sticky bit keeps its members from what is root's.
+    Shared,
+    /// Somebody for whom the administrator vouches.
+    Vouched,
 }
 
 /// One checked directory that the walk stands in or below.
-struct Level {
-    handle: OwnedFd,
+pub(super) struct Level {
+    pub handle: OwnedFd,
     name: Vec<u8>,
-    status: Status,
+    pub status: Status,
+    pub openness: Openness,
 }
 
 /// The directories from the anchor to where the walk stands.
-struct Stack {
+pub(super) struct Stack {
     root: Level,
     below: Vec<Level>,
 }
 
 impl Stack {
-    fn top(&self) -> &Level {
+    pub(super) fn top(&self) -> &Level {
         self.below.last().unwrap_or(&self.root)
     }
 
+    /// The directory above that.
+    fn above_top(&self) -> Option<&Level> {
+        let (_, above) = self.below.split_last()?;
+        Some(above.last().unwrap_or(&self.root))
+    }
+
+    pub(super) fn into_top(self) -> Level {
+        let Stack { root, mut below } = self;
+        below.pop().unwrap_or(root)
+    }
+
     /// The absolute path of the directory the walk stands in; `/` for the anchor.
-    fn path(&self) -> Vec<u8> {
+    pub(super) fn path(&self) -> Vec<u8> {
         join(self.below.iter().map(|level| level.name.as_slice()))
     }
 
@@ -70,12 +93,12 @@ impl Stack {
     }
 
     /// Every level with its path, the anchor first.
-    fn levels(&self) -> impl Iterator<Item = (Vec<u8>, &Status)> {
+    pub(super) fn levels(&self) -> impl Iterator<Item = (Vec<u8>, &Level)> {
         let below = self.below.iter().enumerate().map(|(index, level)| {
             let names = self.below.iter().take(index.saturating_add(1)).map(|level| level.name.as_slice());
-            (join(names), &level.status)
+            (join(names), level)
         });
-        [(b"/".to_vec(), &self.root.status)].into_iter().chain(below)
+        [(b"/".to_vec(), &self.root)].into_iter().chain(below)
     }
 }
 
@@ -91,71 +114,148 @@ pub(super) fn join<'a>(names: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
     path
 }
 
-/// Finds the table at `path` and checks every component on the way; `limit` bounds its size in bytes.
-pub(super) fn find(anchor: &Anchor, path: &[u8], owners: &Owners, limit: u64) -> Result<Found, Refusal> {
-    let mut pending = components_of(path)?;
-    // Before anything is looked at; the path that links lead to is checked below.
-    rules::secret_name(&join(pending.iter().rev().map(Vec::as_slice)))?;
-    let mut stack = Stack { root: root_level(anchor, owners)?, below: Vec::new() };
-    let mut parents = Vec::new();
-    remember(&mut parents, b"/".to_vec(), &stack.root.status);
-    let mut links = 0_usize;
+/// What a path leads to.
+pub(super) enum End {
+    /// A directory: the one that the walk stands in now. Only those above it have been judged.
+    Directory,
+    /// Anything else, in the directory that the walk stands in.
+    Other { name: Vec<u8>, path: Vec<u8>, handle: OwnedFd, status: Status },
+}
 
-    while let Some(name) = pending.pop() {
-        if name == b".." {
-            // Only link targets get here with one. At the anchor it stays there, as in the kernel.
-            stack.below.pop();
-            continue;
-        }
-        let component = stack.path_of(&name);
-        let last = pending.is_empty();
-        let handle = open_component(stack.top().handle.as_fd(), &name, last, &component)?;
-        let status = status_of(handle.as_fd(), &component)?;
-        stored(anchor, &component, &status)?;
-        match rules::type_of(&status) {
-            Type::Link => {
-                links = links.saturating_add(1);
-                if links > LINK_LIMIT {
-                    let problem = format!("is one symbolic link too many (at most {LINK_LIMIT})");
+/// A walk in progress.
+pub(super) struct Walk<'a, P> {
+    anchor: &'a Anchor,
+    policy: &'a P,
+    pub stack: Stack,
+    /// Components still to come, the next one last.
+    pending: Vec<Vec<u8>>,
+    links: usize,
+    /// Every directory passed through, in order, those before a link included.
+    pub passed: Vec<Directory>,
+    /// The directories in which the path's last name, and those of links behind it, are looked up: also one in which
+    /// others can write, but none that a rule keeps us from entering.
+    pub holders: Vec<Holder>,
+}
+
+impl<'a, P: Policy> Walk<'a, P> {
+    /// Begins at the anchor; `pending` are the path's components, last one first.
+    pub(super) fn new(
+        anchor: &'a Anchor,
+        policy: &'a P,
+        pending: Vec<Vec<u8>>,
+    ) -> Result<Walk<'a, P>, Refusal> {
+        let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC);
+        let handle = openat2(anchor.root(), c".", how).map_err(|errno| failure(b"/", errno))?;
+        let status = status_of(handle.as_fd(), b"/")?;
+        let root = Level { handle, name: Vec::new(), status, openness: Openness::Closed };
+        let stack = Stack { root, below: Vec::new() };
+        Ok(Walk { anchor, policy, stack, pending, links: 0, passed: Vec::new(), holders: Vec::new() })
+    }
+
+    /// Walks to the end.
+    pub(super) fn run(&mut self) -> Result<End, Refusal> {
+        self.judge_top()?;
+        while let Some(name) = self.pending.pop() {
+            if name == b".." {
+                // At the anchor it stays there, as in the kernel.
+                self.stack.below.pop();
+                continue;
+            }
+            let path = self.stack.path_of(&name);
+            let last = self.pending.is_empty();
+            if last {
+                self.hold(&name);
+            }
+            let handle = open_component(self.stack.top().handle.as_fd(), &name, last, &path)?;
+            let status = status_of(handle.as_fd(), &path)?;
+            stored(self.anchor, &path, &status)?;
+            match rules::type_of(&status) {
+                Type::Link => self.follow(handle.as_fd(), &path, &status)?,
+                Type::Directory => {
+                    self.enter(Level { handle, name, status, openness: Openness::Closed }, &path)?
+                }
+                _ if last => return Ok(End::Other { name, path, handle, status }),
+                _ => {
+                    let remedy = "correct the path in the configuration";
                     return Err(rules::refuse(
-                        &component,
-                        Rule::T1,
-                        problem,
-                        "name the file behind the links",
+                        &path,
+                        self.policy.not_directory(),
+                        "is not a directory",
+                        remedy,
                     ));
                 }
-                rules::link(&component, &status, stack.levels())?;
-                if follow(handle.as_fd(), &component, &mut pending)? {
-                    stack.below.clear();
-                }
-            }
-            Type::Directory if last => return Err(rules::not_regular(&component, "a directory")),
-            Type::Directory => {
-                rules::directory(&component, &status, owners)?;
-                if stack.below.len() >= DEPTH_LIMIT {
-                    let problem = format!("is more than {DEPTH_LIMIT} directories deep");
-                    return Err(rules::refuse(&component, Rule::T1, problem, "move the table nearer to /"));
-                }
-                remember(&mut parents, component, &status);
-                stack.below.push(Level { handle, name, status });
-            }
-            _ if !last => {
-                let remedy = "correct the path in the configuration";
-                return Err(rules::refuse(&component, Rule::T2, "is not a directory", remedy));
-            }
-            _ => {
-                rules::secret_name(&component)?;
-                anchor.refuse_secret(&component, &status)?;
-                rules::file(&component, &status, owners, limit)?;
-                let Stack { root, mut below } = stack;
-                let parent = below.pop().unwrap_or(root).handle;
-                let through_link = links > 0;
-                return Ok(Found { parent, name, status, resolved: component, parents, through_link });
             }
         }
+        Ok(End::Directory)
     }
-    // The path, or the last link on it, ended in a directory.
-    Err(rules::not_regular(&stack.path(), "a directory"))
+
+    /// Whether a symbolic link was followed.
+    pub(super) fn through_link(&self) -> bool {
+        self.links > 0
+    }
+
+    /// Goes down into a directory. It is judged if something is to be looked up in it.
+    fn enter(&mut self, level: Level, path: &[u8]) -> Result<(), Refusal> {
+        if self.stack.below.len() >= DEPTH_LIMIT {
+            let problem = format!("is more than {DEPTH_LIMIT} directories deep");
+            return Err(rules::refuse(path, Rule::T1, problem, "move the table nearer to /"));
+        }
+        self.stack.below.push(level);
+        if self.pending.is_empty() { Ok(()) } else { self.judge_top() }
+    }
+
+    /// Applies the rules to the directory that the walk stands in.
+    fn judge_top(&mut self) -> Result<(), Refusal> {
+        let path = self.stack.path();
+        let level = self.stack.top();
+        self.policy.whose(&path, &level.status, self.stack.above_top())?;
+        let openness = match self.policy.closed(&path, &level.status, level.handle.as_fd()) {
+            Ok(openness) => openness,
+            Err(refusal) => {
+                // Its mode may be put right while the service runs.
+                if let [name] = self.pending.as_slice() {
+                    let name = name.clone();
+                    self.hold(&name);
+                }
+                return Err(refusal);
+            }
+        };
+        remember(&mut self.passed, path, &level.status);
+        match self.stack.below.last_mut() {
+            Some(level) => level.openness = openness,
+            None => self.stack.root.openness = openness,
+        }
+        Ok(())
+    }
+
+    /// Notes the directory that the walk stands in as one that may hold the file, or a link to it, by this name.
+    fn hold(&mut self, name: &[u8]) {
+        let Status { dev, ino, .. } = self.stack.top().status;
+        let holder = (Directory { path: self.stack.path(), dev, ino }, name.to_vec());
+        if !self.holders.contains(&holder) {
+            self.holders.push(holder);
+        }
+    }
+
+    /// Puts the target of a link before the components still to come.
+    fn follow(&mut self, link: BorrowedFd<'_>, path: &[u8], status: &Status) -> Result<(), Refusal> {
+        self.links = self.links.saturating_add(1);
+        if self.links > LINK_LIMIT {
+            let problem = format!("is one symbolic link too many (at most {LINK_LIMIT})");
+            return Err(rules::refuse(path, Rule::T1, problem, "name the file behind the links"));
+        }
+        self.policy.link(path, status, &self.stack)?;
+        // A target is shorter than PATH_MAX, so nix reads it in one call and has no cause to ask for its length,
+        // which would take a system call that the broker may not make.
+        let target = readlinkat(link, c"").map_err(|errno| failure(path, errno))?;
+        let target = target.as_bytes();
+        // A later target of up to 16 may add as much again: bounded by the two limits together.
+        self.pending.extend(split(target));
+        if target.first() == Some(&b'/') {
+            self.stack.below.clear();
+        }
+        Ok(())
+    }
 }
 
 /// The components of a configured path, last one first. `.` and empty components mean nothing and are dropped.
@@ -172,14 +272,10 @@ pub(super) fn components_of(path: &[u8]) -> Result<Vec<Vec<u8>>, Refusal> {
     if path.first() != Some(&b'/') {
         return refuse("is not an absolute path", "begin the path with /");
     }
-    if path.last() == Some(&b'/') {
+    if path.last() == Some(&b'/') || path.ends_with(b"/.") {
         return refuse("ends in a slash, as a directory does", "name a file");
     }
-    let components = split(path);
-    if components.iter().any(|name| name == b"..") {
-        return refuse("contains a component `..`", "write the path without it");
-    }
-    Ok(components)
+    Ok(split(path))
 }
 
 /// The components of a path or link target that mean something, last one first.
@@ -191,32 +287,6 @@ fn split(path: &[u8]) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Puts the target of a link before the components still to come. True if the target is absolute.
-fn follow(link: BorrowedFd<'_>, component: &[u8], pending: &mut Vec<Vec<u8>>) -> Result<bool, Refusal> {
-    // A target is shorter than PATH_MAX, so nix reads it in one call and has no cause to ask for its length,
-    // which would take a system call that the broker may not make.
-    let target = readlinkat(link, c"").map_err(|errno| failure(component, errno))?;
-    let target = target.as_bytes();
-    // A later target of up to 16 may add as much again: bounded by the two limits together.
-    pending.extend(split(target));
-    Ok(target.first() == Some(&b'/'))
-}
-
-/// The anchor itself as the first level, checked like any other directory.
-fn root_level(anchor: &Anchor, owners: &Owners) -> Result<Level, Refusal> {
-    let (handle, status) = open_root(anchor)?;
-    rules::directory(b"/", &status, owners)?;
-    Ok(Level { handle, name: Vec::new(), status })
-}
-
-/// The anchor itself, and its status.
-pub(super) fn open_root(anchor: &Anchor) -> Result<(OwnedFd, Status), Refusal> {
-    let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC);
-    let handle = openat2(anchor.root(), c".", how).map_err(|errno| failure(b"/", errno))?;
-    let status = status_of(handle.as_fd(), b"/")?;
-    Ok((handle, status))
-}
-
 /// Rule T5: what the kernel makes up is never a table.
 pub(super) fn stored(anchor: &Anchor, component: &[u8], status: &Status) -> Result<(), Refusal> {
     if !anchor.is_kernel_device(status.dev) {
@@ -226,8 +296,7 @@ pub(super) fn stored(anchor: &Anchor, component: &[u8], status: &Status) -> Resu
     Err(rules::refuse(component, Rule::T5, "is made up by the kernel, not stored", remedy))
 }
 
-/// Opens one component as a mere reference. Only the last one may not be a mount point: directories on the
-/// way may be on other file systems, but a file mounted over a file hides who could have written it.
+/// Opens one component as a mere reference. It may be on another file system than its parent: only root mounts.
 pub(super) fn open_component(
     parent: BorrowedFd<'_>,
     name: &[u8],
@@ -243,9 +312,7 @@ pub(super) fn open_component(
             result => return result.map_err(|errno| failure(component, errno)),
         }
     }
-    let mut resolve = single_component();
-    resolve.set(ResolveFlag::RESOLVE_NO_XDEV, last);
-    openat2(parent, name, OpenHow::new().flags(flags).resolve(resolve))
+    openat2(parent, name, OpenHow::new().flags(flags).resolve(single_component()))
         .map_err(|errno| failure(component, errno))
 }
 
@@ -268,18 +335,13 @@ pub(super) fn failure(component: &[u8], errno: Errno) -> Refusal {
         Errno::ENOENT => Refusal::Missing { component: component.to_vec() },
         // openat2(2) gives EAGAIN when a rename elsewhere made RESOLVE_BENEATH unsure; a lease gives it too.
         Errno::EAGAIN => Refusal::Retry { component: component.to_vec() },
-        Errno::EXDEV => {
-            let problem = "is a mount point of its own";
-            let remedy = format!("mount the directory that holds {} instead", quoted(component));
-            rules::refuse(component, Rule::T5, problem, remedy)
-        }
         _ => Refusal::Io { component: component.to_vec(), errno },
     }
 }
 
-/// Adds a directory to those passed through, once.
-fn remember(parents: &mut Vec<Directory>, path: Vec<u8>, status: &Status) {
-    if !parents.iter().any(|known| known.path == path) {
-        parents.push(Directory { path, dev: status.dev, ino: status.ino });
+/// Adds a directory to those that are known, once.
+fn remember(known: &mut Vec<Directory>, path: Vec<u8>, status: &Status) {
+    if !known.iter().any(|one| one.path == path) {
+        known.push(Directory { path, dev: status.dev, ino: status.ino });
     }
 }

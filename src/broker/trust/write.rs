@@ -5,7 +5,7 @@
 //! would not act, but neither is opened at all), and again after. New ones are made in the checked directory, under a
 //! name that is free, with mode 0600.
 //!
-//! May: openat2, fstat, close, with the rights of the tables' owner. Never: follow a link, open a file of another user,
+//! May: openat2, fstat, readlinkat, getxattr, close, with the rights of the tables' owner. Never: open a file of another user,
 //! read or write one. Called by the broker of the writing service, and by `mapkeep tables`, which only looks.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -15,12 +15,12 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::Mode;
 
-use super::refusal::{Refusal, Rule};
+use super::refusal::{Refusal, Rule, quoted};
 use super::rules;
-use super::walk::{self, single_component};
+use super::walk::{self, End, Level, Openness, Policy, Stack, Walk, single_component};
 use super::write_files::WriteFiles;
 use super::write_rules;
-use super::{Anchor, settled};
+use super::{Anchor, Directory, settled};
 
 /// What a file is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,15 +67,40 @@ pub struct WriteOpened {
     pub status: Status,
 }
 
-/// Walks to the directory of the files of a table of the user `owner` and applies the rules to every component.
-///
-/// # Errors
-/// [`Refusal`]; [`Refusal::Missing`] and [`Refusal::Retry`] may pass by themselves.
-pub fn place_of<'a>(anchor: &'a Anchor, files: &WriteFiles, owner: u32) -> Result<Place<'a>, Refusal> {
+/// Rules W4 and W5 on the way to the files of the user `owner`.
+struct Writing<'a> {
+    anchor: &'a Anchor,
+    owner: u32,
+}
+
+impl Policy for Writing<'_> {
+    fn whose(&self, at: &[u8], status: &Status, _above: Option<&Level>) -> Result<(), Refusal> {
+        write_rules::ancestor(at, status, self.owner)
+    }
+
+    fn closed(&self, at: &[u8], status: &Status, handle: BorrowedFd<'_>) -> Result<Openness, Refusal> {
+        write_rules::closed(at, status, self.owner, self.anchor.others_write(handle, status, self.owner))
+    }
+
+    fn link(&self, at: &[u8], status: &Status, stack: &Stack) -> Result<(), Refusal> {
+        write_rules::link(at, status, stack)
+    }
+
+    fn not_directory(&self) -> Rule {
+        Rule::W4
+    }
+}
+
+/// Walks to the directory of the files; rules have been applied to the directories above it, not to itself.
+fn stand_in<'a>(
+    anchor: &'a Anchor,
+    files: &WriteFiles,
+    policy: &'a Writing<'a>,
+) -> Result<Walk<'a, Writing<'a>>, Refusal> {
     let path = files.path(files.configured());
     let mut components = walk::components_of(&path)?;
     // The last component comes first: that is the file.
-    if components.is_empty() {
+    if components.first().is_none_or(|file| file == b"..") {
         return Err(rules::refuse(&path, Rule::T1, "names no file", "correct the path in the configuration"));
     }
     components.remove(0);
@@ -84,21 +109,38 @@ pub fn place_of<'a>(anchor: &'a Anchor, files: &WriteFiles, owner: u32) -> Resul
         let name = files.name(*file);
         rules::secret_name(&walk::join(components.iter().rev().map(Vec::as_slice).chain([name.as_slice()])))?;
     }
-    let (mut handle, mut status) = walk::open_root(anchor)?;
-    let mut names: Vec<Vec<u8>> = Vec::new();
-    while let Some(name) = components.pop() {
-        let above = walk::join(names.iter().map(Vec::as_slice));
-        write_rules::ancestor(&above, &status, owner)?;
-        names.push(name);
-        let at = walk::join(names.iter().map(Vec::as_slice));
-        let name = names.last().map(Vec::as_slice).unwrap_or_default();
-        handle = walk::open_component(handle.as_fd(), name, false, &at)?;
-        status = walk::status_of(handle.as_fd(), &at)?;
-        walk::stored(anchor, &at, &status)?;
-        write_rules::on_the_way(&at, &status)?;
+    let mut walk = Walk::new(anchor, policy, components)?;
+    match walk.run()? {
+        End::Directory => Ok(walk),
+        End::Other { path, .. } => {
+            Err(rules::refuse(&path, Rule::W4, "is not a directory", "correct the path in the configuration"))
+        }
     }
-    let path = walk::join(names.iter().map(Vec::as_slice));
-    write_rules::directory(&path, &status, owner)?;
+}
+
+/// The directory that holds the files, or will hold them, if everything above it meets the rules; it may break some
+/// itself.
+///
+/// # Errors
+/// [`Refusal`].
+pub fn directory_of(anchor: &Anchor, files: &WriteFiles, owner: u32) -> Result<Directory, Refusal> {
+    let policy = Writing { anchor, owner };
+    let walk = stand_in(anchor, files, &policy)?;
+    let Status { dev, ino, .. } = walk.stack.top().status;
+    Ok(Directory { path: walk.stack.path(), dev, ino })
+}
+
+/// Walks to the directory of the files of a table of the user `owner` and applies the rules to every component.
+///
+/// # Errors
+/// [`Refusal`]; [`Refusal::Missing`] and [`Refusal::Retry`] may pass by themselves.
+pub fn place_of<'a>(anchor: &'a Anchor, files: &WriteFiles, owner: u32) -> Result<Place<'a>, Refusal> {
+    let policy = Writing { anchor, owner };
+    let stack = stand_in(anchor, files, &policy)?.stack;
+    let path = stack.path();
+    let Level { handle, status, .. } = stack.into_top();
+    let others = anchor.others_write(handle.as_fd(), &status, owner);
+    write_rules::directory(&path, &status, owner, others)?;
     Ok(Place { anchor, handle, path, identity: (status.dev, status.ino), owner })
 }
 
@@ -128,10 +170,19 @@ impl<'a> Place<'a> {
     /// [`Refusal::Retry`], [`Refusal::Io`], and rule T5 for a mount point.
     pub fn status(&self, name: &[u8]) -> Result<Option<Status>, Refusal> {
         let component = self.path_of(name);
-        match walk::open_component(self.handle(), name, true, &component) {
-            Ok(handle) => walk::status_of(handle.as_fd(), &component).map(Some),
-            Err(Refusal::Missing { .. }) => Ok(None),
-            Err(refusal) => Err(refusal),
+        Ok(self.reference(name, &component)?.map(|(_, status)| status))
+    }
+
+    /// The file `name` as a mere reference, and its status.
+    fn reference(&self, name: &[u8], component: &[u8]) -> Result<Option<(OwnedFd, Status)>, Refusal> {
+        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        match openat2(self.handle(), name, OpenHow::new().flags(flags).resolve(resolve())) {
+            Ok(handle) => {
+                let status = walk::status_of(handle.as_fd(), component)?;
+                Ok(Some((handle, status)))
+            }
+            Err(Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(failure(component, errno)),
         }
     }
 
@@ -151,15 +202,21 @@ impl<'a> Place<'a> {
     pub fn look(&self, name: &[u8], access: Access) -> Result<Option<Status>, Refusal> {
         let component = self.path_of(name);
         rules::secret_name(&component)?;
-        let Some(status) = self.status(name)? else { return Ok(None) };
-        self.judge(&component, &status, access)?;
+        let Some((handle, status)) = self.reference(name, &component)? else { return Ok(None) };
+        self.judge(&component, (handle.as_fd(), &status), access)?;
         Ok(Some(status))
     }
 
-    fn judge(&self, component: &[u8], status: &Status, access: Access) -> Result<(), Refusal> {
+    fn judge(
+        &self,
+        component: &[u8],
+        (handle, status): (BorrowedFd<'_>, &Status),
+        access: Access,
+    ) -> Result<(), Refusal> {
         walk::stored(self.anchor, component, status)?;
         self.anchor.refuse_secret(component, status)?;
-        write_rules::file(component, status, self.owner, access)
+        let others = self.anchor.others_write(handle, status, self.owner);
+        write_rules::file(component, status, self.owner, others, access)
     }
 
     /// Opens the file `name` if it meets the rules; `None` if there is none.
@@ -184,7 +241,7 @@ impl<'a> Place<'a> {
         let file = openat2(self.handle(), name, how).map_err(|errno| match errno {
             // The name held a regular file a moment ago: gone, or something else took its place.
             Errno::ENOENT | Errno::ELOOP | Errno::ENXIO | Errno::EISDIR => changed(),
-            _ => walk::failure(&component, errno),
+            _ => failure(&component, errno),
         })?;
         let status = walk::status_of(file.as_fd(), &component)?;
         let same = |status: &Status| (status.dev, status.ino, status.mode, status.uid, status.gid);
@@ -192,7 +249,7 @@ impl<'a> Place<'a> {
             return Err(changed());
         }
         // The same file, but its links may have changed since, and a secret may have got its inode.
-        self.judge(&component, &status, access)?;
+        self.judge(&component, (file.as_fd(), &status), access)?;
         Ok(WriteOpened { file, status })
     }
 
@@ -207,10 +264,10 @@ impl<'a> Place<'a> {
         let how = OpenHow::new().flags(flags).mode(Mode::S_IRUSR | Mode::S_IWUSR).resolve(resolve());
         let file = openat2(self.handle(), name, how).map_err(|errno| match errno {
             Errno::EEXIST => Refusal::Retry { component: component.clone() },
-            _ => walk::failure(&component, errno),
+            _ => failure(&component, errno),
         })?;
         let status = walk::status_of(file.as_fd(), &component)?;
-        self.judge(&component, &status, Access::Write)?;
+        self.judge(&component, (file.as_fd(), &status), Access::Write)?;
         Ok(WriteOpened { file, status })
     }
 }
@@ -229,6 +286,15 @@ pub fn inspect(anchor: &Anchor, files: &WriteFiles, owner: u32) -> Result<(u64, 
         }
         Ok(place.identity())
     })
+}
+
+/// As [`walk::failure`]; a file that is a mount point cannot be renamed, as checkpoints must.
+fn failure(component: &[u8], errno: Errno) -> Refusal {
+    if errno != Errno::EXDEV {
+        return walk::failure(component, errno);
+    }
+    let remedy = format!("mount the directory that holds {} instead", quoted(component));
+    rules::refuse(component, Rule::T5, "is a mount point of its own", remedy)
 }
 
 /// How every file is resolved: in its directory, through no link of any kind, on the same file system.

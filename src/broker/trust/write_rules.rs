@@ -7,12 +7,13 @@
 //! proxymap(8) asks for tables under `data_directory`). So a directory, and all files of a table, are one user's, and
 //! that user is the one who writes.
 //!
-//! Pure functions of a path and a status. Called by `write`.
+//! Functions of a path and a status. Called by `write`.
 
 use mapkeep_sys::status::Status;
 
 use super::refusal::{Refusal, Rule, quoted};
 use super::rules::{SET_ID, STICKY, Type, WRITABLE_BY_OTHERS, refuse, type_of, writers};
+use super::walk::{Openness, Stack};
 use super::write::Access;
 
 /// Read, write and search permission of the owner of a directory.
@@ -21,51 +22,52 @@ const OWNER_ALL: u32 = 0o700;
 const OWNER_SEARCH: u32 = 0o100;
 const OTHERS_SEARCH: u32 = 0o011;
 
-/// Rule W4: a component on the way to the files. `at` is its path.
-pub(super) fn on_the_way(at: &[u8], status: &Status) -> Result<(), Refusal> {
-    match type_of(status) {
-        Type::Directory => Ok(()),
-        Type::Link => {
-            let remedy = "name the directory behind the link in the configuration";
-            Err(refuse(at, Rule::W4, "is a symbolic link", remedy))
-        }
-        Type::Regular | Type::Other(_) => {
-            Err(refuse(at, Rule::W4, "is not a directory", "correct the path in the configuration"))
-        }
+/// Rule W4: a symbolic link in the last of these directories. Nobody but root can have made it or can put it elsewhere.
+pub(super) fn link(at: &[u8], status: &Status, stack: &Stack) -> Result<(), Refusal> {
+    let remedy = "name the directory behind the link in the configuration";
+    if status.uid != 0 {
+        return Err(refuse(at, Rule::W4, format!("is a symbolic link of uid {}", status.uid), remedy));
     }
-}
-
-/// Rule W5: a directory above the one that holds the files of the user `owner`.
-pub(super) fn ancestor(at: &[u8], status: &Status, owner: u32) -> Result<(), Refusal> {
-    if status.uid != 0 && status.uid != owner {
-        let problem = format!("belongs to uid {}, who could exchange what is below it", status.uid);
-        return Err(refuse(at, Rule::W5, problem, format!("run: chown root {}", quoted(at))));
-    }
-    closed_to_others(at, status, owner)?;
-    let search = if status.uid == owner { OWNER_SEARCH } else { OTHERS_SEARCH };
-    if status.mode & search == 0 {
-        let problem = format!("cannot be entered by uid {owner} (mode {:04o})", status.mode & 0o7777);
-        let who = if status.uid == owner { "u" } else { "o" };
-        return Err(refuse(at, Rule::W5, problem, format!("run: chmod {who}+x {}", quoted(at))));
+    for (directory, level) in stack.levels() {
+        if level.status.uid != 0 || level.openness != Openness::Closed {
+            let problem = format!(
+                "is a directory where others than root could redirect the symbolic link {}",
+                quoted(at)
+            );
+            return Err(refuse(&directory, Rule::W4, problem, remedy));
+        }
     }
     Ok(())
 }
 
-/// Rules W1, W2 and W5: the directory that holds the files of the user `owner`.
-pub(super) fn directory(at: &[u8], status: &Status, owner: u32) -> Result<(), Refusal> {
+/// Rule W5: whose a directory above the one with the files of the user `owner` is, and whether he can enter it.
+pub(super) fn ancestor(at: &[u8], status: &Status, owner: u32) -> Result<(), Refusal> {
+    if status.uid != 0 && status.uid != owner {
+        let problem = format!("belongs to uid {}, who could exchange what is below it", status.uid);
+        return Err(refuse(at, Rule::W5, problem, elsewhere(owner)));
+    }
+    let (search, own) = if status.uid == owner { (OWNER_SEARCH, true) } else { (OTHERS_SEARCH, false) };
+    if status.mode & search == 0 {
+        let problem = format!("cannot be entered by uid {owner} (mode {:04o})", status.mode & 0o7777);
+        // What root keeps to itself is not opened for the sake of a table.
+        let remedy = if own { format!("run: chmod u+x {}", quoted(at)) } else { elsewhere(owner) };
+        return Err(refuse(at, Rule::W5, problem, remedy));
+    }
+    Ok(())
+}
+
+/// Rules W1, W2 and W5: the directory that holds the files of the user `owner`. `others`: somebody else than he and root
+/// can write in it.
+pub(super) fn directory(at: &[u8], status: &Status, owner: u32, others: bool) -> Result<(), Refusal> {
+    // No remedy gives a directory away: whoever owns one decides what is in all its files.
     if status.uid == 0 {
-        let remedy = format!(
-            "{}; or, if it is for such tables only, run: chown {owner} {}",
-            elsewhere(owner),
-            quoted(at)
-        );
-        return Err(refuse(at, Rule::W1, "belongs to root", remedy));
+        return Err(refuse(at, Rule::W1, "belongs to root", elsewhere(owner)));
     }
     if status.uid != owner {
         let problem = format!("belongs to uid {}, but tables are written as uid {owner}", status.uid);
-        return Err(refuse(at, Rule::W2, problem, format!("run: chown {owner} {}", quoted(at))));
+        return Err(refuse(at, Rule::W2, problem, elsewhere(owner)));
     }
-    closed_to_others(at, status, owner)?;
+    closed(at, status, owner, others)?;
     if status.mode & OWNER_ALL != OWNER_ALL {
         let problem = format!("cannot be written by its owner (mode {:04o})", status.mode & 0o7777);
         return Err(refuse(at, Rule::W5, problem, format!("run: chmod u+rwx {}", quoted(at))));
@@ -73,11 +75,16 @@ pub(super) fn directory(at: &[u8], status: &Status, owner: u32) -> Result<(), Re
     Ok(())
 }
 
-/// Rules W2 to W5: a file of a table of the user `owner`.
-pub(super) fn file(path: &[u8], status: &Status, owner: u32, access: Access) -> Result<(), Refusal> {
+/// Rules W2 to W5: a file of a table of the user `owner`. `others`: somebody else than he and root can write it.
+pub(super) fn file(
+    path: &[u8],
+    status: &Status,
+    owner: u32,
+    others: bool,
+    access: Access,
+) -> Result<(), Refusal> {
     let shown = quoted(path);
-    let broken =
-        |rule, problem: String, remedy: &str| Err(refuse(path, rule, problem, format!("run: {remedy}")));
+    let broken = |rule, problem: String, remedy: String| Err(refuse(path, rule, problem, remedy));
     let what = match type_of(status) {
         Type::Regular => None,
         Type::Link => {
@@ -91,16 +98,19 @@ pub(super) fn file(path: &[u8], status: &Status, owner: u32, access: Access) -> 
     }
     if status.uid != owner {
         let problem = format!("belongs to uid {}, but tables are written as uid {owner}", status.uid);
-        return broken(Rule::W2, problem, &format!("chown {owner} {shown}"));
+        // Its name does not say that it is a table: whoever owns the directory could have put any file there.
+        let remedy = "look what it is, and move it away: the service makes a new one; to go on with its content, give \
+                      a copy of it to that user (chown), not the file itself";
+        return broken(Rule::W2, problem, remedy.to_owned());
     }
     let mode = status.mode & 0o7777;
-    if mode & WRITABLE_BY_OTHERS != 0 {
+    if others {
         let problem = format!("can be written by {} (mode {mode:04o})", writers(status));
-        return broken(Rule::W5, problem, &format!("chmod go-w {shown}"));
+        return broken(Rule::W5, problem, format!("run: chmod go-w {shown}"));
     }
     if mode & SET_ID != 0 {
         let problem = format!("has set-id bits (mode {mode:04o})");
-        return broken(Rule::W5, problem, &format!("chmod u-s,g-s {shown}"));
+        return broken(Rule::W5, problem, format!("run: chmod u-s,g-s {shown}"));
     }
     let (needed, verbs, letters) = match access {
         Access::Read => (0o400, "read", "u+r"),
@@ -108,7 +118,7 @@ pub(super) fn file(path: &[u8], status: &Status, owner: u32, access: Access) -> 
     };
     if mode & needed != needed {
         let problem = format!("cannot be {verbs} by its owner (mode {mode:04o})");
-        return broken(Rule::W5, problem, &format!("chmod {letters} {shown}"));
+        return broken(Rule::W5, problem, format!("run: chmod {letters} {shown}"));
     }
     match status.nlink {
         // Removed or replaced since its name was looked up: the new file, if any, has the name now.
@@ -116,28 +126,29 @@ pub(super) fn file(path: &[u8], status: &Status, owner: u32, access: Access) -> 
         1 => Ok(()),
         names => {
             let problem = format!("has {names} names (hard links), and writing would change all of them");
-            broken(Rule::W3, problem, &format!("cp -p {shown} {shown}.copy && mv {shown}.copy {shown}"))
+            // As root, in a directory of somebody else, nothing is copied: a link there would lead the copy elsewhere.
+            let remedy = format!("remove the other names, which this shows: find / -xdev -samefile {shown}");
+            broken(Rule::W3, problem, remedy)
         }
     }
 }
 
-/// Rule W5: a directory in which nobody but its owner can write.
-fn closed_to_others(at: &[u8], status: &Status, owner: u32) -> Result<(), Refusal> {
-    if status.mode & WRITABLE_BY_OTHERS == 0 {
-        return Ok(());
-    }
+/// Rule W5: a directory in which nobody but root and the user `owner` can write.
+pub(super) fn closed(at: &[u8], status: &Status, owner: u32, others: bool) -> Result<Openness, Refusal> {
     let mode = status.mode & 0o7777;
+    if !others {
+        return Ok(if mode & WRITABLE_BY_OTHERS == 0 { Openness::Closed } else { Openness::Shared });
+    }
     if mode & STICKY != 0 {
         // The sticky bit stops others from renaming, not from adding.
-        return Err(refuse(
-            at,
-            Rule::W5,
-            format!("is a shared directory (mode {mode:04o})"),
-            elsewhere(owner),
-        ));
+        let problem = format!("is a shared directory (mode {mode:04o})");
+        return Err(refuse(at, Rule::W5, problem, elsewhere(owner)));
     }
     let problem = format!("can be written by {} (mode {mode:04o})", writers(status));
-    Err(refuse(at, Rule::W5, problem, format!("run: chmod go-w {}", quoted(at))))
+    let shown = quoted(at);
+    let remedy =
+        format!("{}; or, if nobody else is to write there, run: chmod go-w {shown}", elsewhere(owner));
+    Err(refuse(at, Rule::W5, problem, remedy))
 }
 
 fn elsewhere(owner: u32) -> String {

@@ -7,6 +7,7 @@
 mod races;
 
 use std::fs;
+use std::os::unix::fs::chown;
 use std::os::unix::net::UnixListener;
 use std::process::Command;
 
@@ -70,8 +71,8 @@ type Defect = (&'static str, fn(&Bed, &str), Rule, &'static str);
 const AWAY: &str = "name a file in a directory of uid 64322 alone, such as $data_directory";
 
 const DIRECTORY: &[Defect] = &[
-    ("of root", |b, n| b.owner(n, 0), Rule::W1, "or, if it is for such tables only, run: chown 64322 "),
-    ("of a stranger", |b, n| b.owner(n, STRANGER), Rule::W2, "run: chown 64322 "),
+    ("of root", |b, n| b.owner(n, 0), Rule::W1, AWAY),
+    ("of a stranger", |b, n| b.owner(n, STRANGER), Rule::W2, AWAY),
     ("0775", |b, n| b.mode(n, 0o775), Rule::W5, "run: chmod go-w "),
     ("0757", |b, n| b.mode(n, 0o757), Rule::W5, "run: chmod go-w "),
     ("sticky 1777", |b, n| b.mode(n, 0o1777), Rule::W5, AWAY),
@@ -79,15 +80,16 @@ const DIRECTORY: &[Defect] = &[
     ("0555", |b, n| b.mode(n, 0o555), Rule::W5, "run: chmod u+rwx "),
     ("a file", replace_by_file, Rule::W4, "correct the path"),
     ("a FIFO", fifo, Rule::W4, "correct the path"),
-    ("a link to the real one", move_behind_link, Rule::W4, "name the directory behind the link"),
+    ("a link of a stranger", link_of_a_stranger, Rule::W4, "name the directory behind the link"),
+    ("a link of the user's", link_of_the_user, Rule::W4, "name the directory behind the link"),
 ];
 
 const ABOVE: &[Defect] = &[
-    ("of a stranger", |b, n| b.owner(n, STRANGER), Rule::W5, "run: chown root "),
+    ("of a stranger", |b, n| b.owner(n, STRANGER), Rule::W5, AWAY),
     ("0775", |b, n| b.mode(n, 0o775), Rule::W5, "run: chmod go-w "),
     ("0757", |b, n| b.mode(n, 0o757), Rule::W5, "run: chmod go-w "),
     ("sticky 1777", |b, n| b.mode(n, 0o1777), Rule::W5, AWAY),
-    ("0700", |b, n| b.mode(n, 0o700), Rule::W5, "run: chmod o+x "),
+    ("0700", |b, n| b.mode(n, 0o700), Rule::W5, AWAY),
     (
         "of the owner, without search",
         |b, n| {
@@ -98,12 +100,13 @@ const ABOVE: &[Defect] = &[
         "run: chmod u+x ",
     ),
     ("a file", replace_by_file, Rule::W4, "correct the path"),
-    ("a link to the real one", move_behind_link, Rule::W4, "name the directory behind the link"),
+    ("a link of a stranger", link_of_a_stranger, Rule::W4, "name the directory behind the link"),
+    ("a link of the user's", link_of_the_user, Rule::W4, "name the directory behind the link"),
 ];
 
 const FILE: &[Defect] = &[
-    ("of root", |b, n| b.owner(n, 0), Rule::W2, "run: chown 64322 "),
-    ("of a stranger", |b, n| b.owner(n, STRANGER), Rule::W2, "run: chown 64322 "),
+    ("of root", |b, n| b.owner(n, 0), Rule::W2, "look what it is, and move it away"),
+    ("of a stranger", |b, n| b.owner(n, STRANGER), Rule::W2, "look what it is, and move it away"),
     ("0620", |b, n| b.mode(n, 0o620), Rule::W5, "run: chmod go-w "),
     ("0602", |b, n| b.mode(n, 0o602), Rule::W5, "run: chmod go-w "),
     ("set-user-id", |b, n| b.mode(n, 0o4600), Rule::W5, "run: chmod u-s,g-s "),
@@ -113,7 +116,7 @@ const FILE: &[Defect] = &[
         "with a second name",
         |b, n| fs::hard_link(b.path(n), b.path("second")).expect("link"),
         Rule::W3,
-        "run: cp -p ",
+        "remove the other names, which this shows: find / -xdev -samefile ",
     ),
     ("a link to the real one", move_behind_link, Rule::W4, "put the file itself there"),
     ("a dangling link", dangling, Rule::W4, "put the file itself there"),
@@ -148,6 +151,16 @@ fn socket(bed: &Bed, name: &str) {
 fn move_behind_link(bed: &Bed, name: &str) {
     fs::rename(bed.path(name), bed.path("real")).expect("rename");
     bed.link(bed.path("real").to_str().expect("text"), name);
+}
+
+fn link_of_a_stranger(bed: &Bed, name: &str) {
+    move_behind_link(bed, name);
+    bed.link_owner(name, STRANGER);
+}
+
+fn link_of_the_user(bed: &Bed, name: &str) {
+    move_behind_link(bed, name);
+    bed.link_owner(name, OWNER);
 }
 
 fn dangling(bed: &Bed, name: &str) {
@@ -202,6 +215,13 @@ fn sound_tables_pass_and_open_as_wanted() {
         ("0755", (|_| ()) as fn(&Bed)),
         ("0700", |b| b.mode("g/p", 0o700)),
         ("above of the owner", |b| b.owner("g", OWNER)),
+        ("a link of root's in root's directories", |b| {
+            b.link("g/p", "l");
+            assert!(look(&table_of(b, "l/x")).is_ok());
+            assert!(look(&table_of(b, "g/../l/x")).is_ok());
+            assert_eq!(look(&table_of(b, "l/x")), look(&table_of(b, "g/p/x")));
+            as_owner(|| assert_eq!(open_all(&table_of(b, "l/x")).expect("through the link").len(), 3));
+        }),
         ("files that others may read", |b| b.mode("g/p/x.db", 0o644)),
         ("database that its owner only reads", |b| b.mode("g/p/x.db", 0o400)),
     ] {
@@ -229,7 +249,9 @@ fn odd_paths_are_refused() {
     let Some(bed) = sound() else { return };
     for (name, rule) in [
         ("btree:g/p/x", Rule::T1),
-        ("hash:/../x", Rule::T1),
+        ("hash:/../x", Rule::W1),
+        ("hash:/var/../x", Rule::W1),
+        ("hash:/..", Rule::W1),
         ("lmdb:/a\0b", Rule::T1),
         ("hash:/x", Rule::W1),
         ("hash:/etc/shadow", Rule::T6),
@@ -242,6 +264,72 @@ fn odd_paths_are_refused() {
     }
     let missing = look(&table_of(&bed, "g/none/x")).expect_err("missing");
     assert_eq!(missing, Refusal::Missing { component: bed.bytes("g/none") });
+}
+
+#[test]
+fn links_that_others_could_have_made_or_moved_are_refused() {
+    type Case = (&'static str, fn(&Bed));
+    let cases: [Case; 3] = [
+        ("in a directory of the user's", |b| {
+            b.directory("o");
+            b.owner("o", OWNER);
+            b.link("../g/p", "o/l");
+        }),
+        ("below one of his", |b| {
+            b.directory("o/q");
+            b.owner("o", OWNER);
+            b.link("../../g/p", "o/q/l");
+            fs::rename(b.path("o/q/l"), b.path("o/l")).expect("rename");
+            b.link("../g", "o/m");
+        }),
+        ("in a directory that his group writes", |b| {
+            b.directory("o");
+            b.mode("o", 0o775);
+            b.link("../g/p", "o/l");
+        }),
+    ];
+    for (what, act) in cases {
+        let Some(bed) = sound() else { return };
+        act(&bed);
+        chown(bed.path("o"), None, Some(OWNER)).expect("chgrp");
+        let people = People::new("owner:x:64322:64322::/:/bin/false\n", "owner:x:64322:\n", "");
+        let anchor = Anchor::host().expect("anchor").among(Rc::new(people));
+        let refusal = inspect(&anchor, &table_of(&bed, "o/l/x"), OWNER).expect_err(what);
+        assert_eq!(
+            (refusal.rule(), refusal.component()),
+            (Some(Rule::W4), bed.bytes("o").as_slice()),
+            "{what}"
+        );
+    }
+}
+
+#[test]
+fn group_of_nobody_else_may_write() {
+    let people = || {
+        People::new(
+            "owner:x:64322:64322::/:/bin/false\neve:x:64323:64323::/:/bin/sh\n",
+            "owner:x:64322:\nroot:x:0:\nboth:x:64400:owner,eve\n",
+            "passwd: files\n",
+        )
+    };
+    let look = |bed: &Bed| {
+        let anchor = Anchor::host().expect("anchor").among(Rc::new(people()));
+        inspect(&anchor, &table_of(bed, "g/p/x"), OWNER)
+    };
+    for name in ["g", "g/p", "g/p/x.db", "g/p/x.mapkeep"] {
+        for (gid, good) in [(OWNER, true), (0, true), (64400, false), (64323, false), (4711, false)] {
+            let Some(bed) = sound() else { return };
+            chown(bed.path(name), None, Some(gid)).expect("chgrp");
+            bed.mode(name, 0o775);
+            let found = look(&bed);
+            match good {
+                true => assert!(found.is_ok(), "{name} group {gid}: {found:?}"),
+                false => assert_eq!(found.expect_err("group").rule(), Some(Rule::W5), "{name} group {gid}"),
+            }
+            bed.mode(name, 0o777);
+            assert_eq!(look(&bed).expect_err("everybody").rule(), Some(Rule::W5));
+        }
+    }
 }
 
 #[test]

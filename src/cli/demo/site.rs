@@ -40,7 +40,7 @@ impl Site {
         let place = |name: &str| self.folder.join(name);
         fs::DirBuilder::new().mode(0o700).create(place("private"))?;
         self.write("text", ALIASES, 0o644)?;
-        self.write("group-writable", "key value\n", 0o664)?;
+        self.write("writable-by-all", "key value\n", 0o666)?;
         let here = self.folder.display();
         let names = ["hash", "btree", "lmdb", "cdb"];
         let mut main = format!(
@@ -49,7 +49,7 @@ impl Site {
              virtual_alias_maps = proxy:texthash:{here}/text\n\
              relay_recipient_maps = proxy:inline:{{ {{ ok@example.net = yes }} }}\n\
              transport_maps = proxy:static:smtp:[192.0.2.1]\n\
-             canonical_maps = proxy:texthash:{here}/group-writable proxy:hash:{here}/not-there\n\
+             canonical_maps = proxy:texthash:{here}/writable-by-all proxy:hash:{here}/not-there\n\
              sender_canonical_maps = proxy:texthash:/etc/shadow\n",
             owner()
         );
@@ -121,7 +121,7 @@ impl Site {
         let here = self.folder.display();
         vec![
             (format!("hash:{here}/unlisted"), "key"),
-            (format!("texthash:{here}/group-writable"), "key"),
+            (format!("texthash:{here}/writable-by-all"), "key"),
             (format!("hash:{here}/not-there"), "key"),
             ("texthash:/etc/shadow".to_owned(), "root"),
         ]

@@ -7,7 +7,10 @@ use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
+use mapkeep_broker::distrusted;
+use mapkeep_broker::trust::{Owners, People};
 use mapkeep_config::{
     ApprovedTable, Complaint, FileName, KeepSettings, Owner, Parameters, PostfixVersion, Service,
     ServiceEntry, Settings, Severity, approved, parse_main, parse_master,
@@ -48,6 +51,9 @@ pub(super) struct Site {
     pub(super) certain: bool,
     /// Users besides root whose files are trusted.
     pub(super) owners: Vec<u32>,
+    /// `table_owners` as it is written, and the paths of `trusted_directories` with spaces between them.
+    pub(super) owners_text: String,
+    pub(super) trusted_directories: String,
     /// The largest table file, in bytes.
     pub(super) limit: u64,
     /// The queue directory, when master.cf makes the service see the file system from there.
@@ -95,11 +101,30 @@ impl Site {
 
         let (settings, complaints) = Settings::from(&params);
         note(&complaints);
-        let mut read = |path: &[u8]| std::fs::read(OsStr::from_bytes(path)).ok();
-        let (tables, complaints) = approved(&params, service, settings.mail_version, &mut read);
-        certain &= note(&complaints);
-        let (keep, complaints) = KeepSettings::read(&keep, &params);
+        let (mut keep, complaints) = KeepSettings::read(&keep, &params);
         note(&complaints);
+        let people = Rc::new(People::read());
+        let root = Owners::root().among(Rc::clone(&people));
+        for (name, file) in [("main.cf", FileName::MainCf), ("master.cf", FileName::MasterCf)] {
+            remarks.extend(distrusted(&directory.join(name), &root).map(|problem| Remark {
+                file: Some(file),
+                line: 0,
+                severity: Severity::Warning,
+                text: format!("decides what is served, but {problem}; let only root write it"),
+            }));
+        }
+        if let Some(problem) = distrusted(&directory.join("mapkeep.cf"), &root) {
+            remarks.push(Remark {
+                file: Some(FileName::KeepCf),
+                line: 0,
+                severity: Severity::Error,
+                text: format!(
+                    "does not count, its settings have their defaults: {problem}; let only root write it, then reload the \
+                     service"
+                ),
+            });
+            keep = keep.distrusted(&params);
+        }
 
         let users = Users::read();
         let mut owners = Vec::new();
@@ -119,6 +144,19 @@ impl Site {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let overrides = entry.iter().flat_map(|entry| &entry.overrides);
         let overrides = overrides.map(|item| (text(&item.name), text(&item.value))).collect();
+        let trusted = Owners::declared(&owners).among(people);
+        let mut read = |path: &[u8]| {
+            let path = Path::new(OsStr::from_bytes(path));
+            if let Some(problem) = distrusted(path, &trusted) {
+                let text = format!("a list of tables does not count: {problem}; let only root write it");
+                remarks.push(Remark { file: None, line: 0, severity: Severity::Error, text });
+                return None;
+            }
+            std::fs::read(path).ok()
+        };
+        let (tables, complaints) = approved(&params, service, settings.mail_version, &mut read);
+        remarks.extend(complaints.iter().map(Remark::from));
+        certain &= !complaints.iter().any(|complaint| complaint.severity() == Severity::Error);
         let inside =
             entry.filter(|entry| is_chrooted(entry, &params)).map(|_| settings.queue_directory.into());
         Ok(Site {
@@ -129,6 +167,8 @@ impl Site {
             remarks,
             certain,
             owners,
+            owners_text: keep.table_owners_text,
+            trusted_directories: keep.trusted_directories.join(" "),
             limit: keep.snapshot_limit,
             inside,
             overrides,

@@ -19,7 +19,9 @@ impl Scene {
     fn new(main: &str) -> Scene {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let base = std::env::temp_dir().join(format!("mapkeep-tables-{}-{number}", std::process::id()));
+        // For root, below directories of root: the configuration itself must be root's alone.
+        let parent = if nix::unistd::geteuid().is_root() { "/run".into() } else { std::env::temp_dir() };
+        let base = parent.join(format!("mapkeep-tables-{}-{number}", std::process::id()));
         let _ = fs::remove_dir_all(&base);
         let scene = Scene { base };
         scene.directory("");
@@ -87,15 +89,17 @@ fn full_scene() -> Scene {
          relocated_maps = proxy:static:{gone away} proxy:inline:{x} proxy:texthash:/t/link proxy:fail:\n\
          canonical_maps = proxy:texthash:t/relative proxy:unix:shadow.byname proxy:texthash:/t/dir\n\
          proxy_write_maps = proxy:btree:/t/cache\n\
+         sender_canonical_maps = proxy:hash:/t/all-aliases\n\
          recipient_bcc_maps = proxy:environ:x proxy:hsah:/t/good proxy:cidr:{{192.0.2.0/24 OK}} proxy:regexp:/t/group\n  \
          proxy:unionmap:{static:a,texthash:/t/target} proxy:unionmap:{static:a,texthash:/t/group}\n  \
          proxy:pipemap:{static:a,debug:hash:/t/missing} proxy:unionmap:{static}\nvirtual_alias_domains =\n",
     );
     scene.file("queue/t/good.db", "content", 0o640);
-    scene.file("queue/t/group", "a b\n", 0o664);
+    scene.file("queue/t/group", "a b\n", 0o666);
     scene.file("queue/t/large", &"a b\n".repeat(300), 0o644);
     scene.file("queue/etc/shadow", "root:!\n", 0o600);
     scene.file("queue/t/target", "a b\n", 0o644);
+    scene.file("queue/t/all-aliases", "root: alice\n", 0o644);
     symlink("target", scene.base.join("queue/t/link")).unwrap();
     scene.directory("queue/t/dir");
     scene
@@ -204,7 +208,12 @@ fn remedy_names_the_command_where_there_is_one() {
     let remedy = |name: &str| table(&json, name)["remedy"].as_str().unwrap().to_owned();
     assert_eq!(remedy("hash:/t/missing"), "run: postmap hash:/t/missing");
     assert_eq!(remedy("hash:/t/aliases"), "run: postalias hash:/t/aliases");
-    assert_eq!(remedy("texthash:/t/group"), "run: chmod go-w /t/group");
+    assert_eq!(
+        remedy("hash:/t/all-aliases"),
+        "run: postalias hash:/t/all-aliases",
+        "by the form of its source"
+    );
+    assert_eq!(remedy("texthash:/t/group"), "if nobody else is to write it, run: chmod go-w /t/group");
     assert!(remedy("texthash:/t/large").contains("snapshot_limit"));
     assert_eq!(remedy("mysql:/t/my.cf"), "stay with stock's proxymap for now");
     assert_eq!(remedy("pipemap:{static:a,debug:hash:/t/missing}"), "run: postmap hash:/t/missing");
@@ -233,7 +242,7 @@ fn text_fits_and_says_the_same() {
         "    named by virtual_alias_maps through more, main.cf:4\n",
         "mode 0640, 7 bytes)\n",
         "    rule     T4: a table is a regular file",
-        "    remedy   run: chmod go-w /t/group\n",
+        "    remedy   if nobody else is to write it, run: chmod go-w /t/group\n",
         "    why      /t/missing.db does not exist\n",
     ] {
         assert!(text.contains(part), "{part}\nin\n{text}");

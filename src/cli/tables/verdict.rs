@@ -5,12 +5,14 @@
 
 use std::ffi::OsStr;
 use std::fs::{File, Metadata};
+use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
-use mapkeep_broker::trust::{Anchor, Owners, Refusal, Rule, identity_by_name, open_table};
+use mapkeep_broker::trust::{Anchor, Owners, People, Refusal, Rule, identity_by_name, open_table};
 use mapkeep_config::ApprovedTable;
 use mapkeep_proto::{Kind, file_of, is_known_type, remedy_unknown, split, why_unknown};
 use mapkeep_table::{Table, TableError, members};
@@ -123,8 +125,12 @@ impl Judge {
                 (Anchor::inside(OwnedFd::from(root)), queue.clone())
             }
         };
-        let anchor = anchor.map_err(|refusal| refusal.to_string())?;
-        Ok(Judge { anchor, owners: Owners::declared(&site.owners), root, limit: site.limit })
+        let people = Rc::new(People::read());
+        let anchor = anchor.map_err(|refusal| refusal.to_string())?.among(Rc::clone(&people));
+        let owners = Owners::declared(&site.owners)
+            .with_settings(&site.owners_text, &site.trusted_directories)
+            .among(people);
+        Ok(Judge { anchor, owners, root, limit: site.limit })
     }
 
     /// The verdict on one table.
@@ -166,7 +172,7 @@ impl Judge {
         let refusal = open_table(&self.anchor, path, &self.owners, self.limit).err()?;
         let mut trouble = trouble_of(&refusal, || {
             let named = refusal.component() == path;
-            let made = if named { make(table) } else { None };
+            let made = if named { make(table, &self.root) } else { None };
             made.unwrap_or_else(|| "create it, or correct the name in main.cf".to_owned())
         });
         // The size is looked at last: if it alone is wrong, the file passes without a limit.
@@ -255,9 +261,14 @@ pub(super) fn fault(state: State, problem: String, remedy: &str) -> Trouble {
 }
 
 /// The command that makes the file of a table, where there is one.
-fn make(table: &ApprovedTable) -> Option<String> {
+fn make(table: &ApprovedTable, root: &Path) -> Option<String> {
     let (kind, source) = split(&table.name);
-    let aliases = table.provenance.iter().any(|place| place.consumer == b"alias_maps");
+    let names_aliases = |name: &[u8]| name == b"alias_maps" || name == b"alias_database";
+    let aliases = table
+        .provenance
+        .iter()
+        .any(|place| names_aliases(&place.consumer) || names_aliases(&place.parameter))
+        || has_form_of_aliases(&root.join(Path::new(OsStr::from_bytes(source.strip_prefix(b"/")?))));
     let program = if aliases { "postalias" } else { "postmap" };
     // A name that the shell might read differently is not offered for pasting.
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+@,=%".contains(byte);
@@ -265,4 +276,52 @@ fn make(table: &ApprovedTable) -> Option<String> {
     (indexed && source.iter().all(plain)).then(|| {
         format!("run: {program} {}:{}", String::from_utf8_lossy(kind), String::from_utf8_lossy(source))
     })
+}
+
+/// Whether a source file is one of aliases(5), whose names end in a colon. From such a file postmap(1) would make a table
+/// of names that nobody asks for, and mail for them would be returned.
+fn has_form_of_aliases(source: &Path) -> bool {
+    let mut start = Vec::new();
+    let Ok(file) = File::open(source) else { return false };
+    if !file.metadata().is_ok_and(|status| status.is_file())
+        || file.take(64 << 10).read_to_end(&mut start).is_err()
+    {
+        return false;
+    }
+    let text = String::from_utf8_lossy(&start);
+    let entries = text.lines().filter(|line| !line.starts_with([' ', '\t', '#']) && !line.trim().is_empty());
+    let mut entries = entries.take(50).peekable();
+    let named = |line: &str| match line.strip_prefix('"') {
+        Some(quoted) => quoted.split_once('"').is_some_and(|(_, rest)| rest.trim_start().starts_with(':')),
+        None => {
+            let name = line.split([':', ' ', '\t']).next().unwrap_or_default();
+            let rest = line.get(name.len()..).unwrap_or_default();
+            !name.is_empty() && !name.starts_with('[') && rest.trim_start().starts_with(':')
+        }
+    };
+    entries.peek().is_some() && entries.all(named)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn has_form_of_aliases_if_every_name_ends_in_a_colon() {
+        let path = std::env::temp_dir().join(format!("mapkeep-aliases-{}", std::process::id()));
+        for (text, aliases) in [
+            ("# c\npostmaster: root\nroot:\talice,\n\tbob\n\"a b\" : c\n", true),
+            ("root :alice\n", true),
+            ("a@example.org b\n", false),
+            ("root: alice\nuser x\n", false),
+            ("[::1]:25 smtp:[x]\n", false),
+            ("example.org smtp:[mx]:25\n", false),
+            ("# nothing\n\n", false),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            assert_eq!(has_form_of_aliases(&path), aliases, "{text}");
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert!(!has_form_of_aliases(&path));
+    }
 }

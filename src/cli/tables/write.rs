@@ -5,6 +5,7 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use mapkeep_broker::trust::{Refusal, Rule, WriteFiles, inspect};
@@ -33,7 +34,7 @@ impl Judge {
             None => Some(nobody(site)),
             Some(owner) => match inspect(&self.anchor, &files, owner) {
                 Ok(directory) => claims.add(&files, directory, &table.name),
-                Err(refusal) => Some(trouble_of(&refusal, || missing(&refusal, owner))),
+                Err(refusal) => Some(trouble_of(&refusal, || missing(&refusal, owner, &self.root))),
             },
         };
         let (path, facts) = all.first().cloned().unzip();
@@ -83,13 +84,17 @@ fn nobody(site: &Site) -> Trouble {
 }
 
 /// How to make the directory that is missing.
-fn missing(refusal: &Refusal, owner: u32) -> String {
+fn missing(refusal: &Refusal, owner: u32, root: &Path) -> String {
     let component = refusal.component();
     // A name that the shell might read differently is not offered for pasting.
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+@,=%".contains(byte);
     let how =
         "make it for the user who writes, or correct the name in main.cf; then reload the service".to_owned();
-    if !component.iter().all(plain) {
+    // In a directory of somebody else, a link that he puts there would be given to the user instead.
+    let parent = Path::new(OsStr::from_bytes(component.strip_prefix(b"/").unwrap_or(component))).parent();
+    let parent = parent.and_then(|parent| root.join(parent).symlink_metadata().ok());
+    let safe = parent.is_some_and(|parent| [0, nix::unistd::geteuid().as_raw()].contains(&parent.uid()));
+    if !safe || !component.iter().all(plain) {
         return how;
     }
     format!("{how}; run: install -d -m 0700 -o {owner} {}", String::from_utf8_lossy(component))

@@ -49,6 +49,8 @@ pub const NEAR_MISSES: &[NearMiss] = &[
         "may run its snapshot",
     ),
     (Role::Broker, SYS_sendmsg, &[6, 0, MSG_NOSIGNAL as u64], "waits for a worker"),
+    (Role::Broker, SYS_getxattr, &[0, 0, 4096, 64], "reads what an attribute of any file holds"),
+    (Role::WriteBroker, SYS_getxattr, &[0, 0, 4096, 64], "reads what an attribute of any file holds"),
     (Role::WriteBroker, SYS_fchmod, &[7, 0o666], "lets everybody write a table"),
     (Role::WriteBroker, SYS_fchmod, &[7, 0o664], "lets a group write a table"),
     (Role::WriteBroker, SYS_fchmod, &[7, 0o755], "makes a program"),

@@ -46,6 +46,7 @@ pub const SUPERVISOR: &[Call] = rules! {
     SYS_getppid: any;
     SYS_getrandom: any;
     SYS_gettid: any;
+    SYS_getxattr: [2 long = 0, 3 long = 0];
     SYS_inotify_add_watch: any;
     SYS_inotify_init1: [0 int = IN_NONBLOCK | IN_CLOEXEC];
     SYS_kill: [1 int = SIGTERM] [1 int = SIGKILL];
@@ -129,6 +130,7 @@ pub const BROKER: &[Call] = rules! {
         [1 int = F_OFD_SETLK];
     SYS_flock: [1 int = LOCK_SH | LOCK_NB] [1 int = LOCK_UN];
     SYS_fstat: any;
+    SYS_getxattr: [2 long = 0, 3 long = 0];
     SYS_memfd_create: [1 int = MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL];
     SYS_openat2: any;
     SYS_read: any;

@@ -48,7 +48,9 @@ pub const WRITE_BROKER: &[Call] = rules! {
     SYS_flock: [1 int = LOCK_EX | LOCK_NB] [1 int = LOCK_SH | LOCK_NB];
     SYS_fstat: any;
     SYS_fsync: any;
+    SYS_getxattr: [2 long = 0, 3 long = 0];
     SYS_openat2: any;
+    SYS_readlinkat: any;
     SYS_recvfrom: [3 int = MSG_DONTWAIT | MSG_TRUNC, 4 long = 0];
     SYS_recvmsg: [0 int = 3, 2 int = MSG_CMSG_CLOEXEC | MSG_DONTWAIT];
     SYS_renameat: any;

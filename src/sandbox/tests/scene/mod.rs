@@ -68,7 +68,7 @@ pub fn supervisor() -> Lock<'static> {
         files: FileRules {
             read_beneath: vec!["/".into()],
             execute_beneath: vec!["/".into()],
-            write_beneath: Vec::new(),
+            ..FileRules::default()
         },
         parent_pid: None,
         ..lock(Role::Supervisor, None, &[])
