@@ -22,6 +22,8 @@ struct Case {
     /// A word of the remedy.
     remedy: &'static str,
     mend: Box<dyn Fn()>,
+    /// Whether a reload is needed after that.
+    behind_a_link: bool,
 }
 
 fn content() -> Content {
@@ -53,8 +55,27 @@ pub fn wrong_places_are_refused(kind: &str, server: Server) {
         assert!(line.contains("]: warning: "), "{line:?}");
         assert_eq!(client.update(&sound, case.table.as_bytes(), b"goes on"), OK);
     }
-    for case in &cases {
+    for case in cases.iter().filter(|case| !case.behind_a_link) {
         (case.mend)();
+        mended(&service, &mut client, &case.table);
+    }
+    drop(client);
+    service.stop();
+    // What a link of somebody else led to, the broker was not let through to.
+    let service = place.start(server);
+    let mut client = service.client();
+    client.flags = FLAGS;
+    for case in cases.iter().filter(|case| case.behind_a_link) {
+        (case.mend)();
+        assert_eq!(client.ask(&Request { table: &case.table, flags: FLAGS }.lookup(b"k1")).status(), RETRY);
+        place.wait_for_log(0, &[&case.table, "Permission denied", "run \"postfix reload\""]);
+    }
+    drop(client);
+    service.stop();
+    let service = place.start(server);
+    let mut client = service.client();
+    client.flags = FLAGS;
+    for case in cases.iter().filter(|case| case.behind_a_link) {
         mended(&service, &mut client, &case.table);
     }
     drop(client);
@@ -87,7 +108,8 @@ fn cases(place: &Place, kind: &str) -> Vec<Case> {
     };
     let mut cases = Vec::new();
     let mut add = |table: String, component: PathBuf, remedy, mend: Box<dyn Fn()>| {
-        cases.push(Case { table, component, remedy, mend });
+        let behind_a_link = component.ends_with("symlink-dir");
+        cases.push(Case { table, component, remedy, mend, behind_a_link });
     };
 
     // A directory of root's: a new file, and one that is there.

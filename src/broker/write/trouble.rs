@@ -73,7 +73,8 @@ pub(super) fn text_of(refusal: &Refusal) -> String {
             format!("{} cannot be made: {}", String::from_utf8_lossy(component), errno.desc())
         }
         Refusal::Io { errno: Errno::EACCES, .. } => format!(
-            "{refusal}; if its directory was made or replaced after the start, run \"postfix reload\""
+            "{refusal}; if its directory, or a link to it, was made, replaced or put right after the start, run \
+             \"postfix reload\""
         ),
         refusal => refusal.to_string(),
     }
