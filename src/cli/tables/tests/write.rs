@@ -46,7 +46,7 @@ fn tables_that_are_written_are_told_with_their_state() {
         scene.file(&format!("queue/w/{file}"), "content", 0o600);
         give(&scene, &format!("queue/w/{file}"), uid);
     }
-    fs::set_permissions(scene.base.join("queue/w/bad.mapkeep"), fs::Permissions::from_mode(0o620)).unwrap();
+    fs::set_permissions(scene.base.join("queue/w/bad.mapkeep"), fs::Permissions::from_mode(0o602)).unwrap();
     symlink("elsewhere", scene.base.join("queue/w/linked.mapkeep")).unwrap();
     let before: Vec<_> = fs::read_dir(scene.base.join("queue/w")).unwrap().collect();
     let (exit, json) = scene.json(&[]);
