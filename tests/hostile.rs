@@ -19,12 +19,15 @@ mod limits;
 mod loading;
 #[path = "hostile/requests.rs"]
 mod requests;
+#[path = "hostile/slow.rs"]
+mod slow;
 #[path = "hostile/streams.rs"]
 mod streams;
 
 use common::master::Master;
 use common::stopwatch::Stopwatch;
 use common::wire::Wire;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 /// An innocent client waits no longer than this for any answer. Taken with a stopwatch, for busy machines.
@@ -111,6 +114,24 @@ fn is_as_before(master: &Master<'_>, before: &[(u32, usize)]) {
     assert!(same.is_some(), "{:?} instead of {before:?} (process, open descriptors)", inventory(master));
 }
 
+/// Scenarios that make the machine as busy as they can run alone: the others count time.
+#[allow(dead_code)]
+enum Turn {
+    Together(RwLockReadGuard<'static, ()>),
+    Alone(RwLockWriteGuard<'static, ()>),
+}
+
+impl Turn {
+    fn of(module: &str) -> Turn {
+        static TURN: RwLock<()> = RwLock::new(());
+        // One that has failed has ended all the same.
+        match module {
+            "slow" => Turn::Alone(TURN.write().unwrap_or_else(PoisonError::into_inner)),
+            _ => Turn::Together(TURN.read().unwrap_or_else(PoisonError::into_inner)),
+        }
+    }
+}
+
 /// One test for each scenario.
 macro_rules! scenarios {
     ($($module:ident: $($name:ident),+;)+) => {
@@ -120,6 +141,7 @@ macro_rules! scenarios {
                     #[test]
                     fn $name() {
                         if crate::common::can_run(stringify!($name)) {
+                            let _turn = crate::Turn::of(stringify!($module));
                             crate::$module::$name();
                         }
                     }
@@ -151,4 +173,6 @@ scenarios! {
         unfinished_requests_are_bounded;
     loading:
         a_large_table_is_loaded_while_others_are_served;
+    slow:
+        slow_patterns_hold_up_no_other_table;
 }
