@@ -10,6 +10,8 @@
     clippy::print_stderr
 )]
 
+#[path = "life/accounts.rs"]
+mod accounts;
 #[path = "life/ask.rs"]
 mod ask;
 mod common;
@@ -72,6 +74,10 @@ mod scenario {
             start_is_one_line_and_so_is_the_end,
             version_of_pcre2_is_told_once,
             titles_are_short;
+        accounts:
+            accounts_of_other_sources_are_temporary_errors,
+            accounts_of_files_alone_are_known,
+            tables_of_file_names_are_named_at_the_start;
         refusals:
             chroot_directory_that_is_not_empty,
             chroot_directory_of_somebody_else,

@@ -10,10 +10,13 @@
     clippy::print_stderr
 )]
 
+#[path = "postfix/accounts.rs"]
+mod accounts;
 #[path = "postfix/changing.rs"]
 mod changing;
 mod common;
 
+use accounts::*;
 use changing::*;
 use common::postfix::{Instance, Server, Way};
 use common::process;
@@ -302,4 +305,5 @@ scenarios!(
     worker_killed_during_a_session,
     broken_rebuild_keeps_the_old_answers,
     rebuilds_are_never_seen_half_done,
+    account_of_another_source_is_told_to_try_again,
 );

@@ -6,6 +6,7 @@
 
 use crate::accounts::{AccountError, Accounts};
 use crate::deciding::distrusted;
+use crate::notices::{Notice, Notices};
 use crate::options::{Mode, Options};
 use crate::plan::{LogPlan, Plan, RoleIds};
 use crate::socket::Place;
@@ -179,11 +180,16 @@ impl Source {
         let (tables, complaints) = approved(&parameters, service, settings.mail_version, &mut read);
         sound &= !has_errors(&complaints);
         remark(&mut remarks, &complaints);
-        let names = with_members(tables.into_iter().map(|table| table.name), &mut remarks);
+        let mut names = with_members(tables.into_iter().map(|table| table.name), &mut remarks);
         if service == Service::Read {
             remarks.extend(names.iter().filter_map(|table| not_served(&table.name)));
         }
         let inside = if options.chroot { settings.queue_directory.clone().into() } else { PathBuf::new() };
+        if service == Service::Read {
+            let read = |path: &Path| read_file(path).ok();
+            let notices = Notices::read(&parameters, &master, settings.mail_version, &inside, &read);
+            remarks.extend(notice_all(&mut names, &notices));
+        }
         let write_directories = match service {
             Service::Read => Vec::new(),
             Service::Write => {
@@ -311,14 +317,15 @@ fn read_accounts() -> Accounts {
 
 /// The approved tables, then those that composite ones are made of and that are not approved by themselves.
 fn with_members(approved: impl Iterator<Item = Vec<u8>>, remarks: &mut Vec<Remark>) -> Vec<Listed> {
-    let mut list: Vec<Listed> = approved.map(|name| Listed { name, approved: true }).collect();
+    let mut list: Vec<Listed> =
+        approved.map(|name| Listed { name, approved: true, incomplete: false }).collect();
     for index in 0..list.len() {
         let Some(table) = list.get(index) else { continue };
         match mapkeep_table::members(&table.name) {
             Ok(members) => {
                 for name in members {
                     if !list.iter().any(|known| known.name == name) {
-                        list.push(Listed { name, approved: false });
+                        list.push(Listed { name, approved: false, incomplete: false });
                     }
                 }
             }
@@ -344,6 +351,20 @@ fn not_served(name: &[u8]) -> Option<Remark> {
     let name = String::from_utf8_lossy(name);
     let text = format!("table {name}: {why}: every lookup is a temporary error -- {remedy}");
     Some(Remark { severity: Severity::Warning, text })
+}
+
+/// Marks the tables whose file is not all that there is, and says so of each table that is served in part.
+fn notice_all(names: &mut [Listed], notices: &Notices) -> Vec<Remark> {
+    let mut remarks = Vec::new();
+    for table in names {
+        table.incomplete = notices.is_incomplete(&table.name);
+        if let Some(Notice { problem, remedy, .. }) = notices.of(&table.name) {
+            let name = String::from_utf8_lossy(&table.name);
+            let text = format!("table {name}: {problem} -- {remedy}");
+            remarks.push(Remark { severity: Severity::Warning, text });
+        }
+    }
+    remarks
 }
 
 /// The directories of tables that can be changed, where they are there: nothing else can be written.

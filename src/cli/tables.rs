@@ -98,7 +98,7 @@ impl Listing {
         let tables = std::mem::take(&mut site.tables);
         let mut claims = Claims::default();
         let look = |table| match service {
-            Service::Read => judge.look(table, &site.users),
+            Service::Read => judge.look(table, &site.users, &site.notices),
             Service::Write => judge.look_as_writer(table, &site, &mut claims),
         };
         let verdicts = tables.into_iter().map(look).collect();

@@ -9,6 +9,7 @@
 //! table is also attributed to the list itself, so that nobody trusts a provenance that may lack a consumer.
 //! Source: proxymap(8) 3.7.11 and 3.12-20260821; `tests/against_proxymap.rs` asks the installed one.
 
+mod files;
 mod names;
 mod walk;
 
@@ -19,6 +20,7 @@ use crate::error::ConfigError;
 use crate::parameters::{Origin, Parameters};
 use crate::tokens::{LIST, Tokens};
 use crate::version::PostfixVersion;
+pub use files::tables_of_file_content;
 use names::{ListFiles, NameReader, Source};
 use walk::Walk;
 

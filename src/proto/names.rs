@@ -1,8 +1,8 @@
 //! The approved names as one block of bytes, handed to a worker in a sealed memfd.
 //!
 //! Names have no useful upper limit (an `inline:` table is its own name), so they do not fit in messages.
-//! Layout: for each name, in the order of table ids, a byte (1 approved, 0 only a member of a composite table), a
-//! 32-bit little-endian length and the bytes.
+//! Layout: for each name, in the order of table ids, a byte (bit 0: approved, else only a member of a composite table;
+//! bit 1: incomplete), a 32-bit little-endian length and the bytes.
 
 use std::fmt;
 
@@ -13,6 +13,9 @@ pub struct Listed {
     pub name: Vec<u8>,
     /// Whether clients may ask it by this name; else it is there for a composite table that names it.
     pub approved: bool,
+    /// Whether what is not in its file may be somewhere that nobody of ours looks: accounts of the name service. Then
+    /// "not in the file" is no answer.
+    pub incomplete: bool,
 }
 
 /// Why a block is not a list of names.
@@ -24,7 +27,7 @@ pub enum NamesError {
     TooMany,
     /// A name of 4 GiB or more.
     TooLong,
-    /// The byte before a name is neither 0 nor 1.
+    /// The byte before a name has an unknown bit.
     Kind,
 }
 
@@ -52,7 +55,7 @@ pub fn encode_names(tables: &[Listed]) -> Result<Vec<u8>, NamesError> {
             return Err(NamesError::TooMany);
         }
         let length = u32::try_from(table.name.len()).map_err(|_| NamesError::TooLong)?;
-        block.push(table.approved.into());
+        block.push(u8::from(table.approved) | u8::from(table.incomplete) << 1);
         block.extend_from_slice(&length.to_le_bytes());
         block.extend_from_slice(&table.name);
     }
@@ -65,19 +68,18 @@ pub fn encode_names(tables: &[Listed]) -> Result<Vec<u8>, NamesError> {
 /// A block that [`encode_names`] cannot have written.
 pub fn decode_names(mut block: &[u8]) -> Result<Vec<Listed>, NamesError> {
     let mut tables = Vec::new();
-    while let Some((approved, rest)) = block.split_first() {
-        let approved = match approved {
-            0 => false,
-            1 => true,
-            _ => return Err(NamesError::Kind),
-        };
+    while let Some((bits, rest)) = block.split_first() {
+        if bits & !3 != 0 {
+            return Err(NamesError::Kind);
+        }
+        let (approved, incomplete) = (bits & 1 != 0, bits & 2 != 0);
         let (length, rest) = rest.split_first_chunk::<4>().ok_or(NamesError::Cut)?;
         let length = usize::try_from(u32::from_le_bytes(*length)).map_err(|_| NamesError::TooLong)?;
         let (name, rest) = rest.split_at_checked(length).ok_or(NamesError::Cut)?;
         if tables.len() >= usize::from(u16::MAX) {
             return Err(NamesError::TooMany);
         }
-        tables.push(Listed { name: name.to_vec(), approved });
+        tables.push(Listed { name: name.to_vec(), approved, incomplete });
         block = rest;
     }
     Ok(tables)
@@ -88,19 +90,21 @@ mod tests {
     use super::*;
 
     fn listed(name: &[u8], approved: bool) -> Listed {
-        Listed { name: name.to_vec(), approved }
+        Listed { name: name.to_vec(), approved, incomplete: false }
     }
 
     #[test]
     fn names_roundtrip_and_cuts() {
-        let tables = [listed(b"hash:/a", true), listed(b"", false), listed(b"static:\xff\x01", true)];
+        let accounts = Listed { incomplete: true, ..listed(b"unix:passwd.byname", true) };
+        let tables =
+            [listed(b"hash:/a", true), listed(b"", false), listed(b"static:\xff\x01", true), accounts];
         let block = encode_names(&tables).unwrap();
         assert_eq!(decode_names(&block).unwrap(), tables);
         for cut in 1..block.len() {
             let got = decode_names(&block[..cut]);
-            assert!(got.is_err() || got.unwrap().len() < 3, "cut at {cut}");
+            assert!(got.is_err() || got.unwrap().len() < 4, "cut at {cut}");
         }
-        assert_eq!(decode_names(&[2, 0, 0, 0, 0]), Err(NamesError::Kind));
+        assert_eq!(decode_names(&[4, 0, 0, 0, 0]), Err(NamesError::Kind));
     }
 
     #[test]

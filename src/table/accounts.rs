@@ -58,13 +58,23 @@ pub(crate) fn find(
     name: &[u8],
     answer: &mut Vec<u8>,
 ) -> Result<bool, TableError> {
-    let hash = index::hash(name.iter().copied());
-    if index.equal(hash, |slot| name_at(text, slot.at()).cmp(name)).next().is_none() {
+    if !is_there(text, index, name) {
         return Ok(false);
     }
     append(answer, name)?;
     append(answer, empty_fields(kind))?;
     Ok(true)
+}
+
+/// Whether the key is `NAME@domain` for an account that is there.
+pub(crate) fn is_address_of(text: &[u8], index: &Index, key: &[u8]) -> bool {
+    let at = key.iter().rposition(|byte| *byte == b'@');
+    at.and_then(|at| key.get(..at)).is_some_and(|name| is_there(text, index, name))
+}
+
+fn is_there(text: &[u8], index: &Index, name: &[u8]) -> bool {
+    let hash = index::hash(name.iter().copied());
+    index.equal(hash, |slot| name_at(text, slot.at()).cmp(name)).next().is_some()
 }
 
 /// The account names of `text` and their offsets.
@@ -128,5 +138,22 @@ mod tests {
         {
             assert_eq!(get(Kind::Passwd, PASSWD, name), None, "{name:?}");
         }
+    }
+
+    #[test]
+    fn incomplete_what_is_not_there_is_unknown() {
+        let open = || crate::Table::from_snapshot(Kind::Passwd, PASSWD, &mut Vec::new()).unwrap();
+        let ask = |table: &crate::Table<&[u8]>, key: &[u8]| {
+            table.lookup(key, crate::NulModes::BOTH, &mut Vec::new())
+        };
+        let (whole, part) = (open(), open().incomplete());
+        let found = Ok(crate::Outcome::Found(crate::NulMode::Bare));
+        assert_eq!((ask(&whole, b"root"), ask(&part, b"root")), (found, found));
+        for key in [&b"netuser"[..], b"netuser@example.org", b"", b"@example.org", b"root+x"] {
+            assert_eq!(ask(&whole, key), Ok(crate::Outcome::Absent));
+            assert_eq!(ask(&part, key), Err(TableError::MayBeElsewhere), "{key:?}");
+        }
+        // Whoever asks for the address of an account that is there goes on to ask for the account.
+        assert_eq!(ask(&part, b"root@example.org"), Ok(crate::Outcome::Absent));
     }
 }

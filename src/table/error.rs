@@ -80,6 +80,8 @@ pub enum TableError {
     NotUtf8,
     /// A member of a composite table is not available.
     NoMember,
+    /// The account is not in the file, and the name service has other sources, which nobody here asks.
+    MayBeElsewhere,
     /// The client takes the value for the content of files ([`crate::Values::FileContent`]), and the table is a text that
     /// has their names.
     ValueNamesFiles,
@@ -131,6 +133,9 @@ impl fmt::Display for TableError {
             }
             TableError::NotUtf8 => f.write_str("the answer of a member is not UTF-8"),
             TableError::NoMember => f.write_str("a member of the table is not available"),
+            TableError::MayBeElsewhere => f.write_str(
+                "not in the file, and nsswitch.conf names sources that this service does not ask (see the log of the start)",
+            ),
             TableError::ValueNamesFiles => f.write_str(
                 "its value names files whose content the client wants, and this service opens no files for clients; put \
                  their content into a table of type hash or lmdb with \"postmap -F\"",

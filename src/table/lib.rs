@@ -91,6 +91,8 @@ pub enum Outcome {
 pub struct Table<B> {
     kind: Kind,
     content: Content<B>,
+    /// What is not in it may be elsewhere.
+    incomplete: bool,
 }
 
 enum Content<B> {
@@ -151,7 +153,7 @@ impl<B: AsRef<[u8]>> Table<B> {
             | Kind::Debug
             | Kind::Unknown => return Err(TableError::WrongKind),
         };
-        Ok(Table { kind, content })
+        Ok(Table { kind, content, incomplete: false })
     }
 
     /// Opens a table of a kind whose content is in its name. `rest` is the name after `type:`.
@@ -183,7 +185,15 @@ impl<B: AsRef<[u8]>> Table<B> {
             Kind::Randmap => Content::Random(Random::parse(rest)?),
             _ => return Err(TableError::WrongKind),
         };
-        Ok(Table { kind, content })
+        Ok(Table { kind, content, incomplete: false })
+    }
+
+    /// The same table as one whose keys are not all there are, for accounts: "not there" becomes
+    /// [`TableError::MayBeElsewhere`], except for a longer form (`NAME@domain`) of a name that is there. Clients ask for
+    /// addresses first and go on to the account, and must get to those that are there.
+    #[must_use]
+    pub fn incomplete(self) -> Self {
+        Table { incomplete: true, ..self }
     }
 
     /// The kind that the table was opened as.
@@ -237,7 +247,12 @@ impl<B: AsRef<[u8]>> Table<B> {
                 text::texthash::find(data.as_ref(), index, key, answer).map(bare)
             }
             Content::Accounts(index, data) => {
-                accounts::find(self.kind, data.as_ref(), index, key, answer).map(bare)
+                match accounts::find(self.kind, data.as_ref(), index, key, answer) {
+                    Ok(false) if self.incomplete && !accounts::is_address_of(data.as_ref(), index, key) => {
+                        Err(TableError::MayBeElsewhere)
+                    }
+                    found => found.map(bare),
+                }
             }
             Content::Inline(inline) => inline.find(key, answer).map(bare),
             Content::Static(value) => bytes::put_text(answer, value).map(|()| bare(true)),

@@ -48,7 +48,9 @@ impl<B: AsRef<[u8]>> Opening<B> {
         let Opening { kind, bytes, index } = self;
         let Some(builder) = index else { return Table::at_once(kind, bytes, complaints).map(Opened::Table) };
         Ok(match builder.step(bytes.as_ref(), complaints, &mut Portion::until(enough))? {
-            Ok(index) => Opened::Table(Table { kind, content: Content::Texthash(index, bytes) }),
+            Ok(index) => {
+                Opened::Table(Table { kind, content: Content::Texthash(index, bytes), incomplete: false })
+            }
             Err(builder) => Opened::Later(Opening { kind, bytes, index: Some(builder) }),
         })
     }

@@ -25,6 +25,8 @@ const TIME: Duration = Duration::from_millis(300);
 struct Slot {
     name: Vec<u8>,
     nature: session::Nature,
+    /// As [`Listed`] has it.
+    incomplete: bool,
     content: Content,
 }
 
@@ -65,13 +67,13 @@ impl Catalogue {
         catalogue.random.set(since.map_or(0, |since| u64::from(since.subsec_nanos())));
         let ids: BTreeMap<Vec<u8>, u16> =
             (0u16..).zip(&tables).map(|(id, table)| (table.name.clone(), id)).collect();
-        for (id, Listed { name, approved }) in (0u16..).zip(tables) {
+        for (id, Listed { name, approved, incomplete }) in (0u16..).zip(tables) {
             let nature = session::Nature::of(&name);
             let content = first_content(&name, nature.kind, &ids);
             if approved {
                 catalogue.by_name.insert(name.clone(), id);
             }
-            catalogue.slots.push(Slot { name, nature, content });
+            catalogue.slots.push(Slot { name, nature, incomplete, content });
         }
         catalogue
     }
@@ -93,6 +95,7 @@ impl Catalogue {
         match opened {
             Ok(table) => {
                 report(&name, complaints);
+                let table = if slot.incomplete { table.incomplete() } else { table };
                 slot.content = Content::Table(Ok(Rc::new(table)));
                 true
             }
@@ -337,7 +340,7 @@ mod tests {
     }
 
     fn listed(name: &[u8], approved: bool) -> Listed {
-        Listed { name: name.to_vec(), approved }
+        Listed { name: name.to_vec(), approved, incomplete: false }
     }
 
     fn fd(file: &std::fs::File) -> i32 {

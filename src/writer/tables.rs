@@ -76,7 +76,7 @@ impl Tables {
     /// Tables of these names. Those without files are ready at once.
     pub(crate) fn new(listed: Vec<Listed>, approval_known: bool) -> Tables {
         let mut tables = Tables { approval_known, ..Tables::default() };
-        for (id, Listed { name, approved }) in (0u16..).zip(listed) {
+        for (id, Listed { name, approved, .. }) in (0u16..).zip(listed) {
             let nature = Nature::of(&name);
             let state = RefCell::new(first_state(&name, nature.kind));
             if approved {

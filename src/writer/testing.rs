@@ -101,7 +101,8 @@ impl Broker {
             Writer::new(channel, epoll, Openly(opening))?.serve()
         });
         let broker = Broker { channel: Some(ours), writer: Some(writer), scratch: Scratch::new() };
-        let listed = |name: &&str| Listed { name: name.as_bytes().to_vec(), approved: true };
+        let listed =
+            |name: &&str| Listed { name: name.as_bytes().to_vec(), approved: true, incomplete: false };
         let block = encode_names(&tables.iter().map(listed).collect::<Vec<_>>()).unwrap();
         let mut names = broker.scratch.file("names");
         names.write_all(&block).unwrap();

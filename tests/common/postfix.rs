@@ -100,6 +100,14 @@ impl Instance {
         self
     }
 
+    /// From `start` on, every process of the instance sees this text as /etc/nsswitch.conf, in a mount namespace of their
+    /// own.
+    pub fn see_nsswitch(&self, text: &str) {
+        let path = self.path("nsswitch.conf");
+        fs::write(&path, text).expect("nsswitch.conf of the instance");
+        set_mode(&path, 0o644);
+    }
+
     /// A path inside the tree.
     pub fn path(&self, part: &str) -> PathBuf {
         if part.is_empty() { self.dir.clone() } else { self.dir.join(part) }
@@ -235,7 +243,13 @@ impl Instance {
         let open = || {
             fs::File::options().create(true).append(true).open(&words).expect("a file for what commands say")
         };
+        let nsswitch = self.path("nsswitch.conf");
         let mut command = Command::new(program);
+        if word == "start" && nsswitch.exists() {
+            command = Command::new("unshare");
+            command.args(["-m", "/bin/sh", "-c", "mount --bind \"$0\" /etc/nsswitch.conf && exec \"$@\""]);
+            command.arg(nsswitch).arg(program);
+        }
         command.arg("-c").arg(self.path("etc")).arg(word).stdin(Stdio::null()).stdout(open()).stderr(open());
         let status = command.status().unwrap_or_else(|e| panic!("{command:?}: {e}"));
         let said = || fs::read_to_string(&words).unwrap_or_default();

@@ -23,7 +23,7 @@ impl Scene {
         let list = (0..count).map(|number| {
             bed.file(&format!("t{number}"), b"a b\n");
             let name = [b"cidr:", bed.bytes(&format!("t{number}")).as_slice()].concat();
-            Listed { name, approved: true }
+            Listed { name, approved: true, incomplete: false }
         });
         let list: Vec<Listed> = list.collect();
         let anchor = Anchor::host().unwrap();

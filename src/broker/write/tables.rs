@@ -79,7 +79,7 @@ pub(super) struct Tables {
 
 impl Tables {
     pub(super) fn new(list: impl IntoIterator<Item = Listed>, anchor: Anchor, owner: u32) -> Tables {
-        let entry = |Listed { name, approved }: Listed| {
+        let entry = |Listed { name, approved, .. }: Listed| {
             let files = WriteFiles::of(&name);
             Entry {
                 name,

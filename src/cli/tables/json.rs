@@ -58,6 +58,7 @@ fn table(site: &Site, verdict: &Verdict) -> String {
         ("component", trouble.and_then(|trouble| trouble.component.as_deref()).map_or_else(null, bytes)),
         ("rule", rule.map_or_else(null, |rule| string(rule.name()))),
         ("rule_text", rule.map_or_else(null, |rule| string(rule.sentence()))),
+        ("note", verdict.note.as_deref().map_or_else(null, string)),
         ("problem", trouble.map_or_else(null, |trouble| string(&trouble.problem))),
         ("remedy", trouble.and_then(|trouble| trouble.remedy.as_deref()).map_or_else(null, string)),
     ];

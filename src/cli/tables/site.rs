@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use mapkeep_broker::Notices;
 use mapkeep_broker::distrusted;
 use mapkeep_broker::trust::{Owners, People};
 use mapkeep_config::{
@@ -59,6 +60,8 @@ pub(super) struct Site {
     /// The queue directory, when master.cf makes the service see the file system from there.
     pub(super) inside: Option<PathBuf>,
     pub(super) users: Users,
+    /// What there is to say of tables that are served in part.
+    pub(super) notices: Notices,
     /// What master.cf overrides for this service, in order.
     pub(super) overrides: Vec<(String, String)>,
     /// The account that tables which are written must belong to, and its id.
@@ -157,9 +160,13 @@ impl Site {
         let (tables, complaints) = approved(&params, service, settings.mail_version, &mut read);
         remarks.extend(complaints.iter().map(Remark::from));
         certain &= !complaints.iter().any(|complaint| complaint.severity() == Severity::Error);
-        let inside =
+        let inside: Option<PathBuf> =
             entry.filter(|entry| is_chrooted(entry, &params)).map(|_| settings.queue_directory.into());
+        let read = |path: &Path| std::fs::read(path).ok();
+        let root = inside.as_deref().unwrap_or(Path::new("/"));
+        let notices = Notices::read(&params, &master, settings.mail_version, root, &read);
         Ok(Site {
+            notices,
             directory,
             service,
             version: defaults.map(|_| settings.mail_version),

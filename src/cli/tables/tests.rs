@@ -167,7 +167,7 @@ fn each_object_has_every_key() {
     for table in tables {
         assert_eq!(
             keys(table),
-            "component file mode named_by owner problem remedy rule rule_text size state table uid"
+            "component file mode named_by note owner problem remedy rule rule_text size state table uid"
         );
         let places = table["named_by"].as_array().unwrap();
         assert!(!places.is_empty(), "{table}");

@@ -100,6 +100,9 @@ fn table(verdict: &Verdict, out: &mut dyn Write) -> io::Result<()> {
         (None, Some(path)) => item(out, "file", &file(verdict, path))?,
         (None, None) => {}
     }
+    if let Some(note) = &verdict.note {
+        item(out, "note", note)?;
+    }
     let Some(trouble) = &verdict.trouble else { return Ok(()) };
     match &trouble.component {
         Some(component) => item(out, "why", &format!("{} {}", printable(component), trouble.problem))?,

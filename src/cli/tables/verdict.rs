@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use mapkeep_broker::trust::{Anchor, Owners, People, Refusal, Rule, identity_by_name, open_table};
+use mapkeep_broker::{Notice, Notices};
 use mapkeep_config::ApprovedTable;
 use mapkeep_proto::{Kind, file_of, is_known_type, remedy_unknown, split, why_unknown};
 use mapkeep_table::{Table, TableError, members};
@@ -45,6 +46,8 @@ pub(super) enum State {
     UnknownType,
     /// Stock serves the type, we do not.
     NotServed,
+    /// Some of its clients' requests get temporary errors.
+    InPart,
     /// The content is in the name, and has a syntax error.
     BadName,
     /// The file keeps changing, or cannot be looked at (by the user who asks).
@@ -60,6 +63,7 @@ impl State {
             State::TooLarge => "too-large",
             State::UnknownType => "unknown-type",
             State::NotServed => "not-served",
+            State::InPart => "in-part",
             State::BadName => "bad-name",
             State::Unreadable => "unreadable",
         }
@@ -87,6 +91,8 @@ pub(super) struct Verdict {
     pub(super) facts: Option<FileFacts>,
     /// `None`: it can be served.
     pub(super) trouble: Option<Trouble>,
+    /// What else there is to say of a table that is served.
+    pub(super) note: Option<String>,
     /// What more there is to say of a table that is written.
     pub(super) writing: Option<Writing>,
 }
@@ -134,20 +140,29 @@ impl Judge {
     }
 
     /// The verdict on one table.
-    pub(super) fn look(&self, table: ApprovedTable, users: &Users) -> Verdict {
+    pub(super) fn look(&self, table: ApprovedTable, users: &Users, notices: &Notices) -> Verdict {
         let kind = Kind::of(&table.name);
         let path = file_of(&table.name);
         let facts = path.as_deref().and_then(|path| self.facts(path, users));
         let trouble = match &path {
             Some(path) => self.file_trouble(&table, path, facts.as_ref()),
-            None if kind.is_composite() => self.composite_trouble(&table, users),
+            None if kind.is_composite() => self.composite_trouble(&table, users, notices),
             None => name_trouble(kind, &table.name),
         };
-        Verdict { table, path, facts, trouble, writing: None }
+        let (trouble, note) = match (trouble, notices.of(&table.name)) {
+            (None, Some(Notice { problem, remedy, fails: true })) => {
+                (Some(fault(State::InPart, problem, &remedy)), None)
+            }
+            (None, Some(Notice { problem, remedy, fails: false })) => {
+                (None, Some(format!("{problem}; {remedy}")))
+            }
+            (trouble, _) => (trouble, None),
+        };
+        Verdict { table, path, facts, trouble, note, writing: None }
     }
 
     /// The trouble of the first member that has one: a table made of others answers no better than they do.
-    fn composite_trouble(&self, table: &ApprovedTable, users: &Users) -> Option<Trouble> {
+    fn composite_trouble(&self, table: &ApprovedTable, users: &Users, notices: &Notices) -> Option<Trouble> {
         let members = match members(&table.name) {
             Ok(members) => members,
             Err(error) => return bad_name(&error),
@@ -156,7 +171,7 @@ impl Judge {
             let shown = String::from_utf8_lossy(&name).into_owned();
             // Members are tables with content of their own, so this goes no deeper.
             let member = ApprovedTable { name, provenance: table.provenance.clone() };
-            let mut trouble = self.look(member, users).trouble?;
+            let mut trouble = self.look(member, users, notices).trouble?;
             trouble.problem = format!("{} (a member, {shown})", trouble.problem);
             Some(trouble)
         })

@@ -26,7 +26,7 @@ impl Judge {
             site.writer.map(|id| site.users.name_of(id).map_or_else(|| format!("uid {id}"), str::to_owned));
         let Some(files) = WriteFiles::of(&table.name) else {
             let trouble = type_trouble(&table.name);
-            return Verdict { table, path: None, facts: None, trouble, writing: None };
+            return Verdict { table, path: None, facts: None, trouble, note: None, writing: None };
         };
         let all = files.lasting().iter().map(|file| files.path(*file));
         let all: Vec<_> = all.map(|path| (path.clone(), self.own_facts(&path, &site.users))).collect();
@@ -38,7 +38,14 @@ impl Judge {
             },
         };
         let (path, facts) = all.first().cloned().unzip();
-        Verdict { table, path, facts: facts.flatten(), trouble, writing: Some(Writing { user, files: all }) }
+        Verdict {
+            table,
+            path,
+            facts: facts.flatten(),
+            trouble,
+            note: None,
+            writing: Some(Writing { user, files: all }),
+        }
     }
 
     /// As for reading, but a link is shown as what it is.

@@ -8,7 +8,7 @@ use std::io::Write;
 use std::os::fd::AsFd;
 
 fn catalogue() -> Catalogue {
-    let listed = |name: &[u8]| Listed { name: name.to_vec(), approved: true };
+    let listed = |name: &[u8]| Listed { name: name.to_vec(), approved: true, incomplete: false };
     Catalogue::new(vec![listed(b"texthash:/large"), listed(b"texthash:/small")], true)
 }
 

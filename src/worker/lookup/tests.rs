@@ -30,7 +30,8 @@ impl Service {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
         let worker = Lookup::new(channel, epoll, crate::session::Service::Read).unwrap();
         let names = [FINE, SLOW, OTHER, "texthash:/large"];
-        let listed = names.map(|name| Listed { name: name.as_bytes().to_vec(), approved: true });
+        let listed =
+            names.map(|name| Listed { name: name.as_bytes().to_vec(), approved: true, incomplete: false });
         let block = encode_names(&listed).unwrap();
         let mut service = Service { worker, broker };
         let hello = BrokerToLookup::Names { size: block.len() as u64, smtputf8: true, approval_known: true };

@@ -97,7 +97,11 @@ fn table_whose_file_is_to_be_read_is_not_due() {
 
 /// Open tables, all of them with something to save.
 fn tables(fakes: &[&Fake]) -> (Tables, Saving, Instant) {
-    let listed = |number: usize| Listed { name: format!("btree:/{number}").into_bytes(), approved: true };
+    let listed = |number: usize| Listed {
+        name: format!("btree:/{number}").into_bytes(),
+        approved: true,
+        incomplete: false,
+    };
     let mut tables = Tables::new((0..fakes.len()).map(listed).collect(), true);
     let (mut saving, start) = (Saving::new(), Instant::now());
     for (id, fake) in (0..).zip(fakes) {

@@ -21,7 +21,7 @@ pub(in crate::write) fn list(bed: &Bed, names: &[&str]) -> Vec<Listed> {
     let listed = |name: &&str| {
         let (kind, path) = name.split_once(':').unwrap();
         let (approved, kind) = kind.strip_prefix('-').map_or((true, kind), |kind| (false, kind));
-        Listed { name: [kind.as_bytes(), b":", &bed.bytes(path)].concat(), approved }
+        Listed { name: [kind.as_bytes(), b":", &bed.bytes(path)].concat(), approved, incomplete: false }
     };
     names.iter().map(listed).collect()
 }

@@ -114,7 +114,8 @@ impl<'p> Writer<'p> {
         let pid = spawn(&program).unwrap();
         let (channel, generations) = (Some(ours), BTreeMap::new());
         let writer = Writer { place, pid, channel, log, generations, ended: false };
-        let listed = |name: &&str| Listed { name: name.as_bytes().to_vec(), approved: true };
+        let listed =
+            |name: &&str| Listed { name: name.as_bytes().to_vec(), approved: true, incomplete: false };
         let block = encode_names(&NAMES.iter().map(listed).collect::<Vec<_>>()).unwrap();
         let names = writer.place.open("names");
         names.write_all_at(&block, 0).unwrap();
