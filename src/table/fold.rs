@@ -5,7 +5,7 @@
 //! May: compute. Never: normalise, or use a locale. Called by: the worker for keys, text and inline tables.
 //!
 //! The data is that of the `caseless` crate 0.2.2: Unicode 16.0. Letters that got a case in a later version stay as
-//! they are.
+//! they are. Postfix uses its ICU's tables; tests/folding.rs names the letters that ICU 72 does not know.
 
 use std::borrow::Cow;
 
