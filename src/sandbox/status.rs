@@ -34,7 +34,7 @@ pub struct Found {
     pub ambient: u64,
     /// NoNewPrivs.
     pub no_new_privs: bool,
-    /// Seccomp: 0 none, 1 strict, 2 filter.
+    /// Seccomp: 0 none, 1 strict, 2 filter, [`DYING`].
     pub seccomp: u32,
     /// Seccomp_filters: the number of filters in force, inherited ones included.
     pub seccomp_filters: u32,
@@ -104,6 +104,10 @@ fn unreadable(name: &str) -> LockError {
     LockError::new(Layer::SelfCheck, format!("/proc/PID/status has no readable line {name}"))
 }
 
+/// Seccomp of a process that a filter has ended, from then until it is gone (SECCOMP_MODE_DEAD in
+/// kernel/seccomp.c of Linux): every further call would end it again.
+pub const DYING: u32 = 3;
+
 /// What a locked process must look like.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expected {
@@ -166,6 +170,8 @@ impl Expected {
         compare("NoNewPrivs", found.no_new_privs.to_string(), "true".into());
         compare("Threads", found.threads.to_string(), "1".into());
         let mode: u32 = if self.seccomp_filters == 0 { 0 } else { 2 };
+        // A filter has just ended it: its death is about to be told, and is no lock that was not installed.
+        let mode = if mode == 2 && found.seccomp == DYING { DYING } else { mode };
         compare("Seccomp", found.seccomp.to_string(), mode.to_string());
         compare("Seccomp_filters", found.seccomp_filters.to_string(), self.seccomp_filters.to_string());
         differences
@@ -251,6 +257,7 @@ mod tests {
             ("Threads:\t1", "Threads:\t2", "Threads"),
             ("Seccomp:\t2", "Seccomp:\t0", "Seccomp"),
             ("Seccomp_filters:\t2", "Seccomp_filters:\t1", "Seccomp_filters"),
+            ("Seccomp:\t2", "Seccomp:\t1", "Seccomp"),
         ] {
             let found = inspect(42, &TEXT.replace(from, to)).unwrap();
             let differences = expected(Role::Lookup, &worker(), 1).differences(&found);
@@ -265,5 +272,11 @@ mod tests {
     fn expected_rootless_leaves_bounding_and_ids_open() {
         let found = inspect(42, &TEXT.replace("CapBnd:\t0", "CapBnd:\t1")).unwrap();
         assert!(expected(Role::Broker, &Privilege::Rootless, 1).differences(&found).is_empty());
+    }
+
+    #[test]
+    fn differences_process_that_its_filter_has_just_ended_has_none() {
+        let found = inspect(42, &TEXT.replace("Seccomp:\t2", "Seccomp:\t3")).unwrap();
+        assert_eq!(expected(Role::Lookup, &worker(), 1).differences(&found), Vec::<String>::new());
     }
 }

@@ -151,8 +151,6 @@ fn first_content(name: &[u8], kind: Kind, ids: &BTreeMap<Vec<u8>, u16>) -> Conte
     }))
 }
 
-/// Names what is wrong in a table: its first faults, then how many there are besides. The log's limit counts for each
-/// table by itself, so that one with many faults does not hide those of another.
 /// What is left of [`TIME`] for a lookup that `began` at its first question.
 fn left(began: &Cell<Option<Instant>>, now: Instant) -> Duration {
     let start = began.get().unwrap_or(now);
@@ -160,6 +158,8 @@ fn left(began: &Cell<Option<Instant>>, now: Instant) -> Duration {
     TIME.saturating_sub(now.saturating_duration_since(start))
 }
 
+/// Names what is wrong in a table: its first faults, then how many there are besides. The log's limit counts for each
+/// table by itself, so that one with many faults does not hide those of another.
 fn report(name: &str, complaints: &[Complaint]) {
     for complaint in complaints.iter().take(SHOWN_COMPLAINTS) {
         tracing::warn!(subject = name, "table {name}, {complaint}");
