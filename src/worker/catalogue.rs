@@ -2,6 +2,9 @@
 //!
 //! May: keep mappings and answer from them. Never: know a path; a name is only compared with what clients ask.
 
+#[cfg(test)]
+mod tests;
+
 use crate::pace::Pace;
 use crate::session;
 use crate::wire::Printable;
@@ -10,8 +13,8 @@ use mapkeep_sys::mapping::Mapping;
 use mapkeep_table::{Complaint, Composite, Cursor, Outcome, Step, Table, TableError};
 use std::borrow::Cow;
 use std::cell::Cell;
-use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 /// Complaints about lines of one table that are logged; the rest is counted.
@@ -19,6 +22,10 @@ const SHOWN_COMPLAINTS: usize = 10;
 /// How long one lookup may take in a table of patterns. After that it is a temporary error. Everybody else waits so long, so
 /// that it is well below the second that a client of another table may have to wait.
 const TIME: Duration = Duration::from_millis(300);
+
+/// Contents of before that one table keeps for clients who are listing it: with more of them, those who began earliest get a
+/// temporary error. A client that never goes on could otherwise hold any number of them in memory.
+const LISTED: usize = 2;
 
 /// One table.
 #[derive(Debug)]
@@ -28,6 +35,8 @@ struct Slot {
     /// As [`Listed`] has it.
     incomplete: bool,
     content: Content,
+    /// Contents of before that somebody is listing, the oldest first.
+    listed: VecDeque<Rc<Table<Mapping>>>,
 }
 
 #[derive(Debug)]
@@ -73,7 +82,7 @@ impl Catalogue {
             if approved {
                 catalogue.by_name.insert(name.clone(), id);
             }
-            catalogue.slots.push(Slot { name, nature, incomplete, content });
+            catalogue.slots.push(Slot { name, nature, incomplete, content, listed: VecDeque::new() });
         }
         catalogue
     }
@@ -96,7 +105,7 @@ impl Catalogue {
             Ok(table) => {
                 report(&name, complaints);
                 let table = if slot.incomplete { table.incomplete() } else { table };
-                slot.content = Content::Table(Ok(Rc::new(table)));
+                slot.replace(Rc::new(table));
                 true
             }
             Err(error) => {
@@ -111,12 +120,33 @@ impl Catalogue {
         }
     }
 
+    /// Lets go of contents of before that nobody is listing any more. To be called now and then.
+    pub(crate) fn tidy(&mut self) {
+        self.slots.iter_mut().for_each(Slot::tidy);
+    }
+
     /// The broker has no content for this table. What is there goes on answering.
     pub(crate) fn unavailable(&mut self, id: TableId, reason: Unavailable) {
         let slot = self.slots.get_mut(usize::from(id.0));
         if let Some(slot) = slot.filter(|slot| matches!(slot.content, Content::Table(Err(_)))) {
             slot.content = Content::Table(Err(Cow::Borrowed(sentence(reason))));
         }
+    }
+}
+
+impl Slot {
+    /// Takes a new content into use, and keeps the one before it for those who are listing that.
+    fn replace(&mut self, table: Rc<Table<Mapping>>) {
+        if let Content::Table(Ok(before)) = std::mem::replace(&mut self.content, Content::Table(Ok(table))) {
+            self.listed.push_back(before);
+        }
+        self.tidy();
+        let surplus = self.listed.len().saturating_sub(LISTED);
+        self.listed.drain(..surplus);
+    }
+
+    fn tidy(&mut self) {
+        self.listed.retain(|content| Rc::weak_count(content) > 0);
     }
 }
 
@@ -193,10 +223,10 @@ pub(crate) struct Handle<'c> {
     slot: Option<&'c Slot>,
 }
 
-/// Where a client stands in the scan of a table. It keeps the content that it began with.
+/// Where a client stands in the scan of a table. It goes on in the content that it began with.
 #[derive(Debug, Default)]
 pub(crate) struct Scan {
-    content: Option<Rc<Table<Mapping>>>,
+    content: Option<Weak<Table<Mapping>>>,
     cursor: Cursor,
 }
 
@@ -251,12 +281,15 @@ impl session::LookupTable for Handle<'_> {
     ) -> Result<Step, session::Failure> {
         if scan.content.is_none() {
             scan.content = match &self.slot()?.content {
-                Content::Table(Ok(table)) => Some(Rc::clone(table)),
+                Content::Table(Ok(table)) => Some(Rc::downgrade(table)),
                 Content::Table(Err(reason)) => return Err(session::Failure::Unavailable(reason.clone())),
                 Content::Composite(..) => return Err(session::Failure::Unsupported),
             };
         }
-        let Some(table) = &scan.content else { return Ok(Step::End) };
+        let Some(table) = scan.content.as_ref().and_then(Weak::upgrade) else {
+            let gone = "it has changed several times since its list was begun";
+            return Err(session::Failure::Unavailable(Cow::Borrowed(gone)));
+        };
         Ok(table.step(&mut scan.cursor, key, value)?)
     }
 }
@@ -303,88 +336,5 @@ impl session::Tables for Catalogue {
         let id = *self.by_name.get(session::without_proxy(name))?;
         let measured = self.slots.get(usize::from(id)).is_some_and(Slot::is_measured);
         Some(u32::from(id)).filter(|id| measured && self.pace.turns_away(*id))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::session::{LookupTable, Tables};
-
-    fn lookup(catalogue: &Catalogue, name: &[u8]) -> Option<Result<Outcome, session::Failure>> {
-        let (_, table) = catalogue.find(name)?;
-        let sought = session::Sought::plain(b"key");
-        Some(table.lookup(sought, &mut Vec::new()))
-    }
-
-    fn load(catalogue: &mut Catalogue, id: u16, bytes: &[u8]) -> bool {
-        let (id, mut complaints) = (TableId(id), Vec::new());
-        let Some(kind) = catalogue.kind(id) else { return false };
-        let opened = Table::from_snapshot(kind, mapping(bytes), &mut complaints);
-        catalogue.take(id, opened, &complaints)
-    }
-
-    fn mapping(bytes: &[u8]) -> Mapping {
-        use std::io::Write;
-        use std::os::fd::AsFd;
-        // Tests of this process run at the same time, and each maps something.
-        static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("mapkeep-catalogue-{}-{count}", std::process::id()));
-        let _ = std::fs::remove_file(&path);
-        let mut file = std::fs::File::create_new(&path).unwrap();
-        std::fs::remove_file(&path).unwrap();
-        file.write_all(bytes).unwrap();
-        let file = std::fs::File::options().read(true).open(format!("/proc/self/fd/{}", fd(&file))).unwrap();
-        Mapping::of(file.as_fd(), bytes.len() as u64).unwrap()
-    }
-
-    fn listed(name: &[u8], approved: bool) -> Listed {
-        Listed { name: name.to_vec(), approved, incomplete: false }
-    }
-
-    fn fd(file: &std::fs::File) -> i32 {
-        std::os::fd::AsRawFd::as_raw_fd(file)
-    }
-
-    #[test]
-    fn names_decide_and_contents_answer() {
-        let names = [&b"static:x"[..], b"texthash:/t", b"mysql:/p", b"pipemap:{inline:{key=a},texthash:/m}"];
-        let mut tables: Vec<Listed> = names.map(|name| listed(name, true)).to_vec();
-        tables.extend([listed(b"inline:{key=a}", false), listed(b"texthash:/m", false)]);
-        let mut catalogue = Catalogue::new(tables, true);
-        assert!(matches!(lookup(&catalogue, b"static:x"), Some(Ok(Outcome::Found(_)))));
-        assert!(lookup(&catalogue, b"static:y").is_none(), "not approved");
-        assert!(matches!(lookup(&catalogue, b"mysql:/p"), Some(Err(session::Failure::Unavailable(_)))));
-        let pipe = b"pipemap:{inline:{key=a},texthash:/m}";
-        let no_member = session::Failure::Content(TableError::NoMember);
-        assert_eq!(lookup(&catalogue, pipe), Some(Err(no_member)));
-        assert!(load(&mut catalogue, 5, b"a value\n"));
-        assert!(matches!(lookup(&catalogue, pipe), Some(Ok(Outcome::Found(_)))));
-        assert!(lookup(&catalogue, b"texthash:/m").is_none(), "a member is not approved by itself");
-        assert!(matches!(lookup(&catalogue, b"texthash:/t"), Some(Err(_))));
-        assert!(load(&mut catalogue, 1, b"key value\n"));
-        assert!(matches!(lookup(&catalogue, b"texthash:/t"), Some(Ok(Outcome::Found(_)))));
-        assert!(!load(&mut catalogue, 1, b"key a\nkey b\n"), "a key twice");
-        assert!(matches!(lookup(&catalogue, b"texthash:/t"), Some(Ok(Outcome::Found(_)))));
-        catalogue.unavailable(TableId(1), Unavailable::Missing);
-        assert!(matches!(lookup(&catalogue, b"texthash:/t"), Some(Ok(Outcome::Found(_)))));
-        assert!(!load(&mut catalogue, 9, b""));
-    }
-
-    #[test]
-    fn a_lookup_has_its_time_from_the_first_question_on() {
-        let (began, start) = (Cell::new(None), Instant::now());
-        let after = |millis| left(&began, start + Duration::from_millis(millis));
-        // Other clients wait meanwhile, and on a new connection twice; for a second at most.
-        assert!(after(0) > Duration::ZERO && after(0) <= Duration::from_millis(500));
-        assert_eq!(after(0) - after(100), Duration::from_millis(100));
-        assert_eq!(after(1000), Duration::ZERO);
-    }
-
-    #[test]
-    fn nothing_is_denied_while_the_configuration_is_unknown() {
-        let catalogue = Catalogue::new(Vec::new(), false);
-        assert!(matches!(lookup(&catalogue, b"hash:/x"), Some(Err(session::Failure::Unavailable(_)))));
     }
 }

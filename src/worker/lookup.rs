@@ -229,7 +229,10 @@ impl Lookup {
                 self.next_tick = Some(now);
                 Ok(())
             }
-            (BrokerToLookup::Ping(number), _) => self.say(LookupToBroker::Pong(number)),
+            (BrokerToLookup::Ping(number), _) => {
+                self.catalogue.tidy();
+                self.say(LookupToBroker::Pong(number))
+            }
             (_, None) => Err(io::ErrorKind::InvalidData.into()),
         }
     }

@@ -47,7 +47,7 @@ fn few_contents_are_on_their_way_at_a_time_and_all_arrive() {
     let mut arrived = Vec::new();
     while !supply.is_settled() {
         let sent = shelf.send(&mut supply);
-        assert!(!sent.is_empty() && sent.len() <= WINDOW, "{}", sent.len());
+        assert!(!sent.is_empty() && sent.len() <= 64, "{}", sent.len());
         for (table, generation) in sent {
             assert!(supply.answered(TableId(table), generation, true, NOW()));
             arrived.push(table);
