@@ -112,8 +112,10 @@ impl Regex {
             return search::Starts { utf, ..search::Starts::at_the_beginning() };
         }
         let first = match self.number(sys::PCRE2_INFO_FIRSTCODETYPE) {
-            // In whatever case: PCRE2 does not tell whether case counts. It does in UTF-8 for more than one byte.
-            1 if !utf => search::First::byte(self.number(sys::PCRE2_INFO_FIRSTCODEUNIT)),
+            // In whatever case: PCRE2 does not tell whether case counts. With UTF or UCP letters beyond ASCII have two, too.
+            1 if !utf && options & sys::PCRE2_UCP == 0 => {
+                search::First::byte(self.number(sys::PCRE2_INFO_FIRSTCODEUNIT))
+            }
             1 => search::First::Any,
             2 => search::First::Line,
             _ => self.first_bytes().map_or(search::First::Any, search::First::Bytes),

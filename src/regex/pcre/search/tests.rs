@@ -151,3 +151,13 @@ fn what_depends_on_where_a_search_begins_is_one_piece() {
     }
     assert_eq!(compile("^a").starts.extent, Extent::Beginning);
 }
+
+#[test]
+fn first_byte_beyond_ascii_is_found_in_the_other_case() {
+    // With UCP, letters of Latin-1 have two cases, also where nothing is UTF-8.
+    let pattern = b"(*UCP)\xe9x";
+    let subject = [&[b'.'; 100][..], b"\xc9x"].concat();
+    let regex = Regex::compile(pattern, POSTFIX).unwrap();
+    let parts = Matcher::new(0).unwrap().exec(&regex, &subject, true, ENDLESS);
+    assert_eq!(parts, Ok(Some(vec![Some((100, 102))])));
+}
