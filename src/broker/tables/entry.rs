@@ -115,6 +115,7 @@ impl Entry {
     /// Something happened to the file: it is looked at once it is quiet.
     pub(super) fn touched(&mut self, now: Instant) {
         self.give_up_copy(now);
+        self.let_the_start_go(now);
         let since = *self.touched_since.get_or_insert(now);
         let quiet = now.checked_add(SETTLE).unwrap_or(now);
         self.due = since.checked_add(LONGEST_SETTLE).map_or(quiet, |latest| latest.min(quiet));
@@ -304,9 +305,14 @@ impl Entry {
         self.due = now.checked_add(around.rest(self.watched)).unwrap_or(now);
     }
 
-    /// The file is being written: look again soon, and after a while do not keep the start waiting for it.
+    /// The file is being written: look again soon.
     fn retry(&mut self, now: Instant) {
         self.due = now.checked_add(RETRY).unwrap_or(now);
+        self.let_the_start_go(now);
+    }
+
+    /// After a while the start does not wait any longer for a file that is being written, or touched again and again.
+    fn let_the_start_go(&mut self, now: Instant) {
         if self.told.is_empty() && now.saturating_duration_since(self.start) > GRACE {
             "its file is being written".clone_into(&mut self.told);
         }

@@ -138,6 +138,21 @@ fn small_table_does_not_wait_for_the_copy_of_a_large_one() {
 }
 
 #[test]
+fn start_does_not_wait_for_a_file_that_is_touched_all_the_time() {
+    let Some(bed) = Bed::new() else { return };
+    let mut scene = Scene::new(bed, 2, 9);
+    std::fs::File::options().write(true).open(scene.bed.path("t0")).unwrap().set_len(256 << 20).unwrap();
+    scene.wait_until_old();
+    let end = scene.now + 3000 * MS;
+    while scene.now < end && !scene.tables.first_pass_is_done() {
+        scene.turns_for(20 * MS);
+        scene.tables.touched(TableId(0), scene.now);
+    }
+    assert!(scene.tables.first_pass_is_done(), "the other table is served");
+    assert_eq!((scene.generation(0), scene.generation(1)), (None, Some(1)));
+}
+
+#[test]
 fn turn_is_bounded_and_many_tables_have_their_turn_all_the_same() {
     let Some(bed) = Bed::new() else { return };
     let mut scene = Scene::new(bed, 1000, 2000);
