@@ -51,15 +51,17 @@ pub(crate) struct Supply {
     /// Tables of which it may lack the newest content, each once, in the order in which they get their turn.
     owed: VecDeque<TableId>,
     is_owed: BTreeSet<TableId>,
-    /// Tables whose doubtful content it is to judge after all others, one at a time.
+    /// Tables whose doubtful content it is to judge once it has all others, one at a time and nothing beside it.
     trials: VecDeque<TableId>,
+    /// The table whose doubtful content it is judging.
+    trying: Option<TableId>,
     /// Sent and not yet answered, in the order of sending.
     loading: VecDeque<Load>,
     /// Since when the first of them is the first.
     first_since: Option<Instant>,
     /// Which content of each table it has in use.
     holds: BTreeMap<TableId, u32>,
-    /// Tables of which it has none yet, or is to judge a doubtful content, and has not answered.
+    /// Tables of which it has none yet, and has not answered.
     unsettled: BTreeSet<TableId>,
     /// Contents are sent one by one: a worker before has died of one.
     careful: bool,
@@ -74,7 +76,6 @@ impl Supply {
     ) -> Supply {
         let mut supply = Supply { careful, trials: trials.into_iter().collect(), ..Supply::default() };
         tables.into_iter().for_each(|table| supply.owe(table));
-        supply.unsettled.extend(&supply.trials);
         supply
     }
 
@@ -95,6 +96,16 @@ impl Supply {
         now: Instant,
         offer: impl Fn(TableId, bool) -> Offer,
     ) -> Option<(TableId, Offer)> {
+        if self.trying.is_some() {
+            return None;
+        }
+        // Refreshes wait now, or tables that change all the time would keep it from judging, and so from serving.
+        if !self.trials.is_empty() && self.unsettled.is_empty() {
+            let trial = self.next_trial(now, &offer);
+            if trial.is_some() || !self.trials.is_empty() {
+                return trial;
+            }
+        }
         let window = if self.careful { 1 } else { WINDOW };
         // Those of which a content is on its way keep their place until it has been answered.
         for _ in 0..self.owed.len() {
@@ -156,17 +167,17 @@ impl Supply {
         now: Instant,
         offer: impl Fn(TableId, bool) -> Offer,
     ) -> Option<(TableId, Offer)> {
-        if !self.loading.is_empty() || !self.owed.is_empty() {
+        if !self.loading.is_empty() {
             return None;
         }
         while let Some(table) = self.trials.pop_front() {
             if let Offer::Content(kind, content) = offer(table, true) {
                 let load = Load { table, generation: content.generation, size: content.snapshot.size };
                 self.sent(load, now);
+                self.trying = Some(table);
                 return Some((table, Offer::Content(kind, content)));
             }
             // It has been judged, or the file has changed meanwhile.
-            self.unsettled.remove(&table);
         }
         None
     }
@@ -194,9 +205,8 @@ impl Supply {
         if in_use {
             self.holds.insert(table, generation);
         }
-        if !self.trials.contains(&table) {
-            self.unsettled.remove(&table);
-        }
+        self.trying.take_if(|trying| *trying == table);
+        self.unsettled.remove(&table);
         true
     }
 
@@ -216,9 +226,9 @@ impl Supply {
         now.saturating_duration_since(since) > allowed
     }
 
-    /// Whether it has every table of which there is a content that it can load.
+    /// Whether it has every table of which there is a content that it can load, and has judged what it was to judge.
     pub(crate) fn is_settled(&self) -> bool {
-        self.unsettled.is_empty()
+        self.unsettled.is_empty() && self.trials.is_empty() && self.trying.is_none()
     }
 
     /// Whether nothing is on its way.

@@ -127,6 +127,56 @@ fn doubtful_contents_come_last_and_alone() {
 }
 
 #[test]
+fn table_that_has_only_a_doubtful_content_is_judged_before_the_worker_serves() {
+    let (shelf, mut supply) = (Shelf::default(), Supply::new(all(2), [TableId(1)], false));
+    shelf.put(0, 1, 1);
+    shelf.doubtful.borrow_mut().insert(TableId(1), content(2, 1));
+    assert_eq!(shelf.send(&mut supply), [(0, 1)]);
+    supply.answered(TableId(0), 1, true, NOW());
+    assert!(!supply.is_settled());
+    assert_eq!(shelf.send(&mut supply), [(1, 2)]);
+    assert!(!supply.is_settled());
+    supply.answered(TableId(1), 2, false, NOW());
+    assert!(supply.is_settled());
+}
+
+#[test]
+fn tables_that_change_all_the_time_do_not_keep_a_doubtful_content_from_being_judged() {
+    let (shelf, mut supply) = (Shelf::default(), Supply::new(all(3), [TableId(2)], false));
+    (0..3).for_each(|table| shelf.put(table, 1, 1));
+    shelf.doubtful.borrow_mut().insert(TableId(2), content(2, 1));
+    assert_eq!(shelf.send(&mut supply), [(0, 1), (1, 1), (2, 1)]);
+    let change = |supply: &mut Supply, table: u16, generation| {
+        shelf.put(table, generation, 1);
+        supply.owe(TableId(table));
+        shelf.send(supply)
+    };
+    supply.answered(TableId(0), 1, true, NOW());
+    assert_eq!(change(&mut supply, 0, 2), [(0, 2)]);
+    supply.answered(TableId(1), 1, true, NOW());
+    supply.answered(TableId(2), 1, true, NOW());
+    assert_eq!(change(&mut supply, 1, 2), [], "it has a content of each");
+    supply.answered(TableId(0), 2, true, NOW());
+    assert_eq!(change(&mut supply, 0, 3), [(2, 2)]);
+    assert_eq!(change(&mut supply, 0, 4), [], "it is judged alone");
+    supply.answered(TableId(2), 2, false, NOW());
+    assert!(supply.is_settled());
+    assert_eq!(change(&mut supply, 0, 5), [(1, 2), (0, 5)]);
+}
+
+#[test]
+fn refreshes_do_not_wait_for_a_doubt_that_is_settled_meanwhile() {
+    let (shelf, mut supply) = (Shelf::default(), Supply::new(all(2), [TableId(1)], false));
+    (0..2).for_each(|table| shelf.put(table, 1, 1));
+    shelf.send(&mut supply);
+    shelf.put(0, 2, 1);
+    supply.owe(TableId(0));
+    (0..2).for_each(|table| assert!(supply.answered(TableId(table), 1, true, NOW())));
+    assert_eq!(shelf.send(&mut supply), [(0, 2)]);
+    assert!(supply.is_settled());
+}
+
+#[test]
 fn doubt_that_is_settled_meanwhile_keeps_nobody_waiting() {
     let mut supply = Supply::new(all(1), [TableId(0)], false);
     assert_eq!(Shelf::default().send(&mut supply), []);
