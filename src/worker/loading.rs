@@ -10,8 +10,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::BorrowedFd;
 
-/// All of them, in the order in which they came. They are answered in that order, by which the broker knows of which one a
-/// worker has died.
+/// All of them, in the order in which they came, which is that in which they are loaded and answered.
 #[derive(Debug, Default)]
 pub(crate) struct Loading(VecDeque<Load>);
 

@@ -2,7 +2,7 @@
 //!
 //! A content that waits is a number in a list: what is sent is the newest when its turn comes. Few are on their way at
 //! a time, one of them a large one, and none of one table twice; so neither the channel nor memory fills up, however many
-//! tables there are and however often they change, and small ones do not wait for a large one.
+//! tables there are and however often they change. The worker loads them in the order in which they come.
 
 use crate::tables::Offer;
 use mapkeep_proto::TableId;
