@@ -262,11 +262,29 @@ fn has_open(process: &Path, files: &[(u64, u64)]) -> bool {
     descriptors.filter_map(|descriptor| identity(&descriptor.path())).any(|open| files.contains(&open))
 }
 
-/// The supervisor of a writer.
+/// The supervisor of a writer. The title of a process is what it calls itself, so its parent may be anybody: only one that
+/// blocks the signal, as supervisors do, is signalled by us.
 fn supervisor_of(writer: Pid) -> io::Result<Pid> {
-    let status = std::fs::read_to_string(format!("/proc/{writer}/status"))?;
-    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")?.trim().parse().ok());
-    parent.map(Pid::from_raw).ok_or_else(|| io::Error::other("the writer has no parent"))
+    let status = |pid: Pid| std::fs::read_to_string(format!("/proc/{pid}/status"));
+    let parent = line_of(&status(writer)?, "PPid:").and_then(|number| number.parse().ok()).map(Pid::from_raw);
+    let parent = parent.ok_or_else(|| io::Error::other("the writer has no parent"))?;
+    if blocks_the_signal(&status(parent)?) {
+        return Ok(parent);
+    }
+    let text = format!(
+        "process {writer} calls itself a writer of mapkeep, but process {parent} is no supervisor of it"
+    );
+    Err(io::Error::other(text))
+}
+
+/// Whether a process with this /proc/PID/status blocks SIGUSR1, which would else end a process that knows nothing of it.
+fn blocks_the_signal(status: &str) -> bool {
+    let blocked = line_of(status, "SigBlk:").and_then(|mask| u64::from_str_radix(mask, 16).ok()).unwrap_or(0);
+    blocked & (1 << (Signal::SIGUSR1 as u32 - 1)) != 0
+}
+
+fn line_of<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
 }
 
 /// A service that has the stores open.
@@ -293,4 +311,16 @@ fn started(tables: &[Table], directory: &Path) -> Result<Service, Stop> {
         std::thread::sleep(LOOK);
     }
     Ok(service)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_process_that_blocks_the_signal_is_signalled() {
+        assert!(blocks_the_signal("PPid:\t1\nSigBlk:\t0000000000014203\n"));
+        assert!(!blocks_the_signal("PPid:\t1\nSigBlk:\t0000000000014003\nSigIgn:\t0000000000000200\n"));
+        assert!(!blocks_the_signal("PPid:\t1\n"));
+    }
 }
