@@ -9,7 +9,7 @@ use crate::outbox::Sent;
 use crate::tables::{Against, Tables};
 use crate::watch::{Notice, Watch};
 use crate::workers::{Heard, Load, Stage, Workers};
-use mapkeep_proto::{BrokerToSupervisor, SupervisorToBroker, TableId, TrustClass, WorkerId};
+use mapkeep_proto::{BrokerToSupervisor, Duty, SupervisorToBroker, TableId, TrustClass, WorkerId};
 use mapkeep_sandbox::Confined;
 use mapkeep_sys::channel::Channel;
 use nix::errno::Errno;
@@ -172,7 +172,7 @@ impl Broker {
 
     fn want_worker(&mut self, class: TrustClass) -> io::Result<()> {
         if !self.state.wanted && !self.state.finishing {
-            self.say(BrokerToSupervisor::Need(class))?;
+            self.say(BrokerToSupervisor::Need(class, Duty::Clients))?;
             self.state.wanted = true;
         }
         Ok(())
@@ -245,7 +245,7 @@ impl Broker {
                 (SupervisorToBroker::Worker { id, .. }, Some(_)) if self.state.finishing => {
                     self.say(BrokerToSupervisor::Kill(id))?;
                 }
-                (SupervisorToBroker::Worker { id, class }, Some(channel)) => {
+                (SupervisorToBroker::Worker { id, class, .. }, Some(channel)) => {
                     let channel = Channel::from_descriptor(channel);
                     let event = EpollEvent::new(EpollFlags::EPOLLIN, WORKERS | u64::from(id.0));
                     self.epoll.add(&channel, event)?;

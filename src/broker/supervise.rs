@@ -16,7 +16,7 @@ use crate::master::Status;
 use crate::notify::Notify;
 use crate::options::Mode;
 pub(crate) use generation::Generation;
-use mapkeep_proto::{SupervisorToBroker, TrustClass, WorkerId};
+use mapkeep_proto::{Duty, SupervisorToBroker, TrustClass, WorkerId};
 use mapkeep_sandbox::{Confined, Role};
 use mapkeep_sys::channel::Channel;
 use nix::errno::Errno;
@@ -243,7 +243,10 @@ impl Supervisor {
         let id = WorkerId(self.state.last_worker);
         self.state.workers.insert(id, (child, number));
         generation.requests.started(id);
-        generation.tell(&SupervisorToBroker::Worker { id, class: TrustClass::EVERYONE }, Some(channel));
+        generation.tell(
+            &SupervisorToBroker::Worker { id, class: TrustClass::EVERYONE, duty: Duty::Clients },
+            Some(channel),
+        );
         Ok(())
     }
 

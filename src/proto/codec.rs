@@ -37,7 +37,12 @@ impl std::error::Error for DecodeError {}
 /// Takes fields off the front of a packet.
 pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    /// All that has not been read.
+    pub(crate) fn rest(self) -> &'a [u8] {
+        self.0
+    }
+
     fn take<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         let (head, rest) = self.0.split_first_chunk::<N>().ok_or(DecodeError::Short)?;
         self.0 = rest;

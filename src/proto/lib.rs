@@ -12,6 +12,7 @@ mod kind;
 mod message;
 mod names;
 mod program;
+mod question;
 mod write;
 
 pub use arguments::{ArgumentError, Arguments};
@@ -26,6 +27,9 @@ pub use message::{
 };
 pub use names::{Listed, NamesError, decode_names, encode_names};
 pub use program::{ByHand, WRONG_USAGE, version_text};
+pub use question::{
+    Answer, Answered, Asked, Frames, MAX_KEY, MAX_REASON, MAX_VALUE, Manner, NoAnswer, Question,
+};
 pub use write::{BrokerToWriter, Part, WriterToBroker};
 
 /// The place of a table in the approved list; the only way in which a worker can name a table.
@@ -45,4 +49,26 @@ pub struct TrustClass(pub u16);
 impl TrustClass {
     /// The class of every caller, as long as no policy tells them apart.
     pub const EVERYONE: TrustClass = TrustClass(0);
+}
+
+/// What a worker is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Duty {
+    /// It has clients, and answers at once from indexed tables; for tables of rules it asks a worker of the other kind.
+    Clients = 0,
+    /// It has tables of rules, of which an answer can take long, and answers lookup workers.
+    Rules = 1,
+}
+
+impl Duty {
+    /// Whose a table is: that of the workers which get its content.
+    #[must_use]
+    pub fn of(kind: Kind) -> Duty {
+        if kind.has_rules() { Duty::Rules } else { Duty::Clients }
+    }
+
+    pub(crate) fn from_tag(tag: u8) -> Result<Duty, DecodeError> {
+        [Duty::Clients, Duty::Rules].into_iter().find(|duty| *duty as u8 == tag).ok_or(DecodeError::Field)
+    }
 }

@@ -3,7 +3,7 @@
 //! The number of descriptors that travel with a message belongs to its variant.
 
 use crate::codec::{DecodeError, Reader};
-use crate::{Kind, TableId, TrustClass, WorkerId};
+use crate::{Duty, Kind, TableId, TrustClass, WorkerId};
 
 /// A message that can be read from a packet.
 pub trait Decode: Sized {
@@ -95,6 +95,10 @@ pub enum BrokerToLookup {
     Finish,
     /// Are you alive?
     Ping(u32),
+    /// The way to a worker that answers for tables of rules, for one that asks; one descriptor (a stream socket).
+    Answerer,
+    /// The way from a worker that asks, for one that answers; one descriptor (a stream socket).
+    Asker,
 }
 
 impl Decode for BrokerToLookup {
@@ -119,6 +123,8 @@ impl Decode for BrokerToLookup {
             4 => BrokerToLookup::Client,
             5 => BrokerToLookup::Finish,
             6 => BrokerToLookup::Ping(from.u32()?),
+            7 => BrokerToLookup::Answerer,
+            8 => BrokerToLookup::Asker,
             tag => return Err(DecodeError::UnknownTag(tag)),
         };
         from.end()?;
@@ -138,13 +144,19 @@ impl Decode for BrokerToLookup {
             BrokerToLookup::Client => fields(4, &[]),
             BrokerToLookup::Finish => fields(5, &[]),
             BrokerToLookup::Ping(number) => fields(6, &[&number.to_le_bytes()]),
+            BrokerToLookup::Answerer => fields(7, &[]),
+            BrokerToLookup::Asker => fields(8, &[]),
         }
     }
 
     fn descriptors(&self) -> usize {
         match self {
-            BrokerToLookup::Names { .. } | BrokerToLookup::Snapshot { .. } | BrokerToLookup::Client => 1,
-            _ => 0,
+            BrokerToLookup::Names { .. }
+            | BrokerToLookup::Snapshot { .. }
+            | BrokerToLookup::Client
+            | BrokerToLookup::Answerer
+            | BrokerToLookup::Asker => 1,
+            BrokerToLookup::Unavailable { .. } | BrokerToLookup::Finish | BrokerToLookup::Ping(_) => 0,
         }
     }
 }
@@ -217,6 +229,8 @@ pub enum SupervisorToBroker {
         id: WorkerId,
         /// The class whose tables and callers it gets.
         class: TrustClass,
+        /// What it is there for.
+        duty: Duty,
     },
     /// The worker's confinement has been checked from outside: it may have clients.
     Admit(WorkerId),
@@ -233,7 +247,11 @@ impl Decode for SupervisorToBroker {
     fn decode(packet: &[u8]) -> Result<Self, DecodeError> {
         let mut from = Reader(packet);
         let message = match from.u8()? {
-            1 => SupervisorToBroker::Worker { id: WorkerId(from.u32()?), class: TrustClass(from.u16()?) },
+            1 => SupervisorToBroker::Worker {
+                id: WorkerId(from.u32()?),
+                class: TrustClass(from.u16()?),
+                duty: Duty::from_tag(from.u8()?)?,
+            },
             2 => SupervisorToBroker::Admit(WorkerId(from.u32()?)),
             3 => SupervisorToBroker::Gone(WorkerId(from.u32()?)),
             4 => SupervisorToBroker::Finish,
@@ -246,8 +264,8 @@ impl Decode for SupervisorToBroker {
 
     fn encode(&self) -> Vec<u8> {
         match *self {
-            SupervisorToBroker::Worker { id, class } => {
-                fields(1, &[&id.0.to_le_bytes(), &class.0.to_le_bytes()])
+            SupervisorToBroker::Worker { id, class, duty } => {
+                fields(1, &[&id.0.to_le_bytes(), &class.0.to_le_bytes(), &[duty as u8]])
             }
             SupervisorToBroker::Admit(id) => fields(2, &[&id.0.to_le_bytes()]),
             SupervisorToBroker::Gone(id) => fields(3, &[&id.0.to_le_bytes()]),
@@ -266,8 +284,8 @@ impl Decode for SupervisorToBroker {
 pub enum BrokerToSupervisor {
     /// Locked down and checked; the tables have been looked at once.
     Ready,
-    /// A worker of this class is wanted.
-    Need(TrustClass),
+    /// A worker of this class is wanted, and for what.
+    Need(TrustClass, Duty),
     /// This worker says that it is locked down and holds its tables: check it, then admit it.
     WorkerReady(WorkerId),
     /// This worker broke the protocol or stopped answering: end it.
@@ -283,7 +301,7 @@ impl Decode for BrokerToSupervisor {
         let mut from = Reader(packet);
         let message = match from.u8()? {
             1 => BrokerToSupervisor::Ready,
-            2 => BrokerToSupervisor::Need(TrustClass(from.u16()?)),
+            2 => BrokerToSupervisor::Need(TrustClass(from.u16()?), Duty::from_tag(from.u8()?)?),
             3 => BrokerToSupervisor::WorkerReady(WorkerId(from.u32()?)),
             4 => BrokerToSupervisor::Kill(WorkerId(from.u32()?)),
             5 => BrokerToSupervisor::Clients(from.u32()?),
@@ -297,7 +315,7 @@ impl Decode for BrokerToSupervisor {
     fn encode(&self) -> Vec<u8> {
         match *self {
             BrokerToSupervisor::Ready => fields(1, &[]),
-            BrokerToSupervisor::Need(class) => fields(2, &[&class.0.to_le_bytes()]),
+            BrokerToSupervisor::Need(class, duty) => fields(2, &[&class.0.to_le_bytes(), &[duty as u8]]),
             BrokerToSupervisor::WorkerReady(id) => fields(3, &[&id.0.to_le_bytes()]),
             BrokerToSupervisor::Kill(id) => fields(4, &[&id.0.to_le_bytes()]),
             BrokerToSupervisor::Clients(count) => fields(5, &[&count.to_le_bytes()]),
@@ -381,6 +399,8 @@ pub(crate) mod tests {
             BrokerToLookup::Client,
             BrokerToLookup::Finish,
             BrokerToLookup::Ping(7),
+            BrokerToLookup::Answerer,
+            BrokerToLookup::Asker,
         ]);
     }
 
@@ -398,7 +418,7 @@ pub(crate) mod tests {
     #[test]
     fn supervisor_and_broker_roundtrip() {
         survives(&[
-            SupervisorToBroker::Worker { id: WorkerId(70_000), class: TrustClass(3) },
+            SupervisorToBroker::Worker { id: WorkerId(70_000), class: TrustClass(3), duty: Duty::Rules },
             SupervisorToBroker::Admit(WorkerId(1)),
             SupervisorToBroker::Gone(WorkerId(1)),
             SupervisorToBroker::Finish,
@@ -406,7 +426,7 @@ pub(crate) mod tests {
         ]);
         survives(&[
             BrokerToSupervisor::Ready,
-            BrokerToSupervisor::Need(TrustClass(1)),
+            BrokerToSupervisor::Need(TrustClass(1), Duty::Rules),
             BrokerToSupervisor::WorkerReady(WorkerId(4)),
             BrokerToSupervisor::Kill(WorkerId(4)),
             BrokerToSupervisor::Clients(9),

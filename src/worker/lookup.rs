@@ -233,6 +233,7 @@ impl Lookup {
                 self.catalogue.tidy();
                 self.say(LookupToBroker::Pong(number))
             }
+            (BrokerToLookup::Answerer | BrokerToLookup::Asker, Some(_)) => Ok(()),
             (_, None) => Err(io::ErrorKind::InvalidData.into()),
         }
     }

@@ -63,7 +63,7 @@ impl Supervisor {
         let requests = &mut self.generation_mut(number)?.requests;
         let reply = match message {
             BrokerToSupervisor::Ready => requests.ready(),
-            BrokerToSupervisor::Need(_) => requests.need(writes, pending, now),
+            BrokerToSupervisor::Need(..) => requests.need(writes, pending, now),
             BrokerToSupervisor::WorkerReady(id) => requests.worker_ready(id),
             BrokerToSupervisor::Kill(id) => requests.kill(id),
             BrokerToSupervisor::Clients(_) => Reply::Now,
@@ -101,7 +101,7 @@ impl Supervisor {
         let Some(granted) = self.permit(number, message, now) else { return Ok(()) };
         match message {
             BrokerToSupervisor::Ready => self.broker_ready(number, now)?,
-            BrokerToSupervisor::Need(_) => {
+            BrokerToSupervisor::Need(..) => {
                 let at = self.state.no_worker_before.map_or(granted, |moment| moment.max(granted));
                 let role = self.serving.plan.worker_role();
                 match at > now {

@@ -11,7 +11,7 @@ use crate::link::{Link, Told};
 use crate::outbox::Sent;
 use crate::serve::{HEARTBEAT, sleep_until};
 use crate::workers::Stage;
-use mapkeep_proto::{BrokerToSupervisor, BrokerToWriter, SupervisorToBroker, TrustClass, WorkerId};
+use mapkeep_proto::{BrokerToSupervisor, BrokerToWriter, Duty, SupervisorToBroker, TrustClass, WorkerId};
 use mapkeep_sandbox::Confined;
 use mapkeep_sys::channel::Channel;
 use nix::errno::Errno;
@@ -149,7 +149,7 @@ impl WriteBroker {
     fn want_writer(&mut self) -> io::Result<()> {
         let State { wanted, ending, finishing, .. } = &self.state;
         if self.writer.is_none() && !wanted && ending.is_none() && !finishing {
-            self.supervisor.say(BrokerToSupervisor::Need(TrustClass::EVERYONE))?;
+            self.supervisor.say(BrokerToSupervisor::Need(TrustClass::EVERYONE, Duty::Clients))?;
             self.state.wanted = true;
         }
         Ok(())

@@ -4,7 +4,7 @@ use super::super::tables::tests::{bed, list, owned};
 use super::*;
 use crate::trust::Anchor;
 use crate::trust::testbed::{Bed, OWNER, as_owner};
-use mapkeep_proto::{Decode, Listed, MAX_MESSAGE, Part, TableId, Unavailable, WriterToBroker};
+use mapkeep_proto::{Decode, Duty, Listed, MAX_MESSAGE, Part, TableId, Unavailable, WriterToBroker};
 use mapkeep_sys::channel::Received;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::EpollCreateFlags;
@@ -106,7 +106,8 @@ impl Scene {
     /// Starts a writer: our end of its channel.
     fn start(&self, id: u32) -> Channel {
         let (near, far) = Channel::pair().unwrap();
-        let message = SupervisorToBroker::Worker { id: WorkerId(id), class: TrustClass::EVERYONE };
+        let message =
+            SupervisorToBroker::Worker { id: WorkerId(id), class: TrustClass::EVERYONE, duty: Duty::Clients };
         self.supervisor.send(&message.encode(), &[far.as_fd()]).unwrap();
         near
     }
@@ -148,7 +149,7 @@ fn gets(writer: &Channel) -> (BrokerToWriter, Vec<OwnedFd>) {
 
 /// A writer up to its admission, with the answer about its one table still to be given.
 fn admitted(scene: &Scene, id: u32, generation: u32) -> Channel {
-    scene.expect(BrokerToSupervisor::Need(TrustClass::EVERYONE));
+    scene.expect(BrokerToSupervisor::Need(TrustClass::EVERYONE, Duty::Clients));
     let writer = scene.start(id);
     assert!(matches!(gets(&writer).0, BrokerToWriter::Names { size: 3, .. }));
     assert_eq!(gets(&writer).0, BrokerToWriter::Store { id: ID, generation });
@@ -253,7 +254,7 @@ fn writer_that_says_something_wrong_is_replaced() {
         scene.expect(BrokerToSupervisor::Kill(WorkerId(1)));
         scene.expect_silence();
         scene.tell(SupervisorToBroker::Gone(WorkerId(1)));
-        scene.expect(BrokerToSupervisor::Need(TrustClass::EVERYONE));
+        scene.expect(BrokerToSupervisor::Need(TrustClass::EVERYONE, Duty::Clients));
     }
 }
 
@@ -261,7 +262,7 @@ fn writer_that_says_something_wrong_is_replaced() {
 fn silent_writer_is_replaced() {
     let prepared = Scene::with_timeout(&["hash:d/x"], 9, Duration::ZERO, |_| ());
     let Some(scene) = prepared else { return };
-    scene.expect(BrokerToSupervisor::Need(TrustClass::EVERYONE));
+    scene.expect(BrokerToSupervisor::Need(TrustClass::EVERYONE, Duty::Clients));
     let _writer = scene.start(1);
     scene.expect(BrokerToSupervisor::Kill(WorkerId(1)));
 }
@@ -292,7 +293,7 @@ fn finish_lets_the_writer_write_its_checkpoint_first() {
 #[test]
 fn finish_without_a_writer_ends_at_once() {
     let Some(scene) = Scene::new(&["hash:d/x"], 9, |_| ()) else { return };
-    scene.expect(BrokerToSupervisor::Need(TrustClass::EVERYONE));
+    scene.expect(BrokerToSupervisor::Need(TrustClass::EVERYONE, Duty::Clients));
     scene.tell(SupervisorToBroker::Finish);
     scene.expect(BrokerToSupervisor::Finishing);
     scene.end();
@@ -301,7 +302,7 @@ fn finish_without_a_writer_ends_at_once() {
 #[test]
 fn refused_table_is_handed_out_when_mended() {
     let Some(scene) = Scene::new(&["hash:d/x"], 9, |bed| bed.mode("d", 0o777)) else { return };
-    scene.expect(BrokerToSupervisor::Need(TrustClass::EVERYONE));
+    scene.expect(BrokerToSupervisor::Need(TrustClass::EVERYONE, Duty::Clients));
     let writer = scene.start(1);
     assert!(matches!(gets(&writer).0, BrokerToWriter::Names { .. }));
     assert_eq!(gets(&writer).0, BrokerToWriter::Unavailable { id: ID, reason: Unavailable::Refused });
