@@ -86,7 +86,7 @@ pub struct Question<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum NoAnswer {
-    /// It may be had later.
+    /// It could not be worked out: the content is damaged there, or a limit was reached.
     Later = 1,
     /// The table is made to fail.
     OnPurpose = 2,
@@ -94,6 +94,18 @@ pub enum NoAnswer {
     Unsupported = 3,
     /// The value is not UTF-8, as was asked for.
     NotUtf8 = 4,
+    /// The table cannot be had now: its file is missing or refused, or its content does not parse.
+    Unavailable = 5,
+}
+
+impl NoAnswer {
+    const ALL: [NoAnswer; 5] = [
+        NoAnswer::Later,
+        NoAnswer::OnPurpose,
+        NoAnswer::Unsupported,
+        NoAnswer::NotUtf8,
+        NoAnswer::Unavailable,
+    ];
 }
 
 /// What is answered.
@@ -188,8 +200,8 @@ impl<'a> Answer<'a> {
             }
             3 => {
                 let why = from.u8()?;
-                let all = [NoAnswer::Later, NoAnswer::OnPurpose, NoAnswer::Unsupported, NoAnswer::NotUtf8];
-                let why = all.into_iter().find(|one| *one as u8 == why).ok_or(DecodeError::Field)?;
+                let why =
+                    NoAnswer::ALL.into_iter().find(|one| *one as u8 == why).ok_or(DecodeError::Field)?;
                 let reason = limited(from.rest(), MAX_REASON)?;
                 Answered::Failed { why, reason: std::str::from_utf8(reason).map_err(|_| DecodeError::Field)? }
             }
@@ -329,6 +341,7 @@ mod tests {
             Answered::Absent,
             Answered::Found { with_nul: true, value: &longest },
             Answered::Failed { why: NoAnswer::Later, reason: "line 7: …" },
+            Answered::Failed { why: NoAnswer::Unavailable, reason: "" },
         ] {
             let (mut out, answer) = (Vec::new(), Answer { ticket: 9, answered });
             answer.encode(&mut out);

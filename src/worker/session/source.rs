@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use mapkeep_proto::{Class, Kind};
+use mapkeep_proto::{Class, Kind, NoAnswer};
 use mapkeep_table::{Folding, NulMode, NulModes, Outcome, Query, Step, Substitution, TableError, Values};
 
 use crate::wire::Status;
@@ -16,6 +16,8 @@ pub enum Failure {
     /// The content cannot be used where the answer would be. Temporary for the client: mail waits
     /// until the table is rebuilt.
     Content(TableError),
+    /// The same of a table that another process answers for, in its words, which go to the log.
+    Reported(String),
     /// A `fail:` table, which does nothing else. Not logged, as in stock.
     OnPurpose,
     /// The table type has no such operation.
@@ -43,12 +45,44 @@ impl Failure {
     #[must_use]
     pub fn status(&self) -> Status {
         match self {
-            Failure::Unavailable(_) | Failure::Content(_) | Failure::OnPurpose | Failure::NotDone(_) => {
-                Status::Retry
-            }
+            Failure::Unavailable(_)
+            | Failure::Content(_)
+            | Failure::Reported(_)
+            | Failure::OnPurpose
+            | Failure::NotDone(_) => Status::Retry,
             Failure::Unsupported | Failure::ValueNotUtf8 | Failure::TooLong { .. } | Failure::KeyEmpty => {
                 Status::Config
             }
+        }
+    }
+}
+
+impl Failure {
+    /// For the process that has asked for a table of ours: the class of the failure, and the text for its log, so that
+    /// [`Failure::reported`] gives the status and the log line that this one has.
+    #[must_use]
+    pub fn report(&self) -> (NoAnswer, String) {
+        match self {
+            Failure::Unavailable(reason) => (NoAnswer::Unavailable, reason.to_string()),
+            Failure::Content(error) => (NoAnswer::Later, error.to_string()),
+            Failure::Reported(reason) | Failure::NotDone(reason) => (NoAnswer::Later, reason.clone()),
+            Failure::OnPurpose => (NoAnswer::OnPurpose, String::new()),
+            Failure::ValueNotUtf8 => (NoAnswer::NotUtf8, String::new()),
+            Failure::Unsupported | Failure::TooLong { .. } | Failure::KeyEmpty => {
+                (NoAnswer::Unsupported, String::new())
+            }
+        }
+    }
+
+    /// What the process that answers for a table has said of it.
+    #[must_use]
+    pub fn reported(why: NoAnswer, reason: &str) -> Failure {
+        match why {
+            NoAnswer::Later => Failure::Reported(reason.to_owned()),
+            NoAnswer::OnPurpose => Failure::OnPurpose,
+            NoAnswer::Unsupported => Failure::Unsupported,
+            NoAnswer::NotUtf8 => Failure::ValueNotUtf8,
+            NoAnswer::Unavailable => Failure::Unavailable(Cow::Owned(reason.to_owned())),
         }
     }
 }

@@ -339,6 +339,23 @@ fn failure_statuses_never_kill_clients() {
 }
 
 #[test]
+fn failure_told_to_another_process_has_the_same_status_and_log_line_there() {
+    for failure in [
+        Failure::Unavailable(Cow::Borrowed("its file is not there")),
+        Failure::Content(TableError::OutOfTime { line: 7 }),
+        Failure::Content(TableError::ValueNamesFiles),
+        Failure::OnPurpose,
+        Failure::Unsupported,
+        Failure::ValueNotUtf8,
+    ] {
+        let (why, reason) = failure.report();
+        let there = Failure::reported(why, &reason);
+        let line = |failure| Event::Failed { table: b"regexp:/r", verb: Verb::Lookup, failure }.to_string();
+        assert_eq!((there.status(), line(&there)), (failure.status(), line(&failure)));
+    }
+}
+
+#[test]
 fn approval_strips_proxy_prefixes_and_compares_exactly() {
     let status = |table: &str| ask(&format!("request|lookup|table|{table}|flags|64|key|alice||"));
     assert_eq!(status("proxy:hash:/h"), "status|0|value|x||");
