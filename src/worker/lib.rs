@@ -6,10 +6,11 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 #![forbid(unsafe_code)]
 
-mod answers;
+mod broker;
 mod catalogue;
 pub mod client;
 pub mod clients;
+mod contents;
 pub mod flags;
 mod loading;
 mod logger;

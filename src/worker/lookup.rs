@@ -5,18 +5,18 @@
 
 mod serving;
 
-use crate::answers::Answers;
+use crate::broker::{BROKER, Broker, Heard};
 use crate::catalogue::{Catalogue, Scan};
 use crate::client::Turn;
 use crate::clients::{Clients, Trigger};
-use crate::loading::Loading;
+use crate::loading::{LONG_STEP, Loading, STEP};
 use crate::session::{Service, Settings};
-use mapkeep_proto::{BrokerToLookup, Decode, LookupToBroker, MAX_MESSAGE, TableId, decode_names};
+use mapkeep_proto::{BrokerToLookup, LookupToBroker, decode_names};
 use mapkeep_sandbox::Confined;
-use mapkeep_sys::channel::{Channel, Received};
+use mapkeep_sys::channel::Channel;
 use mapkeep_sys::mapping::Mapping;
 use nix::errno::Errno;
-use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::epoll::{Epoll, EpollEvent, EpollTimeout};
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -26,10 +26,6 @@ use std::time::{Duration, Instant};
 const CHUNK: usize = 16 << 10;
 /// Events taken in one go, and turns given in one go to clients that wait for another.
 const EVENTS: usize = 256;
-/// How long contents are loaded before clients are heard again;
-const STEP: Duration = Duration::from_millis(2);
-/// and while there are none. The broker is heard each time.
-const LONG_STEP: Duration = Duration::from_millis(50);
 /// Once the broker has gone: how long those are served that wait for us. They connect again.
 const GRACE: Duration = Duration::from_secs(1);
 /// While draining: a client that has been silent for this long is let go.
@@ -37,14 +33,9 @@ const SILENCE: Duration = Duration::from_secs(5);
 /// How often a draining worker looks for silent clients.
 const TICK: Duration = Duration::from_secs(1);
 
-const BROKER: u64 = 0;
-
 /// A lookup worker's state.
 pub(crate) struct Lookup {
-    broker: Channel,
-    answers: Answers,
-    /// Whether the event loop waits for room in the broker's channel, rather than for messages in it.
-    waits_for_room: bool,
+    broker: Broker,
     epoll: Epoll,
     service: Service,
     settings: Settings,
@@ -67,11 +58,8 @@ pub(crate) struct Lookup {
 impl Lookup {
     /// A worker that has not heard from its broker yet.
     pub(crate) fn new(broker: Channel, epoll: Epoll, service: Service) -> io::Result<Lookup> {
-        epoll.add(&broker, EpollEvent::new(EpollFlags::EPOLLIN, BROKER))?;
         Ok(Lookup {
-            broker,
-            answers: Answers::default(),
-            waits_for_room: false,
+            broker: Broker::new(broker, &epoll)?,
             epoll,
             service,
             settings: Settings { smtputf8_enable: true },
@@ -118,11 +106,12 @@ impl Lookup {
             self.leave()?;
             return Ok(false);
         }
-        self.load()?;
+        let time = if self.clients.is_empty() { LONG_STEP } else { STEP };
+        self.loading.go_on(&mut self.catalogue.contents, &mut self.broker, time)?;
         self.clients.close_late(&self.epoll, self.looked, |_| false)?;
         self.drain(now)?;
         self.report_closed()?;
-        self.watch_broker()?;
+        self.broker.watch(&self.epoll)?;
         Ok(!self.draining || !self.clients.is_empty())
     }
 
@@ -144,7 +133,7 @@ impl Lookup {
     }
 
     fn sleep(&self) -> EpollTimeout {
-        let loads = !self.loading.is_empty() && !self.answers.wait();
+        let loads = !self.loading.is_empty() && !self.broker.has_unsaid();
         if !self.carried.is_empty() || self.pressed || loads {
             return EpollTimeout::ZERO;
         }
@@ -156,51 +145,26 @@ impl Lookup {
         EpollTimeout::from(u16::try_from(wait).unwrap_or(u16::MAX))
     }
 
-    fn say(&mut self, message: LookupToBroker) -> io::Result<()> {
-        self.answers.say(&self.broker, message)
-    }
-
     /// Tells how many clients have gone; while other things wait for room, the number adds up.
     fn report_closed(&mut self) -> io::Result<()> {
-        if self.answers.wait() {
+        if self.broker.has_unsaid() {
             return Ok(());
         }
         match self.clients.take_closed() {
             0 => Ok(()),
-            closed => self.say(LookupToBroker::Closed(closed)),
+            closed => self.broker.say(LookupToBroker::Closed(closed)),
         }
-    }
-
-    /// Has epoll wait for what the broker's channel is to be used for next.
-    fn watch_broker(&mut self) -> io::Result<()> {
-        let waits = self.answers.wait();
-        if waits != self.waits_for_room {
-            self.waits_for_room = waits;
-            let wanted = if waits { EpollFlags::EPOLLOUT } else { EpollFlags::EPOLLIN };
-            self.epoll.modify(&self.broker, &mut EpollEvent::new(wanted, BROKER))?;
-        }
-        Ok(())
     }
 
     /// Takes what the broker has sent, up to the first answer that has no room. False when the broker has gone.
     fn hear_broker(&mut self, now: Instant) -> io::Result<bool> {
-        let mut buffer = [0; MAX_MESSAGE];
-        self.answers.flush(&self.broker)?;
-        while !self.answers.wait() {
-            let (length, mut freight) = match self.broker.receive(&mut buffer)? {
-                Received::Message(length, freight) => (length, freight),
-                Received::Empty => return Ok(true),
-                Received::Closed => return Ok(false),
-                Received::Oversized => return Err(io::ErrorKind::InvalidData.into()),
-            };
-            let message =
-                BrokerToLookup::decode(buffer.get(..length).unwrap_or_default()).map_err(io::Error::other)?;
-            if freight.len() != message.descriptors() {
-                return Err(io::ErrorKind::InvalidData.into());
+        loop {
+            match self.broker.hear()? {
+                Heard::Message(message, freight) => self.obey(message, freight, now)?,
+                Heard::Nothing => return Ok(true),
+                Heard::Gone => return Ok(false),
             }
-            self.obey(message, freight.pop(), now)?;
         }
-        Ok(true)
     }
 
     fn obey(&mut self, message: BrokerToLookup, freight: Option<OwnedFd>, now: Instant) -> io::Result<()> {
@@ -210,10 +174,11 @@ impl Lookup {
                 let names = decode_names(block.as_ref()).map_err(io::Error::other)?;
                 self.settings = Settings { smtputf8_enable: smtputf8 };
                 self.catalogue = Catalogue::new(names, approval_known);
-                self.say(LookupToBroker::Ready)
+                self.broker.say(LookupToBroker::Ready)
             }
             (BrokerToLookup::Snapshot { id, generation, size, .. }, Some(content)) => {
-                self.begin_load(id, generation, size, &content)
+                let given_up = self.loading.begin(id, generation, content.as_fd(), size);
+                given_up.map_or(Ok(()), |message| self.broker.say(message))
             }
             (BrokerToLookup::Client, Some(socket)) => {
                 let number = self.clients.add(&self.epoll, socket, now)?;
@@ -221,7 +186,7 @@ impl Lookup {
                 Ok(())
             }
             (BrokerToLookup::Unavailable { id, reason }, _) => {
-                self.catalogue.unavailable(id, reason);
+                self.catalogue.contents.unavailable(id, reason);
                 Ok(())
             }
             (BrokerToLookup::Finish, _) => {
@@ -230,40 +195,12 @@ impl Lookup {
                 Ok(())
             }
             (BrokerToLookup::Ping(number), _) => {
-                self.catalogue.tidy();
-                self.say(LookupToBroker::Pong(number))
+                self.catalogue.contents.tidy();
+                self.broker.say(LookupToBroker::Pong(number))
             }
             (BrokerToLookup::Answerer | BrokerToLookup::Asker, Some(_)) => Ok(()),
             (_, None) => Err(io::ErrorKind::InvalidData.into()),
         }
-    }
-
-    /// Begins to load a content.
-    fn begin_load(&mut self, id: TableId, generation: u32, size: u64, content: &OwnedFd) -> io::Result<()> {
-        match self.loading.begin(id, generation, content.as_fd(), size) {
-            Ok(None) => Ok(()),
-            Ok(Some(of_the_one_before)) => self.say(of_the_one_before),
-            Err(error) => {
-                tracing::error!("cannot map the content of table {}: {error}", id.0);
-                self.say(LookupToBroker::Rejected { id, generation })
-            }
-        }
-    }
-
-    /// Goes on with contents that are on their way, for a while.
-    fn load(&mut self) -> io::Result<()> {
-        if self.loading.is_empty() {
-            return Ok(());
-        }
-        let time = if self.clients.is_empty() { LONG_STEP } else { STEP };
-        let began = Instant::now();
-        let enough = || began.elapsed() >= time;
-        while !self.loading.is_empty() && !enough() && !self.answers.wait() {
-            if let Some(answer) = self.loading.step(&mut self.catalogue, &enough) {
-                self.say(answer)?;
-            }
-        }
-        Ok(())
     }
 
     /// Lets silent clients go while draining.

@@ -1,5 +1,7 @@
 use super::*;
+use crate::contents::LISTED;
 use crate::session::{LookupTable, Tables};
+use mapkeep_proto::Unavailable;
 
 fn lookup(catalogue: &Catalogue, name: &[u8]) -> Option<Result<Outcome, session::Failure>> {
     let (_, table) = catalogue.find(name)?;
@@ -9,9 +11,9 @@ fn lookup(catalogue: &Catalogue, name: &[u8]) -> Option<Result<Outcome, session:
 
 fn load(catalogue: &mut Catalogue, id: u16, bytes: &[u8]) -> bool {
     let (id, mut complaints) = (TableId(id), Vec::new());
-    let Some(kind) = catalogue.kind(id) else { return false };
+    let Some(kind) = catalogue.contents.kind(id) else { return false };
     let opened = Table::from_snapshot(kind, mapping(bytes), &mut complaints);
-    catalogue.take(id, opened, &complaints)
+    catalogue.contents.take(id, opened, &complaints)
 }
 
 fn mapping(bytes: &[u8]) -> Mapping {
@@ -57,7 +59,7 @@ fn names_decide_and_contents_answer() {
     assert!(matches!(lookup(&catalogue, b"texthash:/t"), Some(Ok(Outcome::Found(_)))));
     assert!(!load(&mut catalogue, 1, b"key a\nkey b\n"), "a key twice");
     assert!(matches!(lookup(&catalogue, b"texthash:/t"), Some(Ok(Outcome::Found(_)))));
-    catalogue.unavailable(TableId(1), Unavailable::Missing);
+    catalogue.contents.unavailable(TableId(1), Unavailable::Missing);
     assert!(matches!(lookup(&catalogue, b"texthash:/t"), Some(Ok(Outcome::Found(_)))));
     assert!(!load(&mut catalogue, 9, b""));
 }
@@ -102,8 +104,8 @@ fn list_goes_on_in_the_content_that_it_began_with_and_few_are_kept() {
     assert!(matches!(step(&catalogue, &mut scan), Err(session::Failure::Unavailable(_))));
     drop(first);
     drop(others);
-    catalogue.tidy();
-    assert!(catalogue.slots[0].listed.is_empty(), "nobody lists them any more");
+    catalogue.contents.tidy();
+    assert!(catalogue.contents.get(TableId(0)).unwrap().listed.is_empty(), "nobody lists them any more");
 }
 
 #[test]

@@ -1,4 +1,5 @@
 use super::*;
+use crate::catalogue::Catalogue;
 use crate::session::{LookupTable, Sought, Tables};
 use mapkeep_proto::Listed;
 use mapkeep_table::Outcome;
@@ -15,7 +16,7 @@ fn catalogue() -> Catalogue {
 fn begin(loading: &mut Loading, id: u16, generation: u32, text: &str) -> Option<LookupToBroker> {
     let mut file = File::from(memfd_create(c"test", MFdFlags::MFD_CLOEXEC).unwrap());
     file.write_all(text.as_bytes()).unwrap();
-    loading.begin(TableId(id), generation, file.as_fd(), text.len() as u64).unwrap()
+    loading.begin(TableId(id), generation, file.as_fd(), text.len() as u64)
 }
 
 fn get(catalogue: &Catalogue, table: &[u8], key: &[u8]) -> Option<Vec<u8>> {
@@ -36,7 +37,7 @@ fn the_content_before_answers_until_the_next_is_there_and_they_come_in_order() {
     let loaded = |id, generation| Some(LookupToBroker::Loaded { id: TableId(id), generation });
     let mut answer = None;
     while answer.is_none() {
-        answer = loading.step(&mut catalogue, &|| true);
+        answer = loading.step(&mut catalogue.contents, &|| true);
     }
     assert_eq!(answer, loaded(0, 1));
     begin(&mut loading, 0, 2, &many_lines("new"));
@@ -44,7 +45,7 @@ fn the_content_before_answers_until_the_next_is_there_and_they_come_in_order() {
     let mut steps = 0;
     let answer = loop {
         steps += 1;
-        match loading.step(&mut catalogue, &|| true) {
+        match loading.step(&mut catalogue.contents, &|| true) {
             None => assert_eq!(get(&catalogue, b"texthash:/large", b"key17").unwrap(), b"old"),
             answer => break answer,
         }
@@ -52,7 +53,7 @@ fn the_content_before_answers_until_the_next_is_there_and_they_come_in_order() {
     assert_eq!(answer, loaded(0, 2));
     // Some 20 MB of lines read and slots moved, 64 KiB a step.
     assert!(steps > 200, "{steps} steps");
-    assert_eq!((0..20).find_map(|_| loading.step(&mut catalogue, &|| true)), loaded(1, 3));
+    assert_eq!((0..20).find_map(|_| loading.step(&mut catalogue.contents, &|| true)), loaded(1, 3));
     assert_eq!(get(&catalogue, b"texthash:/large", b"key17").unwrap(), b"new");
     assert_eq!(get(&catalogue, b"texthash:/small", b"key17").unwrap(), b"small");
     assert!(loading.is_empty());
@@ -62,16 +63,16 @@ fn the_content_before_answers_until_the_next_is_there_and_they_come_in_order() {
 fn a_newer_content_takes_the_place_of_one_that_is_on_its_way() {
     let (mut catalogue, mut loading) = (catalogue(), Loading::default());
     begin(&mut loading, 0, 1, &many_lines("first"));
-    (0..50).for_each(|_| assert_eq!(loading.step(&mut catalogue, &|| true), None));
+    (0..50).for_each(|_| assert_eq!(loading.step(&mut catalogue.contents, &|| true), None));
     let before = begin(&mut loading, 0, 2, "key17 second\n");
     assert_eq!(before, Some(LookupToBroker::Rejected { id: TableId(0), generation: 1 }));
     assert_eq!(loading.0.len(), 1, "one at a time for each table");
-    let answer = (0..20).find_map(|_| loading.step(&mut catalogue, &|| true));
+    let answer = (0..20).find_map(|_| loading.step(&mut catalogue.contents, &|| true));
     assert_eq!(answer, Some(LookupToBroker::Loaded { id: TableId(0), generation: 2 }));
     assert_eq!(get(&catalogue, b"texthash:/large", b"key17").unwrap(), b"second");
     // One that is refused leaves what is there.
     begin(&mut loading, 0, 3, "key17 a\nkey17 b\n");
-    let answer = (0..20).find_map(|_| loading.step(&mut catalogue, &|| true));
+    let answer = (0..20).find_map(|_| loading.step(&mut catalogue.contents, &|| true));
     assert_eq!(answer, Some(LookupToBroker::Rejected { id: TableId(0), generation: 3 }));
     assert_eq!(get(&catalogue, b"texthash:/large", b"key17").unwrap(), b"second");
 }

@@ -1,6 +1,7 @@
 //! Whose turn it is.
 
-use super::{BROKER, EVENTS, Lookup};
+use super::{EVENTS, Lookup};
+use crate::broker::BROKER;
 use crate::client::{Client, Desk, Fate};
 use nix::sys::epoll::EpollEvent;
 use std::io;

@@ -1,5 +1,6 @@
 use super::*;
-use mapkeep_proto::{Listed, encode_names};
+use mapkeep_proto::{Decode, Listed, TableId, encode_names};
+use mapkeep_sys::channel::Received;
 use nix::sys::epoll::EpollCreateFlags;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::fs::File;

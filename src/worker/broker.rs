@@ -1,0 +1,163 @@
+//! The channel to the broker, as a worker's event loop uses it.
+//!
+//! What is to be said is said in order, at once or when the channel has room: the broker may be busy with other things for a
+//! while, and that is no reason to end. May: take descriptors from the broker. Never: wait for it. Called by: the loops of
+//! the workers.
+
+use mapkeep_proto::{BrokerToLookup, Decode, LookupToBroker, MAX_MESSAGE};
+use mapkeep_sys::channel::{Channel, Received};
+use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::OwnedFd;
+
+/// The number that stands for the broker in epoll's events.
+pub(crate) const BROKER: u64 = 0;
+
+/// The channel, and what waits for room in it. That is little: a worker that has some takes nothing new from its broker.
+#[derive(Debug)]
+pub(crate) struct Broker {
+    channel: Channel,
+    unsaid: VecDeque<LookupToBroker>,
+    /// Whether epoll waits for room in the channel, rather than for messages in it.
+    waits_for_room: bool,
+}
+
+/// What the broker has sent.
+#[derive(Debug)]
+pub(crate) enum Heard {
+    /// A message, with the descriptor that belongs to it.
+    Message(BrokerToLookup, Option<OwnedFd>),
+    /// Nothing more for now.
+    Nothing,
+    /// It has gone.
+    Gone,
+}
+
+impl Broker {
+    /// The broker at the other end of this channel, of which epoll tells from now on.
+    ///
+    /// # Errors
+    /// Those of epoll_ctl(2).
+    pub(crate) fn new(channel: Channel, epoll: &Epoll) -> io::Result<Broker> {
+        epoll.add(&channel, EpollEvent::new(EpollFlags::EPOLLIN, BROKER))?;
+        Ok(Broker { channel, unsaid: VecDeque::new(), waits_for_room: false })
+    }
+
+    /// Says something after all that has not been said yet.
+    ///
+    /// # Errors
+    /// Those of send(2), but for a channel that is full or whose other end has gone.
+    pub(crate) fn say(&mut self, message: LookupToBroker) -> io::Result<()> {
+        self.unsaid.push_back(message);
+        self.flush()
+    }
+
+    /// Says what the channel has room for.
+    ///
+    /// # Errors
+    /// As [`Broker::say`].
+    fn flush(&mut self) -> io::Result<()> {
+        while let Some(message) = self.unsaid.front() {
+            match self.channel.send(&message.encode(), &[]) {
+                Ok(()) => drop(self.unsaid.pop_front()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                // It has gone: the end of its channel is about to be read, and clients are served until then.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.unsaid.clear(),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether something waits for room.
+    pub(crate) fn has_unsaid(&self) -> bool {
+        !self.unsaid.is_empty()
+    }
+
+    /// What the broker has sent next; nothing as long as something waits for room.
+    ///
+    /// # Errors
+    /// Those of send(2) and recvmsg(2); `InvalidData` and the like for what is no message, or has another number of
+    /// descriptors than belongs to it.
+    pub(crate) fn hear(&mut self) -> io::Result<Heard> {
+        self.flush()?;
+        if self.has_unsaid() {
+            return Ok(Heard::Nothing);
+        }
+        let mut buffer = [0; MAX_MESSAGE];
+        let (length, mut freight) = match self.channel.receive(&mut buffer)? {
+            Received::Message(length, freight) => (length, freight),
+            Received::Empty => return Ok(Heard::Nothing),
+            Received::Closed => return Ok(Heard::Gone),
+            Received::Oversized => return Err(io::ErrorKind::InvalidData.into()),
+        };
+        let message =
+            BrokerToLookup::decode(buffer.get(..length).unwrap_or_default()).map_err(io::Error::other)?;
+        if freight.len() != message.descriptors() {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        Ok(Heard::Message(message, freight.pop()))
+    }
+
+    /// Has epoll wait for what the channel is to be used for next.
+    ///
+    /// # Errors
+    /// Those of epoll_ctl(2).
+    pub(crate) fn watch(&mut self, epoll: &Epoll) -> io::Result<()> {
+        if self.has_unsaid() != self.waits_for_room {
+            self.waits_for_room = self.has_unsaid();
+            let wanted = if self.waits_for_room { EpollFlags::EPOLLOUT } else { EpollFlags::EPOLLIN };
+            epoll.modify(&self.channel, &mut EpollEvent::new(wanted, BROKER))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::epoll::EpollCreateFlags;
+
+    fn pair() -> (Broker, Channel) {
+        let (near, far) = Channel::pair().unwrap();
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
+        (Broker::new(near, &epoll).unwrap(), far)
+    }
+
+    #[test]
+    fn full_channel_is_waited_for_and_nothing_is_lost_or_swapped() {
+        let (mut broker, far) = pair();
+        let mut said = 0;
+        while !broker.has_unsaid() {
+            broker.say(LookupToBroker::Pong(said)).unwrap();
+            said += 1;
+        }
+        broker.say(LookupToBroker::Pong(said)).unwrap();
+        far.send(&BrokerToLookup::Finish.encode(), &[]).unwrap();
+        assert!(matches!(broker.hear().unwrap(), Heard::Nothing), "it takes nothing while something waits");
+        for expected in 0..=said {
+            let mut buffer = [0; 64];
+            let Ok(Received::Message(length, _)) = far.receive_plain(&mut buffer) else {
+                panic!("{expected}")
+            };
+            assert_eq!(LookupToBroker::decode(&buffer[..length]), Ok(LookupToBroker::Pong(expected)));
+            broker.flush().unwrap();
+        }
+        assert!(!broker.has_unsaid());
+        assert!(matches!(broker.hear().unwrap(), Heard::Message(BrokerToLookup::Finish, None)));
+    }
+
+    #[test]
+    fn broker_that_has_gone_is_no_error_and_nothing_waits_for_it() {
+        let (mut broker, far) = pair();
+        while !broker.has_unsaid() {
+            broker.say(LookupToBroker::Ready).unwrap();
+        }
+        drop(far);
+        assert!(matches!(broker.hear().unwrap(), Heard::Gone));
+        assert!(!broker.has_unsaid());
+        broker.say(LookupToBroker::Ready).unwrap();
+        assert!(!broker.has_unsaid());
+    }
+}
