@@ -67,6 +67,8 @@ pub enum Asked<'a> {
     },
     /// Whether the table can be asked at all: the answer is [`Answered::Absent`], or a failure.
     Usable,
+    /// Nothing any more: nobody waits for the answer to this ticket, which may come nevertheless.
+    Withdrawn,
 }
 
 /// One question.
@@ -159,6 +161,10 @@ impl<'a> Question<'a> {
                 from.end()?;
                 Asked::Usable
             }
+            3 => {
+                from.end()?;
+                Asked::Withdrawn
+            }
             tag => return Err(DecodeError::UnknownTag(tag)),
         };
         Ok(Question { ticket, table, client, asked })
@@ -173,6 +179,7 @@ impl<'a> Question<'a> {
                 frame(out, &[&[1], &ticket, &table, &client, &[manner.bits()], key]);
             }
             Asked::Usable => frame(out, &[&[2], &ticket, &table, &client]),
+            Asked::Withdrawn => frame(out, &[&[3], &ticket, &table, &client]),
         }
     }
 }
@@ -313,6 +320,7 @@ mod tests {
         let longest = vec![b'k'; MAX_KEY];
         for asked in [
             Asked::Usable,
+            Asked::Withdrawn,
             Asked::Lookup { key: b"", manner: MANNER },
             Asked::Lookup { key: &longest, manner: MANNER },
         ] {
