@@ -100,6 +100,14 @@ impl Broker {
         Ok(Heard::Message(message, freight.pop()))
     }
 
+    /// The broker has gone: epoll tells of it no longer.
+    ///
+    /// # Errors
+    /// Those of epoll_ctl(2).
+    pub(crate) fn forget(&self, epoll: &Epoll) -> io::Result<()> {
+        Ok(epoll.delete(&self.channel)?)
+    }
+
     /// Has epoll wait for what the channel is to be used for next.
     ///
     /// # Errors

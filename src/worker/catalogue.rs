@@ -7,6 +7,7 @@ mod tests;
 
 use crate::contents::{Content, Contents, Slot};
 use crate::pace::Pace;
+use crate::rules_worker::left;
 use crate::session;
 use mapkeep_proto::{Kind, Listed, TableId};
 use mapkeep_sys::mapping::Mapping;
@@ -15,11 +16,7 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
-use std::time::{Duration, Instant, SystemTime};
-
-/// How long one lookup may take in a table of patterns. After that it is a temporary error. Everybody else waits so long, so
-/// that it is well below the second that a client of another table may have to wait.
-const TIME: Duration = Duration::from_millis(300);
+use std::time::{Instant, SystemTime};
 
 /// All tables of this worker's class.
 #[derive(Debug, Default)]
@@ -45,13 +42,6 @@ impl Catalogue {
         let contents = Contents::new(tables, |_| true);
         Catalogue { contents, by_name, approval_known, random, pace: Pace::default() }
     }
-}
-
-/// What is left of [`TIME`] for a lookup that `began` at its first question.
-fn left(began: &Cell<Option<Instant>>, now: Instant) -> Duration {
-    let start = began.get().unwrap_or(now);
-    began.set(Some(start));
-    TIME.saturating_sub(now.saturating_duration_since(start))
 }
 
 fn elsewhere() -> session::Failure {

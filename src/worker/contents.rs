@@ -2,7 +2,7 @@
 //!
 //! May: keep mappings. Never: know a path, or who may ask.
 
-use crate::session::Nature;
+use crate::session::{Failure, Nature};
 use crate::wire::Printable;
 use mapkeep_proto::{Kind, Listed, TableId, Unavailable, needs_file, split, why_unknown};
 use mapkeep_sys::mapping::Mapping;
@@ -62,6 +62,20 @@ impl Contents {
     /// One table.
     pub(crate) fn get(&self, id: TableId) -> Option<&Slot> {
         self.0.get(usize::from(id.0))
+    }
+
+    /// A table that has a content of its own.
+    ///
+    /// # Errors
+    /// It has none, or none for now.
+    pub(crate) fn table(&self, id: TableId) -> Result<&Rc<Table<Mapping>>, Failure> {
+        match self.get(id).map(|slot| &slot.content) {
+            Some(Content::Table(Ok(table))) => Ok(table),
+            Some(Content::Table(Err(reason))) => Err(Failure::Unavailable(reason.clone())),
+            Some(Content::Composite(..) | Content::Elsewhere) | None => {
+                Err(Failure::Content(TableError::WrongKind))
+            }
+        }
     }
 
     /// Of which kind a table is whose content this worker may be given.

@@ -17,6 +17,7 @@ mod logger;
 mod lookup;
 mod pace;
 pub mod process;
+mod rules_worker;
 pub mod session;
 mod start;
 pub mod wire;

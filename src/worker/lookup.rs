@@ -10,6 +10,7 @@ use crate::catalogue::{Catalogue, Scan};
 use crate::client::Turn;
 use crate::clients::{Clients, Trigger};
 use crate::loading::{LONG_STEP, Loading, STEP};
+use crate::process::sleep_until;
 use crate::session::{Service, Settings};
 use mapkeep_proto::{BrokerToLookup, LookupToBroker, decode_names};
 use mapkeep_sandbox::Confined;
@@ -140,9 +141,7 @@ impl Lookup {
         let now = Instant::now();
         let first = self.clients.next_deadline().into_iter().chain(self.next_tick);
         let first = first.chain(self.catalogue.pace.line.next_moment(now));
-        let Some(next) = first.chain(mapkeep_log::settle(now)).min() else { return EpollTimeout::NONE };
-        let wait = next.saturating_duration_since(now).as_micros().div_ceil(1000);
-        EpollTimeout::from(u16::try_from(wait).unwrap_or(u16::MAX))
+        sleep_until(first, now)
     }
 
     /// Tells how many clients have gone; while other things wait for room, the number adds up.

@@ -5,11 +5,12 @@
 use mapkeep_proto::{Arguments, ByHand, WRONG_USAGE};
 use mapkeep_sandbox::{LockError, Privilege};
 use mapkeep_sys::{exit, title};
-use nix::sys::epoll::{Epoll, EpollCreateFlags};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollTimeout};
 use std::error::Error;
 use std::io::Write;
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::PathBuf;
+use std::time::Instant;
 
 /// The exit status of a process whose lock could not be installed (sysexits' EX_CONFIG).
 pub const LOCK_FAILED: u8 = 78;
@@ -53,6 +54,13 @@ pub fn leave(ended: Result<(), Box<dyn Error>>) -> ! {
         }
     };
     exit::now(status)
+}
+
+/// How long an event loop may sleep that has something to do at each of these moments. The log has something now and then.
+pub(crate) fn sleep_until(moments: impl Iterator<Item = Instant>, now: Instant) -> EpollTimeout {
+    let Some(next) = moments.chain(mapkeep_log::settle(now)).min() else { return EpollTimeout::NONE };
+    let wait = next.saturating_duration_since(now).as_micros().div_ceil(1000);
+    EpollTimeout::from(u16::try_from(wait).unwrap_or(u16::MAX))
 }
 
 /// epoll at the number that the system call filters know.

@@ -5,17 +5,19 @@ use crate::lookup::Lookup;
 use crate::process::{
     CHANNEL, EPOLL, LOG, NO_OUTPUT, PROGRAM, fixed_epoll, leave, privilege, taken_arguments,
 };
+use crate::rules_worker::RulesWorker;
 use crate::session::Service;
 use mapkeep_log::{ChannelSink, Destination, Facility, MailLog};
 use mapkeep_proto::{Arguments, version_text};
-use mapkeep_sandbox::{FileRules, Limits, Lock, Role, enter};
+use mapkeep_sandbox::{Confined, FileRules, Limits, Lock, Role, enter};
 use mapkeep_sys::channel::Channel;
 use mapkeep_sys::{exit, inherit, memory, signals};
+use nix::sys::epoll::Epoll;
 use std::error::Error;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::PathBuf;
 
-/// Heap of a lookup worker, in bytes: connections and the indexes of text tables.
+/// Heap of a lookup or rules worker, in bytes: connections, the indexes of text tables, compiled patterns.
 const LOOKUP_HEAP: u64 = 4 << 30;
 /// Heap of the logger, in bytes.
 const LOGGER_HEAP: u64 = 64 << 20;
@@ -39,17 +41,39 @@ pub fn main() -> ! {
     leave(ended)
 }
 
+/// A process that answers from tables, by its duty.
+enum Worker {
+    Clients(Lookup),
+    Rules(RulesWorker),
+}
+
+impl Worker {
+    fn new(arguments: &Arguments, broker: Channel, epoll: Epoll) -> Result<Worker, Box<dyn Error>> {
+        if arguments.text("duty") == Ok("rules") {
+            return Ok(Worker::Rules(RulesWorker::new(broker, epoll)?));
+        }
+        let service = match arguments.text("service")? {
+            "proxywrite" => Service::Write,
+            _ => Service::Read,
+        };
+        Ok(Worker::Clients(Lookup::new(broker, epoll, service)?))
+    }
+
+    fn run(&mut self, confined: &Confined) -> io::Result<()> {
+        match self {
+            Worker::Clients(worker) => worker.run(confined),
+            Worker::Rules(worker) => worker.run(confined),
+        }
+    }
+}
+
 fn lookup(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let broker = Channel::without_freight(inherit::take(CHANNEL)?);
     let log = Channel::without_freight(inherit::take(LOG)?);
     mapkeep_log::install(Box::new(ChannelSink::new(log)), arguments.value("verbose")?, 10)?;
     signals::ignore_pipe_and_size()?;
     let epoll = fixed_epoll()?;
-    let service = match arguments.text("service")? {
-        "proxywrite" => Service::Write,
-        _ => Service::Read,
-    };
-    let mut worker = Lookup::new(broker, epoll, service)?;
+    let mut worker = Worker::new(arguments, broker, epoll)?;
     // Old and new content of every table may be mapped at the same time.
     let tables: u64 = arguments.value("tables")?;
     let largest: u64 = arguments.value("snapshot_limit")?;

@@ -65,16 +65,6 @@ fn names_decide_and_contents_answer() {
 }
 
 #[test]
-fn a_lookup_has_its_time_from_the_first_question_on() {
-    let (began, start) = (Cell::new(None), Instant::now());
-    let after = |millis| left(&began, start + Duration::from_millis(millis));
-    // Other clients wait meanwhile, and on a new connection twice; for a second at most.
-    assert!(after(0) > Duration::ZERO && after(0) <= Duration::from_millis(500));
-    assert_eq!(after(0) - after(100), Duration::from_millis(100));
-    assert_eq!(after(1000), Duration::ZERO);
-}
-
-#[test]
 fn list_goes_on_in_the_content_that_it_began_with_and_few_are_kept() {
     let mut catalogue = Catalogue::new(vec![listed(b"texthash:/t", true)], true);
     let put = |catalogue: &mut Catalogue, value: usize| {
