@@ -33,6 +33,8 @@ mod places;
 mod refusals;
 #[path = "life/running.rs"]
 mod running;
+#[path = "life/several.rs"]
+mod several;
 #[path = "life/starting.rs"]
 mod starting;
 
@@ -120,6 +122,10 @@ mod scenario {
             content_that_two_workers_die_of_is_not_tried_again,
             first_content_that_a_worker_dies_of_keeps_no_other_table_down,
             table_that_is_touched_without_end_leaves_the_others_their_time;
+        several:
+            as_many_workers_serve_as_are_set_and_clients_are_spread_over_them,
+            one_death_costs_the_clients_of_that_worker_only,
+            workers_of_a_crowd_are_replaced_one_after_another;
         crowds:
             two_thousand_connections_are_all_served,
             stalled_client_is_closed_alone,

@@ -58,6 +58,7 @@ mod scenario {
             watchdog_is_fed;
         reload:
             new_tables_are_approved_and_old_ones_denied,
+            number_of_workers_follows_the_configuration,
             connected_client_keeps_its_answers_through_twenty_reloads,
             unreadable_main_cf_keeps_the_old_configuration,
             bad_line_costs_only_itself,

@@ -2,7 +2,7 @@
 
 use crate::plan::{Ids, LogPlan, Plan, RoleIds};
 use mapkeep_log::Destination;
-use mapkeep_proto::{Decode, Kind, SupervisorToLogger};
+use mapkeep_proto::{Decode, Duty, Kind, SupervisorToLogger};
 use mapkeep_sandbox::{Capability, Found, Privilege, Role, expected, inspect};
 use mapkeep_sys::channel::Channel;
 use mapkeep_sys::spawn::{Program, spawn};
@@ -31,6 +31,8 @@ const WORKER_OWN: u64 = 64;
 pub(crate) struct Child {
     pub(crate) pid: Pid,
     pub(crate) role: Role,
+    /// What the log calls it.
+    pub(crate) called: &'static str,
     /// Whether its confinement has been checked from outside.
     pub(crate) checked: bool,
     /// What was found then, in short.
@@ -91,6 +93,7 @@ impl Nursery {
             Child {
                 pid,
                 role: Role::Logger,
+                called: Role::Logger.name(),
                 checked: false,
                 brief: String::new(),
                 started: now,
@@ -125,13 +128,14 @@ impl Nursery {
             format!("trusted_directories={}", plan.trusted_directories),
             format!("snapshot_limit={}", plan.snapshot_limit),
             format!("max_use={}", plan.max_use),
+            format!("workers={}", plan.workers),
             format!("room={}", worker_descriptors().saturating_sub(WORKER_OWN)),
             format!("daemon_timeout={}", plan.daemon_timeout.as_secs()),
         ]);
         let mut more = vec![names];
         more.extend(listeners.iter().map(AsFd::as_fd));
-        let title = self.title(if plan.writes() { "write broker" } else { "broker" });
-        self.with_channels(role, &self.daemon, &title, &words, &more, now)
+        let called = if plan.writes() { "write broker" } else { "broker" };
+        self.with_channels(role, called, &self.daemon, &words, &more, now)
     }
 
     /// Starts the writer; returns it with the broker's end of its channel.
@@ -143,12 +147,19 @@ impl Nursery {
             format!("descriptors={}", worker_descriptors()),
             format!("tables={}", plan.names.len()),
         ]);
-        self.with_channels(Role::Writer, program, &self.title("writer"), &words, &[], now)
+        self.with_channels(Role::Writer, Role::Writer.name(), program, &words, &[], now)
     }
 
-    /// Starts a lookup worker, the `first` one of the service or a later one; returns it with the broker's end of its
-    /// channel.
-    pub(crate) fn lookup(&self, plan: &Plan, first: bool, now: Instant) -> io::Result<(Child, Channel)> {
+    /// Starts a worker with this duty, the `first` one of the service or a later one; returns it with the broker's end of
+    /// its channel.
+    pub(crate) fn lookup(
+        &self,
+        plan: &Plan,
+        duty: Duty,
+        first: bool,
+        now: Instant,
+    ) -> io::Result<(Child, Channel)> {
+        let tells = first && plan.names.iter().any(|table| Kind::of(&table.name) == Kind::Pcre);
         let mut words = self.words(Role::Lookup);
         words.extend([
             format!("chroot={}", plan.chroot.display()),
@@ -157,17 +168,18 @@ impl Nursery {
             format!("snapshot_limit={}", plan.snapshot_limit),
             format!("service={}", plan.service),
             // Whether it tells the log by which PCRE2 patterns are matched.
-            format!("tells={}", first && plan.names.iter().any(|table| Kind::of(&table.name) == Kind::Pcre)),
+            format!("tells={tells}"),
+            format!("duty={}", duty.word()),
         ]);
-        self.with_channels(Role::Lookup, &self.worker, &self.title("lookup worker"), &words, &[], now)
+        self.with_channels(Role::Lookup, duty.title(), &self.worker, &words, &[], now)
     }
 
     /// Standard descriptors, 3 the channel, 4 the log, 5 left free for epoll, `more` from 6 on.
     fn with_channels(
         &self,
         role: Role,
+        called: &'static str,
         program: &File,
-        title: &str,
         words: &[String],
         more: &[BorrowedFd<'_>],
         now: Instant,
@@ -182,12 +194,10 @@ impl Nursery {
             descriptors.push(null);
             descriptors.extend(more);
         }
-        let pid = start(program, title, words, &descriptors)?;
+        let pid = start(program, &self.title(called), words, &descriptors)?;
         let log = Some(log_far.into_descriptor());
-        Ok((
-            Child { pid, role, checked: false, brief: String::new(), started: now, orphaned: None, log },
-            near,
-        ))
+        let (checked, brief, orphaned) = (false, String::new(), None);
+        Ok((Child { pid, role, called, checked, brief, started: now, orphaned, log }, near))
     }
 
     /// What `ps` shows of a child: its role, and the service and Postfix instance that it is of.

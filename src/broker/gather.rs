@@ -33,6 +33,8 @@ use std::time::Duration;
 const DEFAULT_DIRECTORY: &str = "/etc/postfix";
 /// Where postconf(1) is, unless main.cf says otherwise.
 const DEFAULT_COMMANDS: &str = "/usr/sbin";
+/// Workers of a kind where mapkeep.cf does not say how many: as many as processors, but no more than this.
+const MOST_BY_DEFAULT: u32 = 8;
 /// The largest file that is read, in bytes. Configuration files of a large site have some 100 KB.
 const LARGEST: u64 = 64 << 20;
 
@@ -64,6 +66,8 @@ pub(crate) struct Source {
     host: String,
     /// Whether the roles get ids of their own.
     root: bool,
+    /// Processors that the service may use.
+    processors: u32,
 }
 
 impl Source {
@@ -74,7 +78,10 @@ impl Source {
         let main = read_file(&directory.join("main.cf")).unwrap_or_default();
         let defaults = installed_defaults(&Parameters::new(parse_main(&main).0), &directory);
         let root = nix::unistd::geteuid().is_root();
-        Source { options: options.clone(), directory, defaults, host: log_host(), root }
+        // Files of control groups are read for this, too.
+        let processors = std::thread::available_parallelism().map_or(1, |number| number.get());
+        let processors = u32::try_from(processors).unwrap_or(u32::MAX);
+        Source { options: options.clone(), directory, defaults, host: log_host(), root, processors }
     }
 
     /// What root would find, whoever asks.
@@ -213,6 +220,7 @@ impl Source {
             trusted_directories: keep.trusted_directories.join(" "),
             snapshot_limit: keep.snapshot_limit,
             max_use: options.max_use.unwrap_or(settings.max_use),
+            workers: keep.workers.unwrap_or(self.processors.min(MOST_BY_DEFAULT)),
             max_idle: max_idle(options, &settings),
             daemon_timeout: settings.daemon_timeout,
             log: log_plan(options, &settings, unreadable.is_none(), &self.host),

@@ -3,7 +3,7 @@
 use crate::options::Mode;
 use crate::socket::Place;
 use mapkeep_log::{Destination, Facility};
-use mapkeep_proto::Listed;
+use mapkeep_proto::{Duty, Kind, Listed};
 use mapkeep_sandbox::{Located, Role};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -61,6 +61,8 @@ pub(crate) struct Plan {
     /// The largest table file, in bytes.
     pub(crate) snapshot_limit: u64,
     pub(crate) max_use: u32,
+    /// Lookup workers that serve at a time, and rules workers where there are tables of rules.
+    pub(crate) workers: u32,
     /// Zero: never leave for want of clients.
     pub(crate) max_idle: Duration,
     pub(crate) daemon_timeout: Duration,
@@ -88,6 +90,19 @@ impl Plan {
     /// The role of the processes that hear clients.
     pub(crate) fn worker_role(&self) -> Role {
         if self.writes() { Role::Writer } else { Role::Lookup }
+    }
+
+    /// Whether this kind of worker has something to do.
+    pub(crate) fn has_work_for(&self, duty: Duty) -> bool {
+        duty == Duty::Clients || self.names.iter().any(|table| Duty::of(Kind::of(&table.name)) == duty)
+    }
+
+    /// What the workers are called that this service cannot do without.
+    pub(crate) fn titles_of_workers(&self) -> Vec<&'static str> {
+        match self.writes() {
+            true => vec![Role::Writer.name()],
+            false => vec![Duty::Clients.title()],
+        }
     }
 
     /// How many tables clients may ask.
@@ -128,6 +143,48 @@ impl Plan {
             ..self
         };
         Ok((plan, waiting))
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+    use mapkeep_config::{Parameters, Settings, parse_main, parse_master};
+
+    /// The plan of a read service with these tables.
+    pub(crate) fn plan(names: &[&str]) -> Plan {
+        let listed =
+            |name: &&str| Listed { name: name.as_bytes().to_vec(), approved: true, incomplete: false };
+        let settings = Settings::from(&Parameters::new(parse_main(b"").0)).0;
+        let log = LogPlan {
+            destination: Destination::Stderr,
+            facility: Facility::MAIL,
+            ident: String::new(),
+            service: "proxymap".into(),
+            host: String::new(),
+            verbose: false,
+        };
+        Plan {
+            mode: Mode::Standalone,
+            service: "proxymap".into(),
+            ids: None,
+            chroot: PathBuf::new(),
+            names: names.iter().map(listed).collect(),
+            approval_known: true,
+            smtputf8: true,
+            inside: PathBuf::new(),
+            write_directories: Vec::new(),
+            owners: Vec::new(),
+            owners_text: String::new(),
+            trusted_directories: String::new(),
+            snapshot_limit: 1,
+            max_use: 1,
+            workers: 1,
+            max_idle: Duration::ZERO,
+            daemon_timeout: Duration::ZERO,
+            log,
+            place: Place::new("proxymap", &settings, &parse_master(b"").0, None),
+        }
     }
 }
 

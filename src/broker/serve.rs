@@ -1,7 +1,10 @@
 //! The broker's event loop: accept clients, keep the tables fresh, hear the workers and the supervisor.
+//! `serve/balance.rs` has what it does about the number of workers, and how it ends.
 //!
 //! May: everything that policy/seccomp.json lists for `broker`. Never: read from a client's connection, look
 //! into a table, start a process, or use a string that came from a worker.
+
+mod balance;
 
 use crate::door::{ACCEPTS, Door, PAUSE};
 use crate::link::{Link, Told};
@@ -14,13 +17,12 @@ use mapkeep_sandbox::Confined;
 use mapkeep_sys::channel::Channel;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags, EpollTimeout};
+use std::collections::BTreeMap;
 use std::io;
 use std::time::{Duration, Instant};
 
 /// How often workers with clients are asked for a sign of life.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(2);
-/// Workers that still have clients of before; with more of them, none is replaced for its age.
-pub(crate) const MAX_DRAINING: usize = 4;
 
 /// The longest sleep, in the unlikely case that nothing is due.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
@@ -57,7 +59,8 @@ pub(crate) struct Broker {
 /// What changes while it runs.
 #[derive(Debug, Default)]
 pub(crate) struct State {
-    wanted: bool,
+    /// Workers that have been asked for and have not been started.
+    asked: BTreeMap<Duty, u32>,
     clients_told: bool,
     next_heartbeat: Option<Instant>,
     said_ready: bool,
@@ -77,12 +80,12 @@ impl Broker {
     /// Serves until the supervisor closes its channel, or until the last client has gone after the supervisor has
     /// said that another broker has taken over. Demands the proof of lock-down.
     pub(crate) fn run(mut self, _confined: &Confined) -> io::Result<()> {
-        self.want_worker(TrustClass::EVERYONE)?;
         let mut events = [EpollEvent::empty(); 64];
         loop {
             let now = Instant::now();
             self.refresh(now);
             self.beat(now)?;
+            self.introduce();
             self.balance()?;
             self.flush(now)?;
             self.listen(now)?;
@@ -125,7 +128,7 @@ impl Broker {
     fn refresh(&mut self, now: Instant) {
         let Broker { tables, workers, .. } = self;
         for id in tables.work(now, |id| workers.awaits(id)) {
-            workers.owe(id);
+            owe(workers, tables, id);
         }
     }
 
@@ -136,45 +139,10 @@ impl Broker {
         for id in self.workers.heartbeat(now, self.bounds.daemon_timeout) {
             // What it has said before may clear it of what it would be blamed for.
             self.hear_worker(WORKERS | u64::from(id.0))?;
-            tracing::error!("lookup worker {} does not answer -- replacing it", id.0);
+            tracing::error!("{} {} does not answer -- replacing it", self.workers.title(id), id.0);
             self.lose_loading(id)?;
         }
         self.state.next_heartbeat = now.checked_add(HEARTBEAT);
-        Ok(())
-    }
-
-    /// Asks for a worker where one is missing or has served enough, and retires what has been replaced.
-    fn balance(&mut self) -> io::Result<()> {
-        let class = TrustClass::EVERYONE;
-        let worn = |served: u32| served >= self.bounds.max_use;
-        let admitted = self.workers.list.iter().filter(|(_, worker)| worker.is_ready());
-        let (old, fresh): (Vec<_>, Vec<_>) = admitted.partition(|(_, worker)| worn(worker.served));
-        let old: Vec<WorkerId> = old.into_iter().map(|(id, _)| *id).collect();
-        let fresh = !fresh.is_empty();
-        if fresh {
-            for id in old {
-                self.workers.retire(id);
-            }
-            self.state.wanted = false;
-            return Ok(());
-        }
-        let draining = self.workers.list.values().filter(|worker| worker.stage == Stage::Draining).count();
-        let starting = |stage| matches!(stage, Stage::Starting | Stage::Checking);
-        let on_the_way =
-            self.workers.list.values().any(|worker| {
-                starting(worker.stage) || (worker.stage == Stage::Admitted && !worker.is_ready())
-            });
-        if !on_the_way && (old.is_empty() || draining < MAX_DRAINING) {
-            self.want_worker(class)?;
-        }
-        Ok(())
-    }
-
-    fn want_worker(&mut self, class: TrustClass) -> io::Result<()> {
-        if !self.state.wanted && !self.state.finishing {
-            self.say(BrokerToSupervisor::Need(class, Duty::Clients))?;
-            self.state.wanted = true;
-        }
         Ok(())
     }
 
@@ -206,15 +174,16 @@ impl Broker {
         Ok(())
     }
 
-    /// Listens only while there is a worker to take clients; until then they wait in the socket's queue.
+    /// Listens only while there is a worker to take clients; until then they wait in the socket's queue. The first of them
+    /// wait for a worker of each duty.
     fn listen(&mut self, now: Instant) -> io::Result<()> {
         let first = self.tables.first_pass_is_done();
         let worker = self.workers.next(TrustClass::EVERYONE, self.bounds.room).is_some();
-        if first && worker && !self.state.said_ready {
+        if first && worker && !self.state.said_ready && self.workers.are_complete() {
             self.say(BrokerToSupervisor::Ready)?;
             self.state.said_ready = true;
         }
-        self.door.set(&self.epoll, first && worker, now)?;
+        self.door.set(&self.epoll, self.state.said_ready && worker, now)?;
         let connected = self.workers.clients() > 0;
         // Only the latest state matters, so a supervisor that is busy is not sent every change.
         if connected != self.state.clients_told && self.supervisor.is_quiet() {
@@ -245,12 +214,13 @@ impl Broker {
                 (SupervisorToBroker::Worker { id, .. }, Some(_)) if self.state.finishing => {
                     self.say(BrokerToSupervisor::Kill(id))?;
                 }
-                (SupervisorToBroker::Worker { id, class, .. }, Some(channel)) => {
+                (SupervisorToBroker::Worker { id, class, duty }, Some(channel)) => {
                     let channel = Channel::from_descriptor(channel);
                     let event = EpollEvent::new(EpollFlags::EPOLLIN, WORKERS | u64::from(id.0));
                     self.epoll.add(&channel, event)?;
-                    self.state.wanted = false;
-                    self.workers.add(id, class, channel, &self.tables);
+                    let asked = self.state.asked.entry(duty).or_default();
+                    *asked = asked.saturating_sub(1);
+                    self.workers.add(id, class, duty, channel, &self.tables);
                 }
                 (SupervisorToBroker::Admit(id), _) => {
                     if let Some(worker) = self.workers.list.get_mut(&id) {
@@ -268,23 +238,6 @@ impl Broker {
                 (SupervisorToBroker::Worker { .. }, None) => {}
             }
         }
-    }
-
-    /// Takes no more clients, and lets each worker go when its clients have gone. Their tables stay fresh until then.
-    fn finish(&mut self) -> io::Result<()> {
-        self.state.finishing = true;
-        self.door.close(&self.epoll)?;
-        let stages: Vec<(WorkerId, Stage)> =
-            self.workers.list.iter().map(|(id, worker)| (*id, worker.stage)).collect();
-        for (id, stage) in stages {
-            match stage {
-                // It has had no client.
-                Stage::Starting | Stage::Checking => self.lose(id)?,
-                Stage::Admitted => self.workers.retire(id),
-                Stage::Draining => {}
-            }
-        }
-        self.say(BrokerToSupervisor::Finishing)
     }
 
     fn hear_watch(&mut self) -> io::Result<()> {
@@ -311,7 +264,7 @@ impl Broker {
                 Some(Heard::Nothing | Heard::Closed(_)) => {}
                 Some(Heard::Loaded(table, generation)) => {
                     if self.tables.loaded(table, generation, now) {
-                        self.workers.owe(table);
+                        owe(&mut self.workers, &self.tables, table);
                     }
                 }
                 Some(Heard::Rejected(table, generation)) => {
@@ -321,7 +274,7 @@ impl Broker {
                 // The process may live on: an empty message looks like the end, too.
                 Some(Heard::Gone) => return self.lose_loading(id),
                 Some(Heard::Violation(what)) => {
-                    tracing::error!("lookup worker {} sent {what} -- replacing it", id.0);
+                    tracing::error!("{} {} sent {what} -- replacing it", self.workers.title(id), id.0);
                     return self.lose(id);
                 }
             }
@@ -331,7 +284,7 @@ impl Broker {
 
     fn judged_against(&mut self, table: TableId, generation: u32, against: Against, now: Instant) {
         if self.tables.judged_against(table, generation, against, now) {
-            self.workers.owe(table);
+            owe(&mut self.workers, &self.tables, table);
         }
     }
 
@@ -355,10 +308,17 @@ impl Broker {
     }
 
     fn forget(&mut self, id: WorkerId) -> io::Result<()> {
-        if let Some(worker) = self.workers.list.remove(&id) {
+        if let Some(worker) = self.workers.remove(id) {
             self.epoll.delete(&worker.channel)?;
         }
         Ok(())
+    }
+}
+
+/// There is something new of a table, for the workers that hold it.
+fn owe(workers: &mut Workers, tables: &Tables, table: TableId) {
+    if let Some(duty) = tables.duty(table) {
+        workers.owe(table, duty);
     }
 }
 

@@ -9,7 +9,7 @@ use crate::trust::{Anchor, Directory, Owners, People, Refusal};
 use crate::watch::Watch;
 use crate::workers::Workers;
 use mapkeep_log::ChannelSink;
-use mapkeep_proto::{Arguments, BrokerToLookup, Listed, TableId, decode_names};
+use mapkeep_proto::{Arguments, BrokerToLookup, Duty, Listed, TableId, decode_names};
 use mapkeep_sandbox::{Capability, FileRules, Limits, Located, Lock, Privilege, Role, enter};
 use mapkeep_sys::channel::Channel;
 use mapkeep_sys::mapping::Mapping;
@@ -95,6 +95,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let owners = Owners::declared(&arguments.list("owners")?)
         .with_settings(arguments.text("owners_text")?, arguments.text("trusted_directories")?)
         .among(Rc::new(People::read()));
+    let serve: u32 = arguments.value("workers")?;
+    let wanted = [(Duty::Clients, serve)].into();
     let limit: u64 = arguments.value("snapshot_limit")?;
     let (descriptors, room) = descriptors_for(list.len());
     let mut tables = Tables::new(list, anchor, owners, limit, room, Instant::now());
@@ -107,7 +109,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         door,
         tables,
         watch,
-        workers: Workers::new(names, hello),
+        workers: Workers::new(names, hello, wanted),
         bounds: Bounds {
             max_use: arguments.value("max_use")?,
             room: arguments.value("room")?,

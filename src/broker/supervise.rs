@@ -94,10 +94,11 @@ pub(crate) struct State {
     workers: BTreeMap<WorkerId, (Child, u32)>,
     last_worker: u32,
     last_generation: u32,
-    /// Starts that are due: which role, of which generation, and when.
-    starts: Vec<(Role, u32, Instant)>,
+    /// Starts that are due.
+    starts: Vec<Start>,
+    /// By what the processes are called.
     back_off: BTreeMap<&'static str, BackOff>,
-    no_worker_before: Option<Instant>,
+    no_worker_before: BTreeMap<&'static str, Instant>,
     idle_since: Option<Instant>,
     reported: bool,
     /// A reload is in progress, and whether another has been asked for.
@@ -109,6 +110,23 @@ pub(crate) struct State {
     outcome: String,
     /// The start has been told in the log.
     announced: bool,
+}
+
+/// A process that is to be started.
+#[derive(Clone, Copy, Debug)]
+struct Start {
+    role: Role,
+    /// What a worker is there for; means nothing for other roles.
+    duty: Duty,
+    /// For which generation.
+    number: u32,
+    at: Instant,
+}
+
+impl Start {
+    fn of(role: Role, number: u32, at: Instant) -> Start {
+        Start { role, duty: Duty::Clients, number, at }
+    }
 }
 
 /// Why the loop ended without an error.
@@ -132,22 +150,13 @@ impl fmt::Display for Ending {
     }
 }
 
-/// What a role is called in the log.
-fn called(role: Role) -> &'static str {
-    match role {
-        Role::Lookup => "lookup worker",
-        Role::WriteBroker => "write broker",
-        role => role.name(),
-    }
-}
-
 impl Supervisor {
     /// Runs the service. Demands the proof of lock-down.
     pub(crate) fn run(mut self, _confined: &Confined) -> Result<Ending, Fatal> {
         let now = Instant::now();
         let first = self.serving.number;
-        self.start(Role::Logger, first, now)?;
-        self.start(self.serving.plan.broker_role(), first, now)?;
+        self.start(Start::of(Role::Logger, first, now), now)?;
+        self.start(Start::of(self.serving.plan.broker_role(), first, now), now)?;
         let ending = loop {
             let now = Instant::now();
             self.settle(now);
@@ -186,16 +195,16 @@ impl Supervisor {
     }
 
     /// Starts a process for a generation, unless that has gone or is about to.
-    fn start(&mut self, role: Role, number: u32, now: Instant) -> Result<(), Fatal> {
-        let started = match role {
+    fn start(&mut self, start: Start, now: Instant) -> Result<(), Fatal> {
+        let started = match start.role {
             Role::Logger => self.start_logger(now),
-            Role::Broker | Role::WriteBroker => self.start_broker(number, now),
-            Role::Lookup | Role::Writer => self.start_worker(number, now),
+            Role::Broker | Role::WriteBroker => self.start_broker(start.number, now),
+            Role::Lookup | Role::Writer => self.start_worker(start, now),
             Role::Supervisor | Role::WriteSupervisor => Ok(()),
         };
         match started.map_err(|error| Fatal::Io("cannot start a process", error)) {
-            Err(fatal) if role == Role::Logger => Err(fatal),
-            Err(fatal) => self.fail(number, fatal),
+            Err(fatal) if start.role == Role::Logger => Err(fatal),
+            Err(fatal) => self.fail(start.number, fatal),
             Ok(()) => Ok(()),
         }
     }
@@ -220,21 +229,22 @@ impl Supervisor {
         Ok(())
     }
 
-    fn start_worker(&mut self, number: u32, now: Instant) -> io::Result<()> {
+    fn start_worker(&mut self, start: Start, now: Instant) -> io::Result<()> {
+        let Start { duty, number, .. } = start;
         if self.serving.plan.writes() && !self.state.workers.is_empty() {
             // Two writers must never have the same tables. One whose broker has died is about to leave.
-            self.state.starts.push((Role::Writer, number, now.checked_add(LOOK).unwrap_or(now)));
+            self.state.starts.push(Start { at: now.checked_add(LOOK).unwrap_or(now), ..start });
             return Ok(());
         }
         let mut takes = std::iter::once(&mut self.serving).chain(&mut self.coming);
         let Some(generation) = takes.find(|one| one.number == number) else { return Ok(()) };
-        if let Some(later) = generation.requests.must_wait(now) {
-            self.state.starts.push((generation.plan.worker_role(), number, later));
+        if let Some(at) = generation.requests.must_wait(now) {
+            self.state.starts.push(Start { at, ..start });
             return Ok(());
         }
         let (child, channel) = match generation.plan.worker_role() {
             Role::Writer => self.nursery.writer(&generation.plan, now)?,
-            _ => self.nursery.lookup(&generation.plan, !self.state.announced, now)?,
+            _ => self.nursery.lookup(&generation.plan, duty, !self.state.announced, now)?,
         };
         if let Some((_, logger)) = &self.state.logger {
             child.introduce(logger);
@@ -242,21 +252,18 @@ impl Supervisor {
         self.state.last_worker = self.state.last_worker.wrapping_add(1);
         let id = WorkerId(self.state.last_worker);
         self.state.workers.insert(id, (child, number));
-        generation.requests.started(id);
-        generation.tell(
-            &SupervisorToBroker::Worker { id, class: TrustClass::EVERYONE, duty: Duty::Clients },
-            Some(channel),
-        );
+        generation.requests.started(id, duty);
+        let class = TrustClass::EVERYONE;
+        generation.tell(&SupervisorToBroker::Worker { id, class, duty }, Some(channel));
         Ok(())
     }
 
     fn start_due(&mut self, now: Instant) -> Result<(), Fatal> {
-        let (due, later) =
-            std::mem::take(&mut self.state.starts).into_iter().partition(|(.., at)| *at <= now);
+        let (due, later): (Vec<Start>, Vec<Start>) =
+            std::mem::take(&mut self.state.starts).into_iter().partition(|start| start.at <= now);
         self.state.starts = later;
-        let due: Vec<(Role, u32, Instant)> = due;
-        for (role, number, _) in due {
-            self.start(role, number, now)?;
+        for start in due {
+            self.start(start, now)?;
         }
         Ok(())
     }
@@ -297,13 +304,16 @@ impl Supervisor {
         }
         let logger = self.state.logger.as_ref().map(|(child, _)| child);
         let broker = self.serving.broker.as_ref().map(|(child, _)| child);
-        let worker = self.state.workers.values().map(|(child, _)| child).find(|child| child.checked);
-        let mut processes = format!("supervisor {}", self.nursery.own_brief);
-        for child in [logger, broker, worker] {
-            let Some(child) = child.filter(|child| child.checked) else { return };
-            processes.push_str(&format!(", {} {}", called(child.role), child.brief));
-        }
         let plan = &self.serving.plan;
+        let workers = plan.titles_of_workers().into_iter().map(|title| {
+            let one = self.state.workers.values().map(|(child, _)| child);
+            one.filter(|child| child.called == title).find(|child| child.checked)
+        });
+        let mut processes = format!("supervisor {}", self.nursery.own_brief);
+        for child in [logger, broker].into_iter().chain(workers) {
+            let Some(child) = child.filter(|child| child.checked) else { return };
+            processes.push_str(&format!(", {} {}", child.called, child.brief));
+        }
         let (service, count) = (&plan.service, plan.approved());
         let tables = if count == 1 { "table" } else { "tables" };
         tracing::info!("{service} is up with {count} {tables}, all processes locked down: {processes}");
@@ -325,7 +335,7 @@ impl Supervisor {
     fn sleep(&self, now: Instant) -> PollTimeout {
         let max_idle = self.serving.plan.max_idle;
         let idle = self.state.idle_since.filter(|_| !max_idle.is_zero());
-        let moments = self.state.starts.iter().map(|(.., at)| *at);
+        let moments = self.state.starts.iter().map(|start| start.at);
         let moments = moments.chain(idle.and_then(|since| since.checked_add(max_idle)));
         let moments = moments.chain(self.notify.next_beat()).chain(self.next_limit());
         let heard = self.generations().filter(|one| one.broker.is_some());

@@ -25,7 +25,7 @@ pub(crate) use contents::testing;
 pub(crate) use contents::{Against, Content};
 pub(crate) use entry::Entry;
 use entry::Surroundings;
-use mapkeep_proto::{Kind, Listed, TableId, Unavailable};
+use mapkeep_proto::{Duty, Kind, Listed, TableId, Unavailable};
 use std::collections::BTreeSet;
 use std::os::fd::RawFd;
 use std::rc::Rc;
@@ -50,6 +50,8 @@ pub(crate) enum Offer {
     Content(Kind, Rc<Content>),
     /// None; this is why.
     Unavailable(Unavailable),
+    /// Another worker has to judge it first.
+    Later,
     /// Nothing: it is its own content.
     Nothing,
 }
@@ -68,6 +70,27 @@ pub(crate) struct Tables {
     /// Tables with a file, by the moment at which they are looked at next.
     schedule: BTreeSet<(Instant, u16)>,
     first_pass: bool,
+}
+
+#[cfg(test)]
+impl Tables {
+    /// Tables of these names, each with a content that no worker has judged.
+    pub(crate) fn filled(names: impl IntoIterator<Item = String>) -> Tables {
+        let listed = |name: String| Listed { name: name.into_bytes(), approved: true, incomplete: false };
+        let (list, anchor) = (names.into_iter().map(listed), Anchor::host().unwrap());
+        let mut tables = Tables::new(list, anchor, Owners::root(), 1, usize::MAX, Instant::now());
+        tables.first_pass = true;
+        tables.ids().for_each(|id| tables.put(id));
+        tables
+    }
+
+    /// The next content of a table.
+    pub(crate) fn put(&mut self, id: TableId) {
+        self.with(id, |entry, _| {
+            let number = entry.contents.current().map_or(1, |content| content.generation + 1);
+            entry.contents.accept(testing::snapshot(number.into()));
+        });
+    }
 }
 
 impl Tables {
@@ -103,6 +126,16 @@ impl Tables {
     /// All ids.
     pub(crate) fn ids(&self) -> impl Iterator<Item = TableId> + use<> {
         (0..u16::try_from(self.entries.len()).unwrap_or(u16::MAX)).map(TableId)
+    }
+
+    /// Those that workers of this duty hold.
+    pub(crate) fn of_duty(&self, duty: Duty) -> impl Iterator<Item = TableId> {
+        self.ids().filter(move |id| self.duty(*id) == Some(duty))
+    }
+
+    /// Whose table this is.
+    pub(crate) fn duty(&self, id: TableId) -> Option<Duty> {
+        self.entries.get(usize::from(id.0)).map(|entry| entry.duty)
     }
 
     /// What workers get of a table.

@@ -5,8 +5,12 @@
 //!
 //! | file | purpose |
 //! |---|---|
+//! | `crew.rs` | how many workers there are to be, and who is replaced |
+//! | `pairs.rs` | the ways between lookup workers and rules workers |
 //! | `supply.rs` | which contents a worker still gets, and when |
 
+mod crew;
+mod pairs;
 mod supply;
 
 #[cfg(test)]
@@ -14,9 +18,10 @@ mod tests;
 
 use crate::outbox::{self, Outbox, Sent};
 use crate::tables::{Content, Offer, Tables};
-use mapkeep_proto::{BrokerToLookup, Decode, LookupToBroker, TableId, TrustClass, WorkerId};
+pub(crate) use crew::{Change, max_draining};
+use mapkeep_proto::{BrokerToLookup, Decode, Duty, LookupToBroker, TableId, TrustClass, WorkerId};
 use mapkeep_sys::channel::{Channel, Received};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
@@ -52,6 +57,7 @@ enum Freight {
     Names(Rc<OwnedFd>),
     Content(Rc<Content>),
     Client(OwnedFd),
+    Peer(OwnedFd),
 }
 
 impl outbox::Freight for Freight {
@@ -60,7 +66,7 @@ impl outbox::Freight for Freight {
             Freight::None => Vec::new(),
             Freight::Names(names) => vec![names.as_fd()],
             Freight::Content(content) => vec![content.snapshot.descriptor.as_fd()],
-            Freight::Client(client) => vec![client.as_fd()],
+            Freight::Client(socket) | Freight::Peer(socket) => vec![socket.as_fd()],
         }
     }
 }
@@ -70,6 +76,7 @@ impl outbox::Freight for Freight {
 pub(crate) struct Worker {
     pub(crate) channel: Channel,
     pub(crate) class: TrustClass,
+    pub(crate) duty: Duty,
     pub(crate) stage: Stage,
     pub(crate) clients: u32,
     /// Clients that it has had in all.
@@ -78,8 +85,11 @@ pub(crate) struct Worker {
     /// Whether the event loop waits for room in its channel.
     pub(crate) waits_for_room: bool,
     supply: Supply,
-    /// Whether it has had all that it was to get before its first client.
+    /// Whether it has had all contents that it was to get before its first client.
     settled: bool,
+    /// The rules workers that a lookup worker has a way to, and whether it has had a way to all of them once.
+    peers: BTreeSet<WorkerId>,
+    introduced: bool,
     ping: Option<(u32, Instant)>,
     pings: u32,
 }
@@ -108,14 +118,22 @@ pub(crate) struct Workers {
     pub(crate) list: BTreeMap<WorkerId, Worker>,
     names: Rc<OwnedFd>,
     hello: BrokerToLookup,
-    /// A worker has died of a content, so the next one gets them one by one.
-    careful: bool,
+    /// How many of each duty serve at a time, if all is well.
+    wanted: BTreeMap<Duty, u32>,
+    /// Who is judging a content of a table that no worker has in use yet: one worker at a time, so that a content which ends
+    /// its worker ends one, and the others go on with the content before it.
+    judges: BTreeMap<TableId, WorkerId>,
+    /// Duties of which a worker has died of one of several contents. Such contents go to each one by one, until a worker has
+    /// got over all of them.
+    careful: BTreeSet<Duty>,
 }
 
 impl Workers {
-    /// `names` is the sealed list of names, `hello` the message that goes with it.
-    pub(crate) fn new(names: OwnedFd, hello: BrokerToLookup) -> Workers {
-        Workers { list: BTreeMap::new(), names: Rc::new(names), hello, careful: false }
+    /// `names` is the sealed list of names, `hello` the message that goes with it. `wanted`: how many of each duty serve at
+    /// a time.
+    pub(crate) fn new(names: OwnedFd, hello: BrokerToLookup, wanted: BTreeMap<Duty, u32>) -> Workers {
+        let (list, judges, careful) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        Workers { list, names: Rc::new(names), hello, wanted, judges, careful }
     }
 
     /// The sealed list of names.
@@ -123,21 +141,31 @@ impl Workers {
         self.names.as_fd()
     }
 
-    /// A worker has been started: it gets the names and all tables. Those contents that another worker has judged
-    /// against come last, for it to judge as well; one that may cost it its life only if others serve meanwhile.
-    pub(crate) fn add(&mut self, id: WorkerId, class: TrustClass, channel: Channel, tables: &Tables) {
-        let safe = self.list.values().any(|worker| worker.takes_clients(class));
-        let trials = tables.ids().filter(|table| tables.doubtful(*table, safe).is_some());
+    /// A worker has been started: it gets the names and all tables of its duty. Those contents that another worker has
+    /// judged against come last, for it to judge as well; one that may cost it its life only if others serve meanwhile.
+    pub(crate) fn add(
+        &mut self,
+        id: WorkerId,
+        class: TrustClass,
+        duty: Duty,
+        channel: Channel,
+        tables: &Tables,
+    ) {
+        let safe = self.of_duty(duty).any(|(_, worker)| worker.is_ready());
+        let trials = tables.of_duty(duty).filter(|table| tables.doubtful(*table, safe).is_some());
         let mut worker = Worker {
             channel,
             class,
+            duty,
             stage: Stage::Starting,
             clients: 0,
             served: 0,
             outbox: Outbox::default(),
             waits_for_room: false,
-            supply: Supply::new(tables.ids(), trials, self.careful),
+            supply: Supply::new(tables.of_duty(duty), trials),
             settled: false,
+            peers: BTreeSet::new(),
+            introduced: false,
             ping: None,
             pings: 0,
         };
@@ -145,9 +173,31 @@ impl Workers {
         self.list.insert(id, worker);
     }
 
-    /// There is something new of a table.
-    pub(crate) fn owe(&mut self, table: TableId) {
-        for worker in self.list.values_mut() {
+    /// What the log calls a worker.
+    pub(crate) fn title(&self, id: WorkerId) -> &'static str {
+        self.list.get(&id).map_or(Duty::Clients, |worker| worker.duty).title()
+    }
+
+    /// Whether there is one of each duty that serves.
+    pub(crate) fn are_complete(&self) -> bool {
+        self.wanted.keys().all(|duty| self.of_duty(*duty).any(|(_, worker)| worker.is_ready()))
+    }
+
+    /// The workers of a duty.
+    fn of_duty(&self, duty: Duty) -> impl Iterator<Item = (&WorkerId, &Worker)> {
+        self.list.iter().filter(move |(_, worker)| worker.duty == duty)
+    }
+
+    /// A worker has gone, or is given up.
+    pub(crate) fn remove(&mut self, id: WorkerId) -> Option<Worker> {
+        self.judges.retain(|_, judge| *judge != id);
+        self.part(id);
+        self.list.remove(&id)
+    }
+
+    /// There is something new of a table, for the workers of this duty.
+    pub(crate) fn owe(&mut self, table: TableId, duty: Duty) {
+        for worker in self.list.values_mut().filter(|worker| worker.duty == duty) {
             worker.supply.owe(table);
         }
     }
@@ -161,9 +211,12 @@ impl Workers {
 
     /// Sends what is waiting for this worker, and what it still gets, as far as that may be on its way.
     pub(crate) fn flush(&mut self, id: WorkerId, tables: &Tables, now: Instant) -> io::Result<Sent> {
+        let may_judge = self.may_judge(id);
         let Some(worker) = self.list.get_mut(&id) else { return Ok(Sent::All) };
+        let mut bench = Bench { judges: &mut self.judges, id, may_judge };
+        let careful = self.careful.contains(&worker.duty);
         let sent = loop {
-            let more = worker.fill(tables, now);
+            let more = worker.fill(tables, &mut bench, careful, now);
             match worker.outbox.flush(&worker.channel)? {
                 Sent::All if more => {}
                 sent => break sent,
@@ -171,26 +224,33 @@ impl Workers {
         };
         if !worker.settled && tables.first_pass_is_done() && worker.is_settled() {
             worker.settled = true;
-            self.careful = false;
+            self.careful.remove(&worker.duty);
         }
         Ok(sent)
     }
 
-    /// What a worker died of, if it died while it was loading a content. If it was loading several, nobody is blamed, and
-    /// the next worker gets them one by one.
+    /// Whether a worker may be given what no worker has in use yet. One that drains only if there is nobody else.
+    fn may_judge(&self, id: WorkerId) -> bool {
+        let Some(worker) = self.list.get(&id) else { return false };
+        let stays = |stage| matches!(stage, Stage::Checking | Stage::Admitted);
+        stays(worker.stage) || !self.of_duty(worker.duty).any(|(_, other)| stays(other.stage))
+    }
+
+    /// What a worker died of, if it died while it was loading a content that no worker has in use. If it was loading
+    /// several, nobody is blamed, and from now on each worker gets such contents one by one.
     pub(crate) fn blame(&mut self, id: WorkerId) -> Option<Load> {
-        // One that drains may have left on purpose, with what it was sent last unread.
-        let worker = self.list.get(&id).filter(|worker| worker.stage != Stage::Draining)?;
-        match worker.blame() {
-            Blame::Nobody => None,
-            Blame::One(load) => {
-                self.careful = true;
-                Some(load)
-            }
-            Blame::OneOfSome => {
-                self.careful = true;
-                None
-            }
+        let worker = self.list.get(&id)?;
+        // One that drains leaves with its last client, and what it was sent last may be unread.
+        if worker.stage == Stage::Draining && worker.clients == 0 {
+            return None;
+        }
+        let (duty, blame) = (worker.duty, worker.blame());
+        if blame != Blame::Nobody {
+            self.careful.insert(duty);
+        }
+        match blame {
+            Blame::One(load) => Some(load),
+            Blame::Nobody | Blame::OneOfSome => None,
         }
     }
 
@@ -208,7 +268,11 @@ impl Workers {
         let Ok(message) = LookupToBroker::decode(buffer.get(..length).unwrap_or_default()) else {
             return Some(Heard::Violation("a malformed message"));
         };
-        Some(worker.judge(message, now))
+        let heard = worker.judge(message, now);
+        if let Heard::Loaded(table, _) | Heard::Rejected(table, _) = heard {
+            self.judges.retain(|of, judge| (*of, *judge) != (table, id));
+        }
+        Some(heard)
     }
 
     /// The worker of `class` that gets the next client.
@@ -239,6 +303,8 @@ impl Workers {
     /// to a content, for too long.
     pub(crate) fn heartbeat(&mut self, now: Instant, limit: Duration) -> Vec<WorkerId> {
         let mut silent = Vec::new();
+        // Clients of a lookup worker wait for rules workers as well.
+        let connected = self.clients() > 0;
         for (id, worker) in &mut self.list {
             let extra = Duration::from_secs(worker.supply.bytes() / LOAD_SPEED);
             let allowed = limit.min(ANSWER_TIME).saturating_add(extra);
@@ -246,7 +312,7 @@ impl Workers {
                 Some((_, sent)) if now.saturating_duration_since(sent) > allowed => silent.push(*id),
                 _ if worker.supply.is_late(now) => silent.push(*id),
                 Some(_) => {}
-                None if worker.is_resting() => {}
+                None if worker.is_resting(connected) => {}
                 None => {
                     worker.pings = worker.pings.wrapping_add(1);
                     worker.ping = Some((worker.pings, now));
@@ -263,22 +329,53 @@ impl Workers {
     }
 }
 
+/// Who judges what, as one worker sees it.
+struct Bench<'a> {
+    judges: &'a mut BTreeMap<TableId, WorkerId>,
+    id: WorkerId,
+    may_judge: bool,
+}
+
+impl Bench<'_> {
+    /// What this worker may be given of a table: what no worker has in use yet only if nobody else is judging.
+    fn offer(&self, tables: &Tables, table: TableId, doubtful: bool) -> Offer {
+        let elsewhere = self.judges.get(&table).is_some_and(|judge| *judge != self.id) || !self.may_judge;
+        match (doubtful, elsewhere) {
+            (true, true) => Offer::Nothing,
+            (true, false) => tables
+                .doubtful(table, true)
+                .map_or(Offer::Nothing, |(kind, content)| Offer::Content(kind, content)),
+            (false, _) => match tables.offer(table) {
+                Offer::Content(_, content) if elsewhere && !content.is_proven() => Offer::Later,
+                offer => offer,
+            },
+        }
+    }
+
+    fn note(&mut self, table: TableId, content: &Content) {
+        if !content.is_proven() {
+            self.judges.insert(table, self.id);
+        }
+    }
+}
+
 impl Worker {
     /// Whether it serves new clients of `class` now.
     pub(crate) fn takes_clients(&self, class: TrustClass) -> bool {
-        self.class == class && self.is_ready() && self.outbox.len() < WAITING
+        self.class == class && self.duty == Duty::Clients && self.is_ready() && self.outbox.len() < WAITING
     }
 
-    /// Whether it is admitted and has had all that it was to get before its first client. What comes later does not
-    /// keep clients waiting: the old content answers meanwhile.
+    /// Whether it serves: it is admitted, and has had all that it was to get before its first client. What comes later does
+    /// not keep clients waiting: the old content answers meanwhile.
     pub(crate) fn is_ready(&self) -> bool {
-        self.stage == Stage::Admitted && self.settled
+        self.stage == Stage::Admitted && self.settled && self.introduced
     }
 
-    /// Whether nobody waits for anything from it.
-    fn is_resting(&self) -> bool {
+    /// Whether nobody waits for anything from it. `connected`: there are clients, its own or another worker's.
+    fn is_resting(&self, connected: bool) -> bool {
         let started = matches!(self.stage, Stage::Admitted | Stage::Draining);
-        started && self.clients == 0 && self.supply.is_idle()
+        let asked = self.clients > 0 || (self.duty == Duty::Rules && connected);
+        started && !asked && self.supply.is_idle()
     }
 
     /// Whether it has answered for all that it was to get first.
@@ -292,20 +389,20 @@ impl Worker {
     }
 
     /// Puts what it still gets into its outbox, as far as that may be on its way. True if there was something.
-    fn fill(&mut self, tables: &Tables, now: Instant) -> bool {
-        let offer = |table, doubtful| match doubtful {
-            false => tables.offer(table),
-            true => tables
-                .doubtful(table, true)
-                .map_or(Offer::Nothing, |(kind, content)| Offer::Content(kind, content)),
-        };
+    fn fill(&mut self, tables: &Tables, bench: &mut Bench<'_>, careful: bool, now: Instant) -> bool {
+        // What ends it before it can have begun to load is not to be blamed on a content.
+        if self.stage == Stage::Starting {
+            return false;
+        }
         let mut any = false;
         while self.outbox.len() < WAITING
-            && let Some((id, what)) = self.supply.next(now, offer)
+            && let Some((id, what)) =
+                self.supply.next(now, careful, |table, doubtful| bench.offer(tables, table, doubtful))
         {
             any = true;
             match what {
                 Offer::Content(kind, content) => {
+                    bench.note(id, &content);
                     let (generation, size) = (content.generation, content.snapshot.size);
                     let message = BrokerToLookup::Snapshot { id, generation, kind, size };
                     self.outbox.push(message, Freight::Content(content));
@@ -313,7 +410,7 @@ impl Worker {
                 Offer::Unavailable(reason) => {
                     self.outbox.push(BrokerToLookup::Unavailable { id, reason }, Freight::None);
                 }
-                Offer::Nothing => {}
+                Offer::Nothing | Offer::Later => {}
             }
         }
         any

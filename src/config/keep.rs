@@ -21,12 +21,15 @@ const NAMES: &[&str] = &[
     "table_owners",
     "trusted_directories",
     "uid_base",
+    "workers",
 ];
 
 const UID_BASE: u32 = 61_100;
 const CHROOT_DIRECTORY: &str = "/run/mapkeep/empty";
 const SNAPSHOT_LIMIT: u64 = 1 << 30;
 const TABLE_OWNERS: &str = "$mail_owner";
+/// The most workers of a kind that can be asked for.
+const MOST_WORKERS: u32 = 64;
 
 /// An account that may own table files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +67,8 @@ pub struct KeepSettings {
     pub snapshot_limit: u64,
     /// Account of the broker. Default none: an id of the range.
     pub broker_account: Option<Owner>,
+    /// Lookup workers, and rules workers, that serve at a time: 1 to 64. Default none: as many as there are processors.
+    pub workers: Option<u32>,
 }
 
 impl KeepSettings {
@@ -82,6 +87,7 @@ impl KeepSettings {
             trusted_directories: Vec::new(),
             snapshot_limit: SNAPSHOT_LIMIT,
             broker_account: None,
+            workers: None,
         };
         for (name, entry) in file.iter() {
             let kind = match keep.set(name, entry, params) {
@@ -125,6 +131,7 @@ impl KeepSettings {
             b"broker_account" => {
                 self.broker_account = if value.is_empty() { None } else { Some(broker_account(&value)?) };
             }
+            b"workers" => self.workers = if value.is_empty() { None } else { Some(workers(&value)?) },
             _ => return Ok(false),
         }
         Ok(true)
@@ -159,6 +166,12 @@ fn snapshot_limit(value: &[u8]) -> Result<u64, Reason> {
         0 => Err(Reason::NotAllowed(value.to_vec(), "1 byte or more")),
         limit => Ok(limit),
     }
+}
+
+fn workers(value: &[u8]) -> Result<u32, Reason> {
+    let number = u32::try_from(values::integer(value)?).ok();
+    let bad = || Reason::NotAllowed(value.to_vec(), "a number from 1 to 64");
+    number.filter(|number| (1..=MOST_WORKERS).contains(number)).ok_or_else(bad)
 }
 
 fn broker_account(value: &[u8]) -> Result<Owner, Reason> {
@@ -202,14 +215,15 @@ mod tests {
         assert_eq!(found.chroot_directory, "/run/mapkeep/empty");
         assert_eq!(found.table_owners, vec![Owner::Name("mailer".into())]);
         assert_eq!((found.table_owners_text.as_str(), found.trusted_directories), ("$mail_owner", vec![]));
-        assert_eq!((found.snapshot_limit, found.broker_account), (1 << 30, None));
+        assert_eq!((found.snapshot_limit, found.broker_account, found.workers), (1 << 30, None, None));
     }
 
     #[test]
     fn read_good_values_are_used() {
         let (found, complaints) = keep(
             "# c\nuid_base = 70000\nchroot_directory = /srv/empty\ntable_owners = $mail_owner,\n  1001 vmail\n\
-             snapshot_limit = 64m\nbroker_account = _mapkeep\ntrusted_directories = /a, /b/c\n",
+             snapshot_limit = 64m\nbroker_account = _mapkeep\ntrusted_directories = /a, /b/c\n\
+             workers = 64\n",
         );
         assert_eq!(complaints, vec![]);
         let owners = vec![Owner::Name("mailer".into()), Owner::Id(1001), Owner::Name("vmail".into())];
@@ -217,7 +231,7 @@ mod tests {
         assert_eq!(found.table_owners_text, "$mail_owner, 1001 vmail");
         assert_eq!(found.trusted_directories, ["/a", "/b/c"]);
         assert_eq!((found.chroot_directory.as_str(), found.snapshot_limit), ("/srv/empty", 64 << 20));
-        assert_eq!(found.broker_account, Some(Owner::Name("_mapkeep".into())));
+        assert_eq!((found.broker_account, found.workers), (Some(Owner::Name("_mapkeep".into())), Some(64)));
     }
 
     #[test]
@@ -242,6 +256,10 @@ mod tests {
             "broker_account = root",
             "broker_account = 0",
             "broker_account = ${",
+            "workers = 0",
+            "workers = 65",
+            "workers = -1",
+            "workers = many",
         ] {
             let (found, complaints) = keep(&format!("\n{line}\n"));
             assert_eq!(found, keep("").0, "{line}");

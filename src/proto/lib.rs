@@ -68,7 +68,36 @@ impl Duty {
         if kind.has_rules() { Duty::Rules } else { Duty::Clients }
     }
 
+    /// Both.
+    pub const ALL: [Duty; 2] = [Duty::Clients, Duty::Rules];
+
+    /// What the log and `ps` call such a worker.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Duty::Clients => "lookup worker",
+            Duty::Rules => "rules worker",
+        }
+    }
+
+    /// The value of `duty=` among the words that a worker is started with.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Duty::Clients => "clients",
+            Duty::Rules => "rules",
+        }
+    }
+
     pub(crate) fn from_tag(tag: u8) -> Result<Duty, DecodeError> {
-        [Duty::Clients, Duty::Rules].into_iter().find(|duty| *duty as u8 == tag).ok_or(DecodeError::Field)
+        Duty::ALL.into_iter().find(|duty| *duty as u8 == tag).ok_or(DecodeError::Field)
+    }
+}
+
+impl std::str::FromStr for Duty {
+    type Err = DecodeError;
+
+    fn from_str(word: &str) -> Result<Duty, DecodeError> {
+        Duty::ALL.into_iter().find(|duty| duty.word() == word).ok_or(DecodeError::Field)
     }
 }

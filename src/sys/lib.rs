@@ -16,4 +16,5 @@ pub mod memory;
 pub mod signals;
 pub mod spawn;
 pub mod status;
+pub mod stream;
 pub mod title;

@@ -53,6 +53,7 @@ impl Site {
         log.serve(&dir.join("spool/public/postlog"));
         let site = Site { dir, log };
         site.main("");
+        site.keep("");
         site
     }
 
@@ -78,9 +79,10 @@ impl Site {
         self.main(&format!("proxy_read_maps = {}\n{lines}", names.join(", ")));
     }
 
-    /// Writes mapkeep.cf.
+    /// Writes mapkeep.cf: these lines, and one worker of a kind, which most scenarios watch, unless they say how many.
     pub fn keep(&self, lines: &str) {
-        fs::write(self.path("etc/mapkeep.cf"), lines).unwrap();
+        let workers = if lines.contains("workers =") { "" } else { "workers = 1\n" };
+        fs::write(self.path("etc/mapkeep.cf"), format!("{lines}{workers}")).unwrap();
     }
 
     /// Writes a table's source, builds what its type needs, and gives its `type:name`.

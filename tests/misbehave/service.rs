@@ -172,7 +172,7 @@ impl Service {
 
     /// The name of that process in the log.
     pub fn role_name(&self) -> &'static str {
-        if self.tables.is_some() { "writer" } else { "lookup" }
+        if self.tables.is_some() { "writer" } else { "lookup worker" }
     }
 
     /// Whether this is a path of a file that a table of the writing service has.

@@ -45,6 +45,24 @@ pub fn new_tables_are_approved_and_old_ones_denied() {
     assert_eq!(warned, None, "an end that was asked for is no cause for a warning");
 }
 
+pub fn number_of_workers_follows_the_configuration() {
+    let site = approved(&[FIRST]);
+    let service = Service::start(&site, &[]);
+    let _ = service.wire();
+    for workers in [3, 2] {
+        site.keep(&format!("workers = {workers}\n"));
+        service.reload_well();
+        assert_eq!(service.wire().ask(&lookup(FIRST, "a")), found("b"));
+        let as_set = || (service.of_role("lookup worker").len() == workers).then_some(());
+        assert!(poll(PATIENCE, as_set).is_some(), "{:?}", service.of_role("lookup worker"));
+    }
+    let seen = site.log().len();
+    site.keep("workers = 65\n");
+    service.reload_well();
+    site.wait_for_log(seen, &["error: ", "mapkeep.cf:1", "workers", "a number from 1 to 64"]);
+    assert_eq!(service.wire().ask(&lookup(FIRST, "a")), found("b"));
+}
+
 /// Stops the askers when it is dropped.
 struct Stop<'a>(&'a AtomicBool);
 

@@ -1,6 +1,8 @@
 //! The ends of children: what is logged, who is replaced, and the end of all of them.
 
-use super::{CHECKPOINTS, FAREWELL, Fatal, LOCK_FAILED, ORPHAN_TIME, ORPHANED_WRITER_TIME, Supervisor};
+use super::{
+    CHECKPOINTS, FAREWELL, Fatal, LOCK_FAILED, ORPHAN_TIME, ORPHANED_WRITER_TIME, Start, Supervisor,
+};
 use crate::children::Child;
 use mapkeep_proto::SupervisorToBroker;
 use mapkeep_sandbox::Role;
@@ -50,7 +52,7 @@ impl Supervisor {
                 return Err(lock(Role::Logger));
             }
             tracing::warn!("{} process {pid} ended: {end}", Role::Logger.name());
-            self.replace(Role::Logger);
+            self.replace(Role::Logger, Role::Logger.name());
             return Ok(());
         }
         let found = self.state.workers.iter().find(|(_, (child, _))| child.pid == pid);
@@ -67,9 +69,9 @@ impl Supervisor {
             // It was replaced after max_use clients, or its broker has gone.
             return Ok(());
         }
-        tracing::warn!("{} process {pid} ended: {end}", child.role.name());
+        tracing::warn!("{} process {pid} ended: {end}", child.called);
         if number == self.serving.number || self.is_coming(number) {
-            self.replace(child.role);
+            self.replace(child.role, child.called);
         }
         Ok(())
     }
@@ -101,7 +103,7 @@ impl Supervisor {
         if !self.serving.was_ready {
             return Err(Fatal::Lock(role, format!("it ended before it was ready: {end}")));
         }
-        self.replace(role);
+        self.replace(role, role.name());
         Ok(())
     }
 
@@ -116,7 +118,7 @@ impl Supervisor {
     pub(super) fn end_orphans(&mut self, now: Instant) {
         for (child, _) in self.state.workers.values_mut() {
             if child.overstays().is_some_and(|moment| moment <= now) {
-                let (name, pid) = (child.role.name(), child.pid);
+                let (name, pid) = (child.called, child.pid);
                 tracing::error!("{name} process {pid} has not left after its broker -- ending it");
                 let _ = kill(pid, Signal::SIGKILL);
                 child.orphaned = Some(now);
@@ -134,14 +136,14 @@ impl Supervisor {
     }
 
     /// Starts another process in place of one that died, at once or later.
-    fn replace(&mut self, role: Role) {
+    fn replace(&mut self, role: Role, called: &'static str) {
         let now = Instant::now();
-        let pause = self.state.back_off.entry(role.name()).or_default().death(now);
+        let pause = self.state.back_off.entry(called).or_default().death(now);
         let at = now.checked_add(pause).unwrap_or(now);
         match role {
             // It is the broker that asks for the next one, possibly before we have heard of this end.
-            Role::Lookup | Role::Writer => self.state.no_worker_before = Some(at),
-            role => self.state.starts.push((role, self.serving.number, at)),
+            Role::Lookup | Role::Writer => drop(self.state.no_worker_before.insert(called, at)),
+            role => self.state.starts.push(Start::of(role, self.serving.number, at)),
         }
     }
 

@@ -39,13 +39,14 @@ impl Generation {
         let names = encode_names(&plan.names)?;
         let names_size = u64::try_from(names.len())?;
         let names = crate::snapshot::seal_bytes(&names).map_err(|failure| failure.to_string())?;
+        let requests = Requests::of(&plan);
         Ok(Generation {
             number,
             plan,
             names,
             names_size,
             broker: None,
-            requests: Requests::default(),
+            requests,
             was_ready: false,
             stopped: false,
             hung_up: false,
@@ -64,7 +65,7 @@ impl Generation {
         let names = (self.names.as_fd(), self.names_size);
         let (child, channel) = nursery.broker(&self.plan, names, listeners, now)?;
         self.hung_up = false;
-        self.requests = Requests::default();
+        self.requests = Requests::of(&self.plan);
         Ok(&self.broker.insert((child, channel)).0)
     }
 

@@ -1,8 +1,9 @@
 //! What the brokers say, and all that it can make the supervisor do.
 
 use super::requests::Reply;
-use super::{Fatal, Supervisor, called};
+use super::{Fatal, Start, Supervisor};
 use mapkeep_proto::{BrokerToSupervisor, Decode, SupervisorToBroker, WorkerId};
+use mapkeep_sandbox::Role;
 use mapkeep_sys::channel::Received;
 use nix::sys::signal::{Signal, kill};
 use std::time::Instant;
@@ -57,13 +58,17 @@ impl Supervisor {
     /// What the broker may have of what it says. `None`: nothing; it may have been dismissed for it.
     fn permit(&mut self, number: u32, message: BrokerToSupervisor, now: Instant) -> Option<Instant> {
         let role = self.serving.plan.worker_role();
-        let pending = self.state.starts.iter().any(|(what, of, _)| (*what, *of) == (role, number));
+        let pending = self.state.starts.iter().filter(|start| (start.role, start.number) == (role, number));
+        let pending = |duty| pending.filter(|start| start.duty == duty).count();
         let told_to_finish = self.leaving.iter().any(|old| old.number == number);
-        let writes = self.serving.plan.writes();
+        let pending = match message {
+            BrokerToSupervisor::Need(_, duty) => pending(duty),
+            _ => 0,
+        };
         let requests = &mut self.generation_mut(number)?.requests;
         let reply = match message {
             BrokerToSupervisor::Ready => requests.ready(),
-            BrokerToSupervisor::Need(..) => requests.need(writes, pending, now),
+            BrokerToSupervisor::Need(_, duty) => requests.need(duty, pending, now),
             BrokerToSupervisor::WorkerReady(id) => requests.worker_ready(id),
             BrokerToSupervisor::Kill(id) => requests.kill(id),
             BrokerToSupervisor::Clients(_) => Reply::Now,
@@ -101,12 +106,15 @@ impl Supervisor {
         let Some(granted) = self.permit(number, message, now) else { return Ok(()) };
         match message {
             BrokerToSupervisor::Ready => self.broker_ready(number, now)?,
-            BrokerToSupervisor::Need(..) => {
-                let at = self.state.no_worker_before.map_or(granted, |moment| moment.max(granted));
+            BrokerToSupervisor::Need(_, duty) => {
                 let role = self.serving.plan.worker_role();
+                let called = if role == Role::Writer { role.name() } else { duty.title() };
+                let earliest = self.state.no_worker_before.get(called);
+                let at = earliest.map_or(granted, |moment| granted.max(*moment));
+                let start = Start { role, duty, number, at };
                 match at > now {
-                    false => self.start(role, number, now)?,
-                    true => self.state.starts.push((role, number, at)),
+                    false => self.start(start, now)?,
+                    true => self.state.starts.push(start),
                 }
             }
             BrokerToSupervisor::WorkerReady(id) => self.worker_ready(number, id)?,
@@ -161,7 +169,7 @@ impl Supervisor {
         match self.nursery.check(child) {
             Ok(found) => {
                 if !std::mem::replace(&mut child.checked, true) {
-                    tracing::debug!("{} {} is locked down: {found}", called(child.role), id.0);
+                    tracing::debug!("{} {} is locked down: {found}", child.called, id.0);
                     child.brief = found.brief();
                 }
             }

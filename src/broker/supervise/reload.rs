@@ -5,7 +5,7 @@
 //! only, for master(8) replaces the whole service.
 
 use super::generation::Generation;
-use super::{Fatal, Supervisor};
+use super::{Fatal, Start, Supervisor};
 use crate::gather::Gathered;
 use mapkeep_config::Severity;
 use mapkeep_proto::SupervisorToBroker;
@@ -138,7 +138,7 @@ impl Supervisor {
     pub(super) fn settle(&mut self, now: Instant) {
         if self.state.waits_for_old && self.leaving.is_empty() {
             self.state.waits_for_old = false;
-            self.state.starts.push((self.serving.plan.broker_role(), self.serving.number, now));
+            self.state.starts.push(Start::of(self.serving.plan.broker_role(), self.serving.number, now));
         }
         if self.coming.as_ref().is_some_and(|next| next.age(now) >= COMING_TIME) {
             self.abandon("the new broker is not ready after 5 minutes");

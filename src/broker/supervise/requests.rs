@@ -3,19 +3,14 @@
 //! What no broker of ours ever says ends the broker. What ours may say, but not so often, is put off: the workers that
 //! it has serve on meanwhile.
 
-use crate::serve::MAX_DRAINING;
-use mapkeep_proto::WorkerId;
+use crate::plan::Plan;
+use crate::workers::max_draining;
+use mapkeep_proto::{Duty, WorkerId};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// Workers of one broker that it has not given up. Ours has those that drain, one that serves, and one that starts.
-const WORKERS: usize = MAX_DRAINING + 4;
-/// The writing service has one.
-const WRITERS: usize = 1;
-/// Workers of one broker that are still there, with those that it has given up and that take time to end.
-const PROCESSES: usize = 2 * WORKERS;
-/// Starts of workers at once, before they are spread,
-const BURST: u32 = 8;
+/// Starts of workers at once, before they are spread: as many as serve, and this many more,
+const BURST: u32 = 7;
 /// and the distance between them then.
 const DISTANCE: Duration = Duration::from_millis(250);
 /// How soon to try again where processes take time to end.
@@ -47,7 +42,10 @@ enum Stage {
 /// The wishes of one broker process, from its start on.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
-    workers: BTreeMap<WorkerId, Stage>,
+    /// Workers of each duty that it has not given up, at most.
+    most: BTreeMap<Duty, u32>,
+    burst: u32,
+    workers: BTreeMap<WorkerId, (Duty, Stage)>,
     ready: bool,
     finishing: bool,
     /// The moment up to which starts have been granted, were they evenly spread.
@@ -57,21 +55,45 @@ pub(super) struct Requests {
 }
 
 impl Requests {
-    /// It wants a worker. `pending`: one that it has asked for before is about to be started.
-    pub(super) fn need(&mut self, writes: bool, pending: bool, now: Instant) -> Reply {
-        let kept = self.workers.values().filter(|stage| **stage != Stage::GivenUp).count();
-        if kept >= if writes { WRITERS } else { WORKERS } {
-            return Reply::Wrong("asks for more workers than it may have");
+    /// Those that a broker with this plan may have. Ours has lookup workers that serve, one that is to replace one of
+    /// them, and those that drain; rules workers are never more than serve. The writing service has one writer.
+    pub(super) fn of(plan: &Plan) -> Requests {
+        match plan.writes() {
+            true => Requests::within([(Duty::Clients, 1)], 1),
+            false => {
+                let (serve, rules) = (plan.workers, u32::from(plan.has_work_for(Duty::Rules)));
+                let lookup = serve.saturating_add(1).saturating_add(max_draining(serve));
+                let rules = serve.saturating_mul(rules);
+                let most = [(Duty::Clients, lookup), (Duty::Rules, rules)];
+                Requests::within(most, serve.saturating_add(rules))
+            }
         }
-        if pending {
-            return Reply::Ignore;
+    }
+
+    fn within(most: impl IntoIterator<Item = (Duty, u32)>, serve: u32) -> Requests {
+        let burst = serve.saturating_add(BURST);
+        Requests { most: most.into_iter().collect(), burst, ..Requests::default() }
+    }
+
+    /// Workers that are still there, with those that it has given up and that take time to end.
+    fn processes(&self) -> usize {
+        let most = self.most.values().fold(0u32, |sum, most| sum.saturating_add(*most));
+        usize::try_from(most).unwrap_or(usize::MAX).saturating_mul(2)
+    }
+
+    /// It wants a worker. `pending`: those of this duty that it has asked for before and that are still to be started.
+    pub(super) fn need(&mut self, duty: Duty, pending: usize, now: Instant) -> Reply {
+        let kept = self.workers.values().filter(|(of, stage)| *of == duty && *stage != Stage::GivenUp);
+        let most = self.most.get(&duty).copied().unwrap_or_default();
+        if kept.count().saturating_add(pending) >= usize::try_from(most).unwrap_or(usize::MAX) {
+            return Reply::Wrong("asks for more workers than it may have");
         }
         if let Some(later) = self.must_wait(now) {
             return Reply::At(later);
         }
         let due = self.granted.unwrap_or(now).max(now);
         self.granted = due.checked_add(DISTANCE);
-        let early = DISTANCE.saturating_mul(BURST.saturating_sub(1));
+        let early = DISTANCE.saturating_mul(self.burst.saturating_sub(1));
         match due.checked_sub(early).filter(|moment| *moment > now) {
             Some(moment) => Reply::At(moment),
             None => Reply::Now,
@@ -80,12 +102,12 @@ impl Requests {
 
     /// Until when no worker can be started, because those that it has given up take time to end.
     pub(super) fn must_wait(&self, now: Instant) -> Option<Instant> {
-        now.checked_add(LATER).filter(|_| self.workers.len() >= PROCESSES)
+        now.checked_add(LATER).filter(|_| self.workers.len() >= self.processes())
     }
 
     /// A worker has been started for it.
-    pub(super) fn started(&mut self, id: WorkerId) {
-        self.workers.insert(id, Stage::Started);
+    pub(super) fn started(&mut self, id: WorkerId, duty: Duty) {
+        self.workers.insert(id, (duty, Stage::Started));
     }
 
     /// A worker of it has ended.
@@ -96,7 +118,7 @@ impl Requests {
     /// It says that a worker is locked down. One that has ended meanwhile is no mistake.
     pub(super) fn worker_ready(&mut self, id: WorkerId) -> Reply {
         match self.workers.get_mut(&id) {
-            Some(stage @ Stage::Started) => {
+            Some((_, stage @ Stage::Started)) => {
                 *stage = Stage::Announced;
                 Reply::Now
             }
@@ -108,8 +130,8 @@ impl Requests {
     /// It gives a worker up.
     pub(super) fn kill(&mut self, id: WorkerId) -> Reply {
         match self.workers.get_mut(&id) {
-            Some(Stage::GivenUp) => Reply::Wrong("gives up a worker twice"),
-            Some(stage) => {
+            Some((_, Stage::GivenUp)) => Reply::Wrong("gives up a worker twice"),
+            Some((_, stage)) => {
                 *stage = Stage::GivenUp;
                 Reply::Now
             }
@@ -159,56 +181,97 @@ impl Requests {
 mod tests {
     use super::*;
 
+    /// Those of a broker whose service has one lookup worker, and with `rules` one rules worker.
+    fn one(rules: bool) -> Requests {
+        let plan = Plan { workers: 1, ..crate::plan::testing::plan(if rules { &["cidr:/x"] } else { &[] }) };
+        Requests::of(&plan)
+    }
+
     /// Asks for a worker, and has it started if that is granted at once.
-    fn ask(requests: &mut Requests, number: u32, now: Instant) -> Reply {
-        let reply = requests.need(false, false, now);
+    fn ask_for(requests: &mut Requests, duty: Duty, number: u32, now: Instant) -> Reply {
+        let reply = requests.need(duty, 0, now);
         if reply == Reply::Now {
-            requests.started(WorkerId(number));
+            requests.started(WorkerId(number), duty);
         }
         reply
     }
 
+    fn ask(requests: &mut Requests, number: u32, now: Instant) -> Reply {
+        ask_for(requests, Duty::Clients, number, now)
+    }
+
     #[test]
     fn what_an_honest_broker_has_at_a_time_is_granted_and_more_is_wrong() {
-        let (mut requests, now) = (Requests::default(), Instant::now());
-        for number in 0..WORKERS {
-            assert_eq!(ask(&mut requests, number as u32, now + DISTANCE * number as u32), Reply::Now);
+        for workers in [1, 3, 64] {
+            let plan = Plan { workers, ..crate::plan::testing::plan(&["hash:/x", "pcre:{{/a/ b}}"]) };
+            let (mut requests, mut now) = (Requests::of(&plan), Instant::now());
+            // Those that serve, one more that is to replace one of them, and those that drain; and rules workers.
+            let lookup = workers + 1 + max_draining(workers);
+            for (duty, most) in [(Duty::Clients, lookup), (Duty::Rules, workers)] {
+                for number in 0..most {
+                    now += DISTANCE;
+                    assert_eq!(ask_for(&mut requests, duty, 1000 * duty as u32 + number, now), Reply::Now);
+                }
+                now += LATER;
+                assert!(matches!(ask_for(&mut requests, duty, 9999, now), Reply::Wrong(_)), "{duty:?}");
+            }
+            requests.ended(WorkerId(1000));
+            assert!(matches!(ask(&mut requests, 9999, now), Reply::Wrong(_)), "it was a rules worker");
+            assert_eq!(ask_for(&mut requests, Duty::Rules, 9999, now), Reply::Now);
         }
-        const { assert!(WORKERS > MAX_DRAINING + 2) };
-        assert!(matches!(ask(&mut requests, 99, now + LATER * 9), Reply::Wrong(_)));
-        requests.ended(WorkerId(3));
-        assert_eq!(ask(&mut requests, 99, now + LATER * 9), Reply::Now);
+    }
+
+    #[test]
+    fn rules_worker_without_rules_is_wrong() {
+        assert!(matches!(one(false).need(Duty::Rules, 0, Instant::now()), Reply::Wrong(_)));
+        assert_eq!(one(true).need(Duty::Rules, 0, Instant::now()), Reply::Now);
     }
 
     #[test]
     fn second_writer_is_wrong() {
-        let (mut requests, now) = (Requests::default(), Instant::now());
-        assert_eq!(requests.need(true, false, now), Reply::Now);
-        requests.started(WorkerId(1));
-        assert!(matches!(requests.need(true, false, now), Reply::Wrong(_)));
+        let plan = Plan { service: "proxywrite".into(), ..crate::plan::testing::plan(&["cidr:/x"]) };
+        let (mut requests, now) = (Requests::of(&plan), Instant::now());
+        assert!(matches!(requests.need(Duty::Rules, 0, now), Reply::Wrong(_)));
+        assert!(
+            matches!(requests.need(Duty::Clients, 1, now), Reply::Wrong(_)),
+            "one is about to be started"
+        );
+        assert_eq!(ask(&mut requests, 1, now), Reply::Now);
+        assert!(matches!(ask(&mut requests, 2, now), Reply::Wrong(_)));
         requests.kill(WorkerId(1));
-        assert_eq!(requests.need(true, false, now), Reply::Now);
+        assert_eq!(ask(&mut requests, 2, now), Reply::Now);
     }
 
     #[test]
-    fn wishes_while_one_is_pending_are_ignored() {
-        let (mut requests, now) = (Requests::default(), Instant::now());
-        for _ in 0..1000 {
-            assert_eq!(requests.need(false, true, now), Reply::Ignore);
+    fn wishes_that_are_pending_count() {
+        let (mut requests, now) = (one(true), Instant::now());
+        requests.started(WorkerId(1), Duty::Clients);
+        let left = usize::try_from(1 + max_draining(1)).unwrap();
+        assert_eq!(requests.need(Duty::Clients, left - 1, now), Reply::Now);
+        assert!(matches!(requests.need(Duty::Clients, left, now), Reply::Wrong(_)));
+        assert_eq!(requests.need(Duty::Rules, 0, now), Reply::Now, "those of the other kind");
+    }
+
+    #[test]
+    fn as_many_as_serve_start_at_once() {
+        let plan = Plan { workers: 16, ..crate::plan::testing::plan(&["cidr:/x"]) };
+        let (mut requests, now) = (Requests::of(&plan), Instant::now());
+        for number in 0..32 {
+            let duty = if number % 2 == 0 { Duty::Clients } else { Duty::Rules };
+            assert_eq!(ask_for(&mut requests, duty, number, now), Reply::Now);
         }
-        assert_eq!(requests.need(false, false, now), Reply::Now, "they cost nothing");
     }
 
     #[test]
     fn starts_of_a_broker_that_gives_up_each_worker_are_spread() {
-        let (mut requests, start) = (Requests::default(), Instant::now());
+        let (mut requests, start) = (one(false), Instant::now());
         let (mut now, mut starts) = (start, 0);
         while now < start + Duration::from_secs(100) && starts < 1000 {
             match ask(&mut requests, starts, now) {
                 Reply::Now => {}
                 Reply::At(moment) => {
                     now = moment;
-                    requests.started(WorkerId(starts));
+                    requests.started(WorkerId(starts), Duty::Clients);
                 }
                 reply => panic!("{reply:?}"),
             }
@@ -221,8 +284,8 @@ mod tests {
 
     #[test]
     fn processes_that_take_time_to_end_count() {
-        let (mut requests, now) = (Requests::default(), Instant::now());
-        for number in 0..PROCESSES {
+        let (mut requests, now) = (one(false), Instant::now());
+        for number in 0..requests.processes() {
             let number = number as u32;
             assert_eq!(ask(&mut requests, number, now + LATER * number), Reply::Now);
             requests.kill(WorkerId(number));
@@ -233,13 +296,13 @@ mod tests {
 
     #[test]
     fn each_thing_is_said_once() {
-        let (mut requests, id) = (Requests::default(), WorkerId(7));
+        let (mut requests, id) = (one(false), WorkerId(7));
         assert_eq!(
             (requests.worker_ready(id), requests.kill(id)),
             (Reply::Ignore, Reply::Ignore),
             "it has ended"
         );
-        requests.started(id);
+        requests.started(id, Duty::Clients);
         assert_eq!(requests.worker_ready(id), Reply::Now);
         assert!(matches!(requests.worker_ready(id), Reply::Wrong(_)));
         assert_eq!(requests.kill(id), Reply::Now);

@@ -20,6 +20,13 @@ pub(crate) struct Content {
     disputed: Cell<bool>,
 }
 
+impl Content {
+    /// Whether a worker has taken it into use.
+    pub(crate) fn is_proven(&self) -> bool {
+        self.proven.get()
+    }
+}
+
 /// Why a content is not taken into use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Against {
@@ -164,11 +171,16 @@ pub(crate) mod testing {
         Snapshot { descriptor: std::fs::File::open("/dev/null").unwrap().into(), size: 9, identity }
     }
 
-    /// A content of this size.
+    /// A content of this size that no worker has judged.
     pub(crate) fn content(generation: u32, size: u64) -> Rc<Content> {
         let snapshot = Snapshot { size, ..snapshot(generation.into()) };
         let (proven, disputed) = (Cell::new(false), Cell::new(false));
         Rc::new(Content { snapshot, generation, proven, disputed })
+    }
+
+    /// A worker takes it into use.
+    pub(crate) fn prove(content: &Content) {
+        content.proven.set(true);
     }
 }
 

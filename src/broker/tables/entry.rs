@@ -5,7 +5,7 @@ use super::pace::Pace;
 use crate::redact;
 use crate::snapshot::{Copy, Failure, Progress, Snapshot};
 use crate::trust::{self, Anchor, Owners, Refusal};
-use mapkeep_proto::{Kind, Listed, Unavailable, file_of};
+use mapkeep_proto::{Duty, Kind, Listed, Unavailable, file_of};
 use nix::errno::Errno;
 use std::time::{Duration, Instant};
 
@@ -67,6 +67,8 @@ pub(super) struct Looked {
 pub(crate) struct Entry {
     pub(crate) name: Vec<u8>,
     pub(crate) kind: Kind,
+    /// Whose table it is.
+    pub(crate) duty: Duty,
     /// The file to open; `None` for tables that are their own content.
     pub(crate) path: Option<Vec<u8>>,
     pub(super) contents: Contents,
@@ -93,6 +95,7 @@ impl Entry {
         Entry {
             name: table.name,
             kind,
+            duty: Duty::Clients,
             path,
             contents: Contents::default(),
             trouble,

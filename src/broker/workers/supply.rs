@@ -4,7 +4,7 @@
 //! a time, one of them a large one, and none of one table twice; so neither the channel nor memory fills up, however many
 //! tables there are and however often they change. The worker loads them in the order in which they come.
 
-use crate::tables::Offer;
+use crate::tables::{Content, Offer};
 use mapkeep_proto::TableId;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 const WINDOW: usize = 64;
 /// and the bytes of the small ones among them. One that has more alone is large; of those one is on its way.
 const WINDOW_BYTES: u64 = 1 << 20;
+/// Tables that are put off at a time, at most: each until something has been answered, and then there is another time.
+const SKIPS: usize = 1024;
 /// How long a worker may take over the content that it has had longest,
 const LOAD_TIME: Duration = Duration::from_secs(60);
 /// plus a second for so many bytes of it.
@@ -24,16 +26,25 @@ pub(crate) struct Load {
     pub(crate) table: TableId,
     pub(crate) generation: u32,
     pub(crate) size: u64,
+    /// Whether a worker had taken it into use before it was sent.
+    pub(crate) proven: bool,
+}
+
+impl Load {
+    fn of(table: TableId, content: &Content) -> Load {
+        let (generation, size) = (content.generation, content.snapshot.size);
+        Load { table, generation, size, proven: content.is_proven() }
+    }
 }
 
 /// What a worker died of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Blame {
-    /// It was loading nothing.
+    /// It was loading nothing, or only what others have in use.
     Nobody,
-    /// It was loading this, and nothing else.
+    /// It was loading this, and besides it only what others have in use.
     One(Load),
-    /// It was loading several: the next worker gets them one by one.
+    /// It was loading several that nobody has in use: from now on each worker gets such contents one by one.
     OneOfSome,
 }
 
@@ -63,8 +74,6 @@ pub(crate) struct Supply {
     holds: BTreeMap<TableId, u32>,
     /// Tables of which it has none yet, and has not answered.
     unsettled: BTreeSet<TableId>,
-    /// Contents are sent one by one: a worker before has died of one.
-    careful: bool,
 }
 
 impl Supply {
@@ -72,9 +81,8 @@ impl Supply {
     pub(crate) fn new(
         tables: impl IntoIterator<Item = TableId>,
         trials: impl IntoIterator<Item = TableId>,
-        careful: bool,
     ) -> Supply {
-        let mut supply = Supply { careful, trials: trials.into_iter().collect(), ..Supply::default() };
+        let mut supply = Supply { trials: trials.into_iter().collect(), ..Supply::default() };
         tables.into_iter().for_each(|table| supply.owe(table));
         supply
     }
@@ -90,10 +98,12 @@ impl Supply {
     }
 
     /// The next thing to send, if it may be sent now. `offer` gives what there is of a table, and with `true` its
-    /// doubtful content.
+    /// doubtful content. `careful`: a worker has died of one of several contents, so those that nobody has in use are sent
+    /// one by one.
     pub(crate) fn next(
         &mut self,
         now: Instant,
+        careful: bool,
         offer: impl Fn(TableId, bool) -> Offer,
     ) -> Option<(TableId, Offer)> {
         if self.trying.is_some() {
@@ -106,29 +116,37 @@ impl Supply {
                 return trial;
             }
         }
-        let window = if self.careful { 1 } else { WINDOW };
-        // Those of which a content is on its way keep their place until it has been answered.
+        let mut skipped = 0;
         for _ in 0..self.owed.len() {
-            if self.loading.len() >= window {
+            if self.loading.len() >= WINDOW || skipped >= SKIPS {
                 return None;
             }
             let table = self.owed.pop_front()?;
+            let mut put_off = |owed: &mut VecDeque<TableId>| {
+                owed.push_back(table);
+                skipped += 1;
+            };
+            // It waits until that has been answered.
             if self.is_on_its_way(table) {
-                self.owed.push_back(table);
+                put_off(&mut self.owed);
                 continue;
             }
             let what = offer(table, false);
             match &what {
                 Offer::Content(_, content) => {
-                    let load = Load { table, generation: content.generation, size: content.snapshot.size };
+                    let load = Load::of(table, content);
                     if self.holds.get(&table) == Some(&load.generation) {
                         self.drop_debt(table);
+                        continue;
+                    }
+                    if careful && !load.proven && self.loading.iter().any(|load| !load.proven) {
+                        put_off(&mut self.owed);
                         continue;
                     }
                     match self.has_room_for(&load) {
                         Room::Now => {}
                         Room::ForOthers => {
-                            self.owed.push_back(table);
+                            put_off(&mut self.owed);
                             continue;
                         }
                         Room::None => {
@@ -140,6 +158,10 @@ impl Supply {
                     self.sent(load, now);
                 }
                 Offer::Unavailable(_) => self.drop_debt(table),
+                Offer::Later => {
+                    put_off(&mut self.owed);
+                    continue;
+                }
                 Offer::Nothing => {
                     self.drop_debt(table);
                     continue;
@@ -172,8 +194,7 @@ impl Supply {
         }
         while let Some(table) = self.trials.pop_front() {
             if let Offer::Content(kind, content) = offer(table, true) {
-                let load = Load { table, generation: content.generation, size: content.snapshot.size };
-                self.sent(load, now);
+                self.sent(Load::of(table, &content), now);
                 self.trying = Some(table);
                 return Some((table, Offer::Content(kind, content)));
             }
@@ -212,10 +233,12 @@ impl Supply {
 
     /// What it died of, if it died while it was loading; `unsent` contents have not reached it.
     pub(crate) fn blame(&self, unsent: usize) -> Blame {
-        match (self.loading.len().saturating_sub(unsent), self.loading.front()) {
-            (1, Some(load)) => Blame::One(*load),
-            (0, _) | (_, None) => Blame::Nobody,
-            _ => Blame::OneOfSome,
+        let reached = self.loading.iter().take(self.loading.len().saturating_sub(unsent));
+        let mut suspects = reached.filter(|load| !load.proven);
+        match (suspects.next(), suspects.next()) {
+            (None, _) => Blame::Nobody,
+            (Some(load), None) => Blame::One(*load),
+            (Some(_), Some(_)) => Blame::OneOfSome,
         }
     }
 

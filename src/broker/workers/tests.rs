@@ -1,15 +1,18 @@
+mod judging;
+
 use super::*;
 use crate::tables::testing::content;
 use mapkeep_proto::Kind;
 
 /// A worker that has been sent the content 5 of table 1, and a ping.
-fn worker(stage: Stage) -> Worker {
+pub(super) fn worker(stage: Stage) -> Worker {
     let (channel, _) = Channel::pair().unwrap();
-    let mut supply = Supply::new([TableId(1)], [], false);
-    supply.next(Instant::now(), |_, _| Offer::Content(Kind::Cidr, content(5, 100))).unwrap();
+    let mut supply = Supply::new([TableId(1)], []);
+    supply.next(Instant::now(), false, |_, _| Offer::Content(Kind::Hash, content(5, 100))).unwrap();
     Worker {
         channel,
         class: TrustClass::EVERYONE,
+        duty: Duty::Clients,
         stage,
         clients: 2,
         served: 0,
@@ -17,6 +20,8 @@ fn worker(stage: Stage) -> Worker {
         waits_for_room: false,
         supply,
         settled: true,
+        peers: BTreeSet::new(),
+        introduced: true,
         ping: Some((3, Instant::now())),
         pings: 3,
     }
@@ -65,14 +70,17 @@ fn closed_and_pong_cannot_be_invented() {
 fn only_a_started_worker_without_clients_rests() {
     let mut one = worker(Stage::Admitted);
     one.clients = 0;
-    assert!(!one.is_resting(), "it has a content to load");
+    assert!(!one.is_resting(false), "it has a content to load");
     judge(&mut one, LOADED);
-    assert!(one.is_resting());
+    assert!(one.is_resting(true), "others have the clients");
+    one.duty = Duty::Rules;
+    assert!(!one.is_resting(true) && one.is_resting(false), "it may be asked for any of them");
+    one.duty = Duty::Clients;
     one.clients = 1;
-    assert!(!one.is_resting());
+    assert!(!one.is_resting(true));
     one.clients = 0;
     one.stage = Stage::Starting;
-    assert!(!one.is_resting(), "one that never gets ready would be waited for in vain");
+    assert!(!one.is_resting(false), "one that never gets ready would be waited for in vain");
 }
 
 #[test]
@@ -88,6 +96,12 @@ fn worker_takes_clients_once_it_has_all_that_it_was_to_get_first() {
     one.supply.owe(TableId(1));
     assert!(one.takes_clients(TrustClass::EVERYONE), "a refresh keeps no client waiting");
     assert!(!one.takes_clients(TrustClass(9)));
+    one.introduced = false;
+    assert!(!one.takes_clients(TrustClass::EVERYONE), "it could not ask");
+    one.introduced = true;
+    one.duty = Duty::Rules;
+    assert!(!one.takes_clients(TrustClass::EVERYONE), "it hears no client");
+    one.duty = Duty::Clients;
     one.stage = Stage::Draining;
     assert!(!one.takes_clients(TrustClass::EVERYONE));
 }
@@ -111,21 +125,46 @@ fn content_that_is_still_in_the_outbox_is_not_blamed() {
     assert_eq!(one.blame(), Blame::Nobody);
 }
 
+/// Workers of which there are to be so many of each duty.
+pub(super) fn workers(wanted: &[(Duty, u32)]) -> Workers {
+    let names = std::fs::File::open("/dev/null").unwrap().into();
+    Workers::new(names, BrokerToLookup::Finish, wanted.iter().copied().collect())
+}
+
 #[test]
 fn after_a_death_by_one_of_several_contents_they_come_one_by_one() {
     let (channel, _far) = Channel::pair().unwrap();
-    let names = std::fs::File::open("/dev/null").unwrap().into();
-    let mut workers = Workers::new(names, BrokerToLookup::Finish);
+    let mut workers = workers(&[(Duty::Clients, 1)]);
     let mut one = worker(Stage::Checking);
     one.channel = channel;
     one.supply.owe(TableId(2));
-    one.supply.next(Instant::now(), |_, _| Offer::Content(Kind::Cidr, content(1, 1))).unwrap();
+    one.supply.next(Instant::now(), false, |_, _| Offer::Content(Kind::Hash, content(1, 1))).unwrap();
     workers.list.insert(WorkerId(1), one);
-    workers.list.insert(WorkerId(2), worker(Stage::Draining));
-    assert_eq!(workers.blame(WorkerId(2)), None, "it may have left on purpose");
-    assert!(!workers.careful);
+    let mut left = worker(Stage::Draining);
+    left.clients = 0;
+    workers.list.insert(WorkerId(2), left);
+    assert_eq!(workers.blame(WorkerId(2)), None, "it left on purpose, with its last client");
+    assert!(workers.careful.is_empty());
     assert_eq!(workers.blame(WorkerId(1)), None, "it may have been either");
-    assert!(workers.careful);
-    workers.list.insert(WorkerId(1), worker(Stage::Checking));
-    assert_eq!(workers.blame(WorkerId(1)).map(|load| load.table), Some(TableId(1)));
+    assert_eq!(workers.careful, BTreeSet::from([Duty::Clients]));
+    workers.list.insert(WorkerId(1), worker(Stage::Draining));
+    assert_eq!(workers.blame(WorkerId(1)).map(|load| load.table), Some(TableId(1)), "it had clients");
+}
+
+#[test]
+fn next_client_goes_where_the_fewest_are() {
+    let mut workers = workers(&[(Duty::Clients, 3)]);
+    for (id, clients) in [(1, 7), (2, 5), (3, 9)] {
+        workers.list.insert(WorkerId(id), Worker { clients, ..worker(Stage::Admitted) });
+    }
+    workers.list.insert(WorkerId(4), Worker { clients: 0, ..worker(Stage::Draining) });
+    workers.list.insert(WorkerId(5), Worker { clients: 0, duty: Duty::Rules, ..worker(Stage::Admitted) });
+    let mut got = Vec::new();
+    for _ in 0..9 {
+        let id = workers.next(TrustClass::EVERYONE, 10).unwrap();
+        workers.hand_over(id, std::fs::File::open("/dev/null").unwrap().into());
+        got.push(id.0);
+    }
+    assert_eq!(got, [2, 2, 1, 2, 1, 2, 1, 2, 3]);
+    assert_eq!(workers.next(TrustClass::EVERYONE, 10), None, "all are full");
 }

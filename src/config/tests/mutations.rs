@@ -13,7 +13,8 @@ const MAIN: &[u8] = b"# sample\nproxy_read_maps = $local_recipient_maps $virtual
     strict = check_client_access proxy:hash:/s\nmaillog_file = /var/log/$c\ncompatibility_level = 3.10\n";
 const MASTER: &[u8] = b"proxymap unix - - n - - proxymap -o max_use=5 -o { syslog_name = postfix/$service_name }\n\
     proxywrite unix - - n 60? 1 proxymap\n  -v { a = b c } -oipc_timeout=1h\n# c\nsmtp inet n - y - - smtpd\n";
-const KEEP: &[u8] = b"uid_base = 61200\ntable_owners = $mail_owner, vmail 1001\nsnapshot_limit = 64m\n";
+const KEEP: &[u8] =
+    b"uid_base = 61200\ntable_owners = $mail_owner, vmail 1001\nsnapshot_limit = 64m\nworkers = 3\n";
 
 /// Bytes that mean something to one of the parsers.
 const SIGNS: &[u8] = b"${}()=?:<>,\n\t\r #\0\xff-/!";

@@ -49,6 +49,13 @@ pub const NEAR_MISSES: &[NearMiss] = &[
         "may run its snapshot",
     ),
     (Role::Broker, SYS_sendmsg, &[6, 0, MSG_NOSIGNAL as u64], "waits for a worker"),
+    (Role::Broker, SYS_socketpair, &[UNIX, STREAM, 0], "gives a worker a socket that waits"),
+    (Role::Broker, SYS_socketpair, &[UNIX, CHANNEL, 0], "makes a channel like those of the supervisor"),
+    (Role::Broker, SYS_socketpair, &[AF_INET as u64, PAIR, 0], "reaches the network code"),
+    (Role::Broker, SYS_socketpair, &[AF_TIPC as u64, PAIR, 0], "reaches code of a protocol for clusters"),
+    (Role::Broker, SYS_socket, &[UNIX, PAIR, 0], "makes a socket that can be connected"),
+    (Role::WriteBroker, SYS_socketpair, &[UNIX, PAIR, 0], "makes a way that nobody needs"),
+    (Role::Lookup, SYS_socketpair, &[UNIX, PAIR, 0], "makes a way of its own"),
     (Role::Broker, SYS_getxattr, &[0, 0, 4096, 64], "reads what an attribute of any file holds"),
     (Role::WriteBroker, SYS_getxattr, &[0, 0, 4096, 64], "reads what an attribute of any file holds"),
     (Role::WriteBroker, SYS_fchmod, &[7, 0o666], "lets everybody write a table"),
@@ -136,4 +143,7 @@ const CHANGE: u64 = (PROT_READ | PROT_WRITE) as u64;
 const EXECUTE: u64 = (PROT_READ | PROT_WRITE | PROT_EXEC) as u64;
 const PRIVATE: u64 = (MAP_PRIVATE | MAP_ANONYMOUS) as u64;
 const STREAM: u64 = (SOCK_STREAM | SOCK_CLOEXEC) as u64;
+const UNIX: u64 = AF_UNIX as u64;
+const PAIR: u64 = (SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK) as u64;
+const CHANNEL: u64 = (SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK) as u64;
 const DATAGRAM: u64 = (SOCK_DGRAM | SOCK_CLOEXEC) as u64;

@@ -105,7 +105,8 @@ pub const SUPERVISOR: &[Call] = rules! {
         [0 int = AF_UNIX, 1 int = SOCK_SEQPACKET | SOCK_CLOEXEC, 2 int = 0]
         [0 int = AF_UNIX, 1 int = SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 2 int = 0]
         [0 int = AF_UNIX, 1 int = SOCK_DGRAM | SOCK_CLOEXEC, 2 int = 0]
-        [0 int = AF_UNIX, 1 int = SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 2 int = 0];
+        [0 int = AF_UNIX, 1 int = SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 2 int = 0]
+        [0 int = AF_UNIX, 1 int = SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 2 int = 0];
     SYS_statx: any;
     SYS_tgkill: [2 int = SIGABRT];
     SYS_wait4: any;
@@ -139,6 +140,7 @@ pub const BROKER: &[Call] = rules! {
     SYS_recvmsg: [0 int = 3, 2 int = MSG_CMSG_CLOEXEC | MSG_DONTWAIT];
     SYS_sendfile: any;
     SYS_sendmsg: [2 int = MSG_NOSIGNAL | MSG_DONTWAIT];
+    SYS_socketpair: [0 int = AF_UNIX, 1 int = SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 2 int = 0];
     SYS_write: any;
 };
 

@@ -1,0 +1,52 @@
+//! How many workers there are to be, and who is replaced.
+//!
+//! Pure: counts go in, and what to ask for comes out.
+
+use super::{Stage, Workers};
+use mapkeep_proto::{Duty, WorkerId};
+
+/// Lookup workers that drain while no more of those that serve, of so many, are replaced for their age.
+pub(crate) fn max_draining(serve: u32) -> u32 {
+    serve.saturating_add(3)
+}
+
+/// What there is to do about the workers of one duty.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Change {
+    /// So many are to be asked for.
+    pub(crate) ask: u32,
+    /// This one gets no more clients.
+    pub(crate) retire: Option<WorkerId>,
+}
+
+impl Workers {
+    /// The duties that there are workers for.
+    pub(crate) fn duties(&self) -> Vec<Duty> {
+        self.wanted.keys().copied().collect()
+    }
+
+    /// What there is to do about the workers of `duty`, of which `asked` have been asked for and not been started.
+    /// `max_use`: clients after which a worker is replaced.
+    ///
+    /// One that has served enough gets no more clients once another serves in its place; one is replaced at a time. No more
+    /// are starting than serve already, or one: those that serve have tables to answer from, and those that start load them.
+    pub(crate) fn change(&self, duty: Duty, asked: u32, max_use: u32) -> Change {
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let wanted = self.wanted.get(&duty).copied().unwrap_or_default();
+        let all = || self.of_duty(duty).map(|(_, worker)| worker);
+        let serving = number(all().filter(|worker| worker.is_ready()).count());
+        let draining = number(all().filter(|worker| worker.stage == Stage::Draining).count());
+        let coming = number(all().count()).saturating_sub(serving).saturating_sub(draining);
+        let coming = coming.saturating_add(asked);
+        let worn = self.of_duty(duty).filter(|(_, worker)| worker.is_ready() && worker.served >= max_use);
+        // It has gone the sooner, the fewer clients it has.
+        let worn = worn.min_by_key(|(_, worker)| worker.clients).map(|(id, _)| *id);
+        let another = u32::from(worn.is_some() && draining < max_draining(wanted));
+        let missing = wanted.saturating_add(another).saturating_sub(serving).saturating_sub(coming);
+        let ask = missing.min(serving.max(1).saturating_sub(coming));
+        Change { ask, retire: worn.filter(|_| serving > wanted) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,68 @@
+//! The ways between lookup workers and rules workers: a stream for each two of them, made here and held by them.
+//!
+//! A rules worker is introduced once it is admitted and has its tables, so that no question waits for that, and no key goes
+//! to a process of which nobody knows whether it is locked down. A lookup worker has no client before it knows all rules
+//! workers that are there.
+
+use super::{Freight, Stage, Workers};
+use mapkeep_proto::{BrokerToLookup, Duty, WorkerId};
+use mapkeep_sys::stream;
+use std::io;
+
+impl Workers {
+    /// Makes the ways that are missing, and lets those serve that have all.
+    ///
+    /// # Errors
+    /// Those of socketpair(2): too many descriptors. What is missing is made another time.
+    pub(crate) fn introduce(&mut self) -> io::Result<()> {
+        let known = |stage| matches!(stage, Stage::Admitted | Stage::Draining);
+        let ready = |workers: &Workers, duty| -> Vec<WorkerId> {
+            let all = workers.of_duty(duty).filter(|(_, worker)| worker.settled && known(worker.stage));
+            all.map(|(id, _)| *id).collect()
+        };
+        let answerers = ready(self, Duty::Rules);
+        for id in &answerers {
+            if let Some(worker) = self.list.get_mut(id) {
+                worker.introduced = true;
+            }
+        }
+        for asker in ready(self, Duty::Clients) {
+            // Nothing is missing, as is usual.
+            if self.list.get(&asker).is_none_or(|one| one.introduced && one.peers.len() == answerers.len()) {
+                continue;
+            }
+            for answerer in &answerers {
+                self.pair(asker, *answerer)?;
+            }
+            if let Some(worker) = self.list.get_mut(&asker) {
+                worker.introduced = true;
+            }
+        }
+        Ok(())
+    }
+
+    fn pair(&mut self, asker: WorkerId, answerer: WorkerId) -> io::Result<()> {
+        if self.list.get(&asker).is_none_or(|worker| worker.peers.contains(&answerer)) {
+            return Ok(());
+        }
+        let (near, far) = stream::pair()?;
+        if let Some(worker) = self.list.get_mut(&answerer) {
+            worker.outbox.push(BrokerToLookup::Asker, Freight::Peer(near));
+        }
+        if let Some(worker) = self.list.get_mut(&asker) {
+            worker.outbox.push(BrokerToLookup::Answerer, Freight::Peer(far));
+            worker.peers.insert(answerer);
+        }
+        Ok(())
+    }
+
+    /// A worker is about to go: nobody counts on it any more.
+    pub(super) fn part(&mut self, id: WorkerId) {
+        for worker in self.list.values_mut() {
+            worker.peers.remove(&id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,119 @@
+//! Several workers: how many there are, how clients are spread over them, and what the end of one costs.
+
+use crate::ask::{found, lookup, until};
+use crate::common::master::{Master, Site};
+use crate::common::wire::{Heard, Wire};
+use crate::common::{PATIENCE, poll, process};
+use std::fs;
+
+const TABLE: &str = "inline:{a=b}";
+/// Descriptors that a worker has without clients.
+const WORKER_OWN: usize = 6;
+/// Clients by which each worker must have got some.
+const MANY: usize = 300;
+
+fn assert_answers(wire: &mut Wire) {
+    assert_eq!(wire.ask(&lookup(TABLE, "a")), found("b"));
+}
+
+/// The clients of each lookup worker.
+fn clients(master: &Master<'_>) -> Vec<usize> {
+    let open = |pid| fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
+    master.of_role("lookup worker").into_iter().map(|pid| open(pid).saturating_sub(WORKER_OWN)).collect()
+}
+
+/// Clients, as many as it takes until `workers` have the same number of them, and at least one.
+fn fill(master: &Master<'_>, workers: usize) -> Vec<Wire> {
+    let mut wires = Vec::new();
+    while wires.len() < MANY {
+        let mut wire = master.wire();
+        assert_answers(&mut wire);
+        wires.push(wire);
+        let counts = clients(master);
+        if counts.len() == workers && counts[0] > 0 && counts.iter().all(|count| *count == counts[0]) {
+            return wires;
+        }
+    }
+    panic!("{:?}", clients(master));
+}
+
+pub fn as_many_workers_serve_as_are_set_and_clients_are_spread_over_them() {
+    let site = Site::new();
+    site.keep("workers = 3\n");
+    site.approve(&[TABLE], "max_use = 100000\n");
+    let master = site.start();
+    let mut wires = fill(&master, 3);
+    // From now on each is as good as the others: the counts stay within one of each other.
+    for _ in 0..10 {
+        wires.push(master.wire());
+        assert_answers(wires.last_mut().unwrap());
+        let counts = clients(&master);
+        assert!(
+            counts.len() == 3 && counts.iter().max().unwrap() - counts.iter().min().unwrap() <= 1,
+            "{counts:?}"
+        );
+    }
+    assert_eq!(clients(&master).iter().sum::<usize>(), wires.len());
+    // Clients who go make room: the next ones come where these were.
+    wires.truncate(wires.len() / 2);
+    wires.extend((0..MANY / 10).map(|_| master.wire()));
+    wires.iter_mut().for_each(assert_answers);
+    assert_eq!(master.of_role("lookup worker").len(), 3);
+    assert!(site.log().iter().all(|line| !line.text.contains("warning:")), "{:#?}", site.log());
+}
+
+pub fn one_death_costs_the_clients_of_that_worker_only() {
+    let site = Site::new();
+    site.keep("workers = 3\n");
+    let text = site.table("texthash", "text", "k one\n");
+    site.approve(&[TABLE, &text], "max_use = 100000\n");
+    let mut master = site.start();
+    let mut wires = fill(&master, 3);
+    let victim = master.of_role("lookup worker")[1];
+    let share = wires.len() / 3;
+    process::signal("KILL", victim);
+    assert_eq!(process::wait_gone(&[victim], PATIENCE), []);
+    // A client that has lost its worker hears the end; everybody else is answered as if nothing had happened.
+    let (mut kept, mut lost) = (Vec::new(), 0);
+    for mut wire in wires.drain(..) {
+        match wire.try_ask(&lookup(TABLE, "a")) {
+            Heard::Reply(_) => kept.push(wire),
+            Heard::Closed => lost += 1,
+            heard => panic!("{heard:?}"),
+        }
+    }
+    assert_eq!((lost, kept.len()), (share, 2 * share));
+    let three = || (master.of_role("lookup worker").len() == 3).then_some(());
+    assert!(poll(PATIENCE, three).is_some(), "it is replaced");
+    assert!(!master.of_role("lookup worker").contains(&victim));
+    // All of them get the next content of a table, those of before and the new one.
+    fs::write(site.path("tables/text"), "k two\n").unwrap();
+    kept.extend(fill(&master, 3));
+    for wire in &mut kept {
+        until("changed", wire, &lookup(&text, "k"), &found("one"), &found("two"));
+    }
+    assert!(master.runs());
+    let deaths = site.log().iter().filter(|line| line.text.contains("ended:")).count();
+    assert_eq!(deaths, 1, "{:#?}", site.log());
+}
+
+pub fn workers_of_a_crowd_are_replaced_one_after_another() {
+    let site = Site::new();
+    site.keep("workers = 3\n");
+    site.approve(&[TABLE], "max_use = 5\n");
+    let mut master = site.start();
+    let before = poll(PATIENCE, || {
+        let workers = master.of_role("lookup worker");
+        (workers.len() == 3).then_some(workers)
+    })
+    .expect("three workers");
+    // Clients that come and go: nobody meets a worker that is about to leave.
+    let replaced = poll(PATIENCE, || {
+        (0..5).for_each(|_| assert_answers(&mut master.wire()));
+        let now = master.of_role("lookup worker");
+        (now.iter().all(|pid| !before.contains(pid))).then_some(())
+    });
+    assert!(replaced.is_some(), "{before:?} and {:?}", master.of_role("lookup worker"));
+    assert!(master.runs());
+    assert!(site.log().iter().all(|line| !line.text.contains("warning:")), "{:#?}", site.log());
+}
