@@ -7,11 +7,13 @@
 
 mod config;
 mod messages;
+mod questions;
 mod service;
 mod tables;
 
 pub use config::{main_cf, master_cf};
 pub use messages::{messages, names};
+pub use questions::questions;
 pub use service::{session, wire_request};
 pub use tables::{accounts, bdb_btree, bdb_hash, cdb, cidr, composite, inline, lmdb, pcre, regexp, texthash};
 
@@ -19,7 +21,7 @@ pub use tables::{accounts, bdb_btree, bdb_hash, cdb, cidr, composite, inline, lm
 pub type Target = fn(&[u8]);
 
 /// Every target by name, for those who replay seeds.
-pub const TARGETS: [(&str, Target); 17] = [
+pub const TARGETS: [(&str, Target); 18] = [
     ("bdb_hash", bdb_hash),
     ("bdb_btree", bdb_btree),
     ("lmdb", lmdb),
@@ -37,4 +39,5 @@ pub const TARGETS: [(&str, Target); 17] = [
     ("master_cf", master_cf),
     ("messages", messages),
     ("names", names),
+    ("questions", questions),
 ];

@@ -23,7 +23,7 @@ pub(super) const WAITING: usize = 16 << 20;
 /// and nothing is read from it. The longest answer may come on top.
 pub(super) const UNREAD: usize = 256 << 10;
 /// What a waiting question takes beside its key, in bytes: about as much as its place in line.
-const OVERHEAD: usize = 160;
+const OVERHEAD: usize = 200;
 
 /// Why a stream is closed.
 #[derive(Debug)]
@@ -172,3 +172,6 @@ impl fmt::Debug for Asker {
         f.debug_struct("Asker").field("waiting", &waiting).field("unread", &unread).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;
