@@ -8,7 +8,7 @@ use crate::process::{
 use crate::rules_worker::RulesWorker;
 use crate::session::Service;
 use mapkeep_log::{ChannelSink, Destination, Facility, MailLog};
-use mapkeep_proto::{Arguments, version_text};
+use mapkeep_proto::{Arguments, Duty, version_text};
 use mapkeep_sandbox::{Confined, FileRules, Limits, Lock, Role, enter};
 use mapkeep_sys::channel::Channel;
 use mapkeep_sys::{exit, inherit, memory, signals};
@@ -49,14 +49,16 @@ enum Worker {
 
 impl Worker {
     fn new(arguments: &Arguments, broker: Channel, epoll: Epoll) -> Result<Worker, Box<dyn Error>> {
-        if arguments.text("duty") == Ok("rules") {
-            return Ok(Worker::Rules(RulesWorker::new(broker, epoll)?));
-        }
-        let service = match arguments.text("service")? {
-            "proxywrite" => Service::Write,
-            _ => Service::Read,
-        };
-        Ok(Worker::Clients(Lookup::new(broker, epoll, service)?))
+        Ok(match arguments.value("duty")? {
+            Duty::Rules => Worker::Rules(RulesWorker::new(broker, epoll)?),
+            Duty::Clients => {
+                let service = match arguments.text("service")? {
+                    "proxywrite" => Service::Write,
+                    _ => Service::Read,
+                };
+                Worker::Clients(Lookup::new(broker, epoll, service)?)
+            }
+        })
     }
 
     fn run(&mut self, confined: &Confined) -> io::Result<()> {
