@@ -16,9 +16,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
 /// Questions of one asker that may wait, in bytes ([`cost`]). With more of them nothing is read from it, and what it has
-/// sent waits in the socket. Room for the questions of 10,000 clients with keys as long as addresses, or of 60 with the
-/// longest keys; the largest service has 64 askers, which come to a gigabyte.
-pub(super) const WAITING: usize = 16 << 20;
+/// sent waits in the socket. Room for the questions of 10,000 clients with keys as long as addresses, or of 120 with the
+/// longest keys; the largest service has 64 askers, which come to 2 GiB, half of what a worker may have.
+pub(super) const WAITING: usize = 32 << 20;
 /// Answers that the asker has not read, in bytes, beside those in the socket. Over this it gets no more until it has read,
 /// and nothing is read from it. The longest answer may come on top.
 pub(super) const UNREAD: usize = 256 << 10;
@@ -60,8 +60,11 @@ impl Asker {
         Asker { stream, input, output, tickets, waiting: 0, awaited: EpollFlags::EPOLLIN }
     }
 
-    /// Reads once, as much as there is room for in `scratch`.
+    /// Reads once, if more may wait, as much as there is room for in `scratch`.
     pub(super) fn read(&mut self, scratch: &mut [u8]) -> Result<(), Gone> {
+        if !self.has_room() {
+            return Ok(());
+        }
         match read(&self.stream, scratch) {
             Ok(0) => Err(Gone::Closed),
             Ok(length) => {
@@ -112,6 +115,12 @@ impl Asker {
     /// Whether it reads its answers, so that it may have more.
     pub(super) fn reads(&self) -> bool {
         self.output.len() < UNREAD
+    }
+
+    /// Has it wait with as much as may wait.
+    #[cfg(test)]
+    pub(super) fn fill(&mut self) {
+        self.waiting = WAITING;
     }
 
     /// Bytes of answers that it has not read.

@@ -4,19 +4,33 @@ use mapkeep_proto::{Unavailable, encode_names};
 use mapkeep_sys::channel::Received;
 use nix::sys::epoll::EpollCreateFlags;
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use std::cell::Cell;
+use nix::sys::socket::{MsgFlags, recv};
+use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 
 const MS: Duration = Duration::from_millis(1);
 
-thread_local!(static TIME: Cell<Option<Instant>> = const { Cell::new(None) });
+thread_local! {
+    static TIME: Cell<Option<Instant>> = const { Cell::new(None) };
+    static TICK: Cell<Duration> = const { Cell::new(MS) };
+    /// A stream, and when something was seen in it first.
+    static WATCHED: RefCell<Option<UnixStream>> = const { RefCell::new(None) };
+    static SEEN: Cell<Option<Instant>> = const { Cell::new(None) };
+}
 
-/// A clock that goes on by a millisecond whenever it is read, and never else. Tables of patterns read it before each rule.
+/// A clock that goes on by a tick whenever it is read, and never else. Tables of patterns read it before each rule.
 fn ticking() -> Instant {
-    let now = TIME.get().unwrap_or_else(Instant::now) + MS;
+    let now = TIME.get().unwrap_or_else(Instant::now) + TICK.get();
     TIME.set(Some(now));
+    WATCHED.with_borrow(|stream| {
+        let peeked = stream.as_ref().map(|stream| recv(stream.as_raw_fd(), &mut [0], MsgFlags::MSG_PEEK));
+        if peeked.is_some_and(|peeked| peeked.is_ok()) && SEEN.get().is_none() {
+            SEEN.set(Some(now));
+        }
+    });
     now
 }
 
@@ -312,6 +326,23 @@ fn client_that_takes_long_stands_behind_others_of_its_table() {
 }
 
 #[test]
+fn answer_does_not_wait_for_a_lookup_that_may_take_long() {
+    let mut service = Service::new();
+    let (mut first, mut second) = (service.asker(), service.asker());
+    // Answers that follow each other so closely are sent together.
+    TICK.set(TOGETHER / 20);
+    let quick = first.look_up(QUICK, 1, "10.0.0.1");
+    let slow = second.look_up(SLOW, 1, "alice");
+    WATCHED.set(Some(first.stream.try_clone().unwrap()));
+    let began = ticking();
+    assert!(service.round());
+    WATCHED.set(None);
+    assert!(SEEN.get().unwrap() - began < TOGETHER / 2, "{:?}", SEEN.get().unwrap() - began);
+    assert!(ticking() - began > TOGETHER);
+    assert_eq!((first.tickets(), second.tickets()), (vec![quick], vec![slow]));
+}
+
+#[test]
 fn garbage_costs_its_asker_the_stream_and_nobody_else() {
     let lookup = Asked::Lookup { key: b"10.0.0.1", manner: MANNER };
     let frame = |table, asked, ticket| {
@@ -354,6 +385,12 @@ fn nothing_is_done_for_an_asker_that_has_gone_or_a_question_that_was_withdrawn()
     assert!(service.round());
     assert_eq!(service.worker.askers.len(), 1);
     assert_eq!(service.worker.sleep(), EpollTimeout::NONE, "nothing is left of it");
+    let mut gone = service.asker();
+    gone.look_up(SLOW, 1, "alice");
+    drop(gone);
+    let before = ticking();
+    assert!(service.round());
+    assert!(ticking() - before < 20 * MS, "not even one is looked up");
     let tickets: Vec<u32> = (0..4).map(|client| other.look_up(SLOW, client, "alice")).collect();
     for ticket in [tickets[1], tickets[3], 77] {
         other.send(&Question { ticket, table: SLOW, client: 1, asked: Asked::Withdrawn });
@@ -392,6 +429,23 @@ fn who_does_not_read_gets_no_more_and_holds_up_nobody() {
         service.round();
     }
     assert_eq!(got[..100], asked);
+}
+
+#[test]
+fn who_has_as_much_in_line_as_may_wait_is_not_even_looked_at() {
+    let mut service = Service::new();
+    let mut asker = service.asker();
+    let first = asker.look_up(QUICK, 1, "10.0.0.1");
+    assert!(service.round());
+    service.worker.askers.get_mut(&1).unwrap().fill();
+    assert!(service.round());
+    assert_eq!(asker.tickets(), [first]);
+    asker.look_up(QUICK, 1, "10.0.0.1");
+    let told = service.worker.epoll.wait(&mut [EpollEvent::empty()], EpollTimeout::ZERO);
+    assert_eq!(told, Ok(0));
+    drop(asker);
+    assert!(service.round());
+    assert!(service.worker.askers.is_empty(), "but that it has gone is told");
 }
 
 #[test]
