@@ -1,6 +1,7 @@
 //! The supervisor's children: starting them, checking them from outside, and how soon to start the next.
 
-use crate::plan::{Ids, LogPlan, Plan, RoleIds};
+use crate::accounts::{Ids, RoleIds};
+use crate::plan::{LogPlan, Plan};
 use mapkeep_log::Destination;
 use mapkeep_proto::{Decode, Kind, SupervisorToLogger};
 use mapkeep_sandbox::{Capability, Found, Privilege, Role, expected, inspect};

@@ -4,26 +4,23 @@
 //! master(8): what can be read is served, and nothing is denied that might be approved.
 //! May: open files for reading; run postconf(1), before lock-down only.
 
-use crate::accounts::{AccountError, Accounts};
+use crate::accounts::{AccountError, Accounts, RoleIds};
 use crate::deciding::distrusted;
 use crate::notices::{Notice, Notices};
 use crate::options::{Mode, Options};
-use crate::plan::{LogPlan, Plan, RoleIds};
+use crate::plan::{LogPlan, Plan};
 use crate::socket::Place;
-use crate::trust::{Anchor, Directory, Owners, People, WriteFiles, directory_of};
+use crate::trust::{Anchor, Directory, Owners, People, WriteFiles, directory_of, read_file};
 use mapkeep_config::{
     Complaint, KeepSettings, Parameters, Service, Settings, Severity, approved, parse_main, parse_master,
 };
 use mapkeep_log::{Destination, Facility};
 use mapkeep_proto::{Kind, Listed, remedy_unknown, why_unknown};
 use mapkeep_sandbox::Located;
-use nix::fcntl::OFlag;
 use std::error::Error;
 use std::ffi::{OsStr, OsString};
-use std::fs::OpenOptions;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::rc::Rc;
@@ -33,9 +30,6 @@ use std::time::Duration;
 const DEFAULT_DIRECTORY: &str = "/etc/postfix";
 /// Where postconf(1) is, unless main.cf says otherwise.
 const DEFAULT_COMMANDS: &str = "/usr/sbin";
-/// The largest file that is read, in bytes. Configuration files of a large site have some 100 KB.
-const LARGEST: u64 = 64 << 20;
-
 /// What there is to say about the configuration.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Remark {
@@ -220,24 +214,6 @@ impl Source {
         };
         Ok(Gathered { plan, remarks, unreadable })
     }
-}
-
-/// Reads a regular file. Anything else could keep the service waiting, or never end.
-#[allow(
-    clippy::disallowed_methods,
-    reason = "before the lock, or at a reload by the supervisor: openat and statx of an open file, which its list allows"
-)]
-pub(crate) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-    }
-    let mut content = Vec::new();
-    file.take(LARGEST.saturating_add(1)).read_to_end(&mut content)?;
-    if u64::try_from(content.len()).unwrap_or(u64::MAX) > LARGEST {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 64 MB"));
-    }
-    Ok(content)
 }
 
 /// A service of its own stays until it is told to go.

@@ -7,7 +7,7 @@
 //! mail_owner with mode 0700); master(8) removes and binds anew every socket that master.cf names. For activation:
 //! sd_listen_fds(3).
 
-use crate::plan::Ids;
+use crate::accounts::Ids;
 use mapkeep_config::{MasterCf, Settings, Transport};
 use mapkeep_sys::{inherit, listen, status};
 use nix::errno::Errno;

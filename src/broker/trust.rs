@@ -14,6 +14,8 @@
 //! | `people.rs` | names of users, and who is in a group |
 //! | `refusal.rs` | the rules by number, and messages |
 //! | `rules.rs` | what a status says: pure functions |
+//! | `stack.rs` | the checked directories on the way |
+//! | `text.rs` | files that are read whole |
 //! | `walk.rs` | the walk by descriptor |
 //! | `read.rs` | tables that are read: found and opened |
 //! | `write.rs` | tables that are written: the walk to their directory, files opened and made in it |
@@ -25,6 +27,8 @@ mod people;
 mod read;
 mod refusal;
 mod rules;
+mod stack;
+mod text;
 mod walk;
 mod write;
 mod write_files;
@@ -50,8 +54,9 @@ pub use owners::Owners;
 pub use people::People;
 pub use read::{holders, identity_by_name, open_table};
 pub use refusal::{Refusal, Rule};
-pub use write::{Access, Place, WriteOpened, directory_of, inspect, place_of};
-pub use write_files::{WriteFile, WriteFiles};
+pub use text::read_file;
+pub use write::{Place, WriteOpened, directory_of, inspect, place_of};
+pub use write_files::{Access, WriteFile, WriteFiles};
 
 /// Attempts made while files change under our hands, before [`Refusal::Retry`].
 const ATTEMPTS: u32 = 3;

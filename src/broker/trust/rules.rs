@@ -11,8 +11,9 @@
 use mapkeep_sys::status::Status;
 
 use super::Owners;
+use super::people::WRITABLE_BY_OTHERS;
 use super::refusal::{Refusal, Rule, quoted};
-use super::walk::{Level, Openness, Stack};
+use super::stack::{Level, Openness, Stack};
 
 /// Mask and values of the file type in `st_mode` (inode(7)); the same on every Linux architecture.
 const S_IFMT: u32 = 0o170_000;
@@ -23,8 +24,6 @@ const S_IFBLK: u32 = 0o060_000;
 const S_IFDIR: u32 = 0o040_000;
 const S_IFCHR: u32 = 0o020_000;
 const S_IFIFO: u32 = 0o010_000;
-/// Write permission for group and others.
-pub(super) const WRITABLE_BY_OTHERS: u32 = 0o022;
 /// Set-user-id and set-group-id bits.
 pub(super) const SET_ID: u32 = 0o6000;
 /// Sticky bit.

@@ -11,10 +11,11 @@
 
 use mapkeep_sys::status::Status;
 
+use super::people::WRITABLE_BY_OTHERS;
 use super::refusal::{Refusal, Rule, quoted};
-use super::rules::{SET_ID, STICKY, Type, WRITABLE_BY_OTHERS, refuse, type_of, writers};
-use super::walk::{Openness, Stack};
-use super::write::Access;
+use super::rules::{SET_ID, STICKY, Type, refuse, type_of, writers};
+use super::stack::{Openness, Stack};
+use super::write_files::Access;
 
 /// Read, write and search permission of the owner of a directory.
 const OWNER_ALL: u32 = 0o700;

@@ -7,7 +7,7 @@
 
 use mapkeep_table::MAX_ITEM;
 
-use super::berkeley::Contents;
+use super::contents::Contents;
 
 const HEADER: usize = 26;
 const BTREE_LEAF: u8 = 5;
