@@ -158,7 +158,7 @@ impl<B: AsRef<[u8]>> Search<'_, '_, B> {
         }
         let table = (self.resolve)(number)?;
         let key = self.folded(key, table.kind().class());
-        let outcome = table.lookup_with(&Query { key: &key, modes, ..*self.query }, answer)?;
+        let outcome = table.lookup_with(&Query { key: &key, modes, pause: None, ..*self.query }, answer)?;
         if self.query.utf8 && std::str::from_utf8(answer).is_err() {
             return Err(TableError::NotUtf8);
         }

@@ -2,27 +2,26 @@
 //!
 //! May: keep mappings and answer from them. Never: know a path; a name is only compared with what clients ask.
 
+mod handle;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use handle::{Handle, Interrupted, Scan};
 
 use crate::pace::Pace;
 use crate::session;
 use crate::wire::Printable;
 use mapkeep_proto::{Kind, Listed, TableId, Unavailable, needs_file, split, why_unknown};
 use mapkeep_sys::mapping::Mapping;
-use mapkeep_table::{Complaint, Composite, Cursor, Outcome, Step, Table, TableError};
+use mapkeep_table::{Complaint, Composite, Table, TableError};
 use std::borrow::Cow;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
-use std::rc::{Rc, Weak};
-use std::time::{Duration, Instant, SystemTime};
+use std::rc::Rc;
+use std::time::SystemTime;
 
 /// Complaints about lines of one table that are logged; the rest is counted.
 const SHOWN_COMPLAINTS: usize = 10;
-/// How long one lookup may take in a table of patterns. After that it is a temporary error. Everybody else waits so long, so
-/// that it is well below the second that a client of another table may have to wait.
-const TIME: Duration = Duration::from_millis(300);
-
 /// Contents of before that one table keeps for clients who are listing it: with more of them, those who began earliest get a
 /// temporary error. A client that never goes on could otherwise hold any number of them in memory.
 const LISTED: usize = 2;
@@ -59,6 +58,8 @@ pub(crate) struct Catalogue {
     random: Cell<u64>,
     /// Who may ask tables that can take long.
     pub(crate) pace: Pace,
+    /// A lookup that was interrupted, of the client whose turn it is.
+    pub(crate) interrupted: RefCell<Option<Interrupted>>,
 }
 
 impl Slot {
@@ -181,13 +182,6 @@ fn first_content(name: &[u8], kind: Kind, ids: &BTreeMap<Vec<u8>, u16>) -> Conte
     }))
 }
 
-/// What is left of [`TIME`] for a lookup that `began` at its first question.
-fn left(began: &Cell<Option<Instant>>, now: Instant) -> Duration {
-    let start = began.get().unwrap_or(now);
-    began.set(Some(start));
-    TIME.saturating_sub(now.saturating_duration_since(start))
-}
-
 /// Names what is wrong in a table: its first faults, then how many there are besides. The log's limit counts for each
 /// table by itself, so that one with many faults does not hide those of another.
 fn report(name: &str, complaints: &[Complaint]) {
@@ -210,87 +204,6 @@ fn sentence(reason: Unavailable) -> &'static str {
         Unavailable::Loading => "its file is being written",
         Unavailable::NoRoom => "there is no room on its file system",
         Unavailable::Unloadable => "its content could not be loaded (see the log)",
-    }
-}
-
-/// A table as a request sees it.
-#[derive(Debug)]
-pub(crate) struct Handle<'c> {
-    catalogue: &'c Catalogue,
-    id: u32,
-    nature: session::Nature,
-    /// `None` when nobody knows whether the table is approved.
-    slot: Option<&'c Slot>,
-}
-
-/// Where a client stands in the scan of a table. It goes on in the content that it began with.
-#[derive(Debug, Default)]
-pub(crate) struct Scan {
-    content: Option<Weak<Table<Mapping>>>,
-    cursor: Cursor,
-}
-
-impl Handle<'_> {
-    fn slot(&self) -> Result<&Slot, session::Failure> {
-        let unjudged = || session::Failure::Unavailable(Cow::Borrowed("the configuration cannot be read"));
-        self.slot.ok_or_else(unjudged)
-    }
-}
-
-impl session::LookupTable for Handle<'_> {
-    type Cursor = Scan;
-
-    fn nature(&self) -> session::Nature {
-        self.nature
-    }
-
-    fn lookup(&self, sought: session::Sought<'_>, value: &mut Vec<u8>) -> Result<Outcome, session::Failure> {
-        let slot = self.slot()?;
-        // The clock is read by tables of rules only, which ask; the first question starts it.
-        let began = Cell::new(None);
-        let time_left = || left(&began, Instant::now());
-        let query = sought.query(self.catalogue.next_random(), &time_left);
-        let outcome = match &slot.content {
-            Content::Table(Ok(table)) => table.lookup_with(&query, value),
-            Content::Table(Err(reason)) => return Err(session::Failure::Unavailable(reason.clone())),
-            Content::Composite(composite, leaves) => {
-                let resolve = |leaf: usize| self.catalogue.leaf(leaves.get(leaf).copied().flatten());
-                composite.lookup_with(&query, &resolve, value)
-            }
-        };
-        if let Some(began) = began.get() {
-            let ended = Instant::now();
-            self.catalogue.pace.meter.note(self.id, ended.saturating_duration_since(began), ended);
-        }
-        Ok(outcome?)
-    }
-
-    fn usable(&self) -> Result<(), session::Failure> {
-        match &self.slot()?.content {
-            Content::Table(Ok(table)) if table.kind() == Kind::Fail => Err(session::Failure::OnPurpose),
-            Content::Table(Err(reason)) => Err(session::Failure::Unavailable(reason.clone())),
-            Content::Table(Ok(_)) | Content::Composite(..) => Ok(()),
-        }
-    }
-
-    fn step(
-        &self,
-        scan: &mut Scan,
-        key: &mut Vec<u8>,
-        value: &mut Vec<u8>,
-    ) -> Result<Step, session::Failure> {
-        if scan.content.is_none() {
-            scan.content = match &self.slot()?.content {
-                Content::Table(Ok(table)) => Some(Rc::downgrade(table)),
-                Content::Table(Err(reason)) => return Err(session::Failure::Unavailable(reason.clone())),
-                Content::Composite(..) => return Err(session::Failure::Unsupported),
-            };
-        }
-        let Some(table) = scan.content.as_ref().and_then(Weak::upgrade) else {
-            let gone = "it has changed several times since its list was begun";
-            return Err(session::Failure::Unavailable(Cow::Borrowed(gone)));
-        };
-        Ok(table.step(&mut scan.cursor, key, value)?)
     }
 }
 

@@ -12,7 +12,8 @@ mod turn;
 pub use desk::{Desk, Replies, UNREAD};
 pub(crate) use turn::Turn;
 
-use crate::session::{self, Cursors, Event, Service, Settings, Tables};
+use crate::catalogue::Interrupted;
+use crate::session::{self, Cursors, Event, Paused, Service, Settings, Tables};
 use crate::wire::{ANNOUNCEMENT, Limits, Parser, Progress, encode_reply};
 use nix::errno::Errno;
 use nix::unistd::{read, write};
@@ -33,6 +34,8 @@ pub struct Client<C> {
     more: bool,
     /// The table that the request waits for, if it is not just another turn.
     waits_for: Option<u32>,
+    /// How far that request has come, if it is a lookup that was interrupted.
+    pub(crate) interrupted: Option<Interrupted>,
     /// Until when it has taken more than its share of the time of tables that take long.
     pub(crate) owes_until: Option<Instant>,
     /// Whether the last reading took all that it had room for, so that there may be more.
@@ -82,6 +85,7 @@ impl<C: Default> Client<C> {
             input: Vec::new(),
             more: false,
             waits_for: None,
+            interrupted: None,
             owes_until: None,
             has_unread: false,
             parser: Parser::new(Limits::SERVICE),
@@ -219,14 +223,18 @@ impl<C: Default> Client<C> {
                         (self.more, self.waits_for) = (true, Some(table));
                         return Some(taken);
                     }
+                    let (cursors, out) = (&mut self.cursors, replies.bytes());
+                    let start = out.len();
+                    match session::answer(&request, service, tables, &settings, cursors, out, &mut log) {
+                        Ok(answered) => replies.answered(&answered, start, consumed),
+                        Err(Paused(table)) => {
+                            (self.more, self.waits_for) = (true, Some(table));
+                            return Some(taken);
+                        }
+                    }
                     if let Some(complaint) = complaint {
                         warn(&complaint);
                     }
-                    let (cursors, out) = (&mut self.cursors, replies.bytes());
-                    let start = out.len();
-                    let answered =
-                        session::answer(&request, service, tables, &settings, cursors, out, &mut log);
-                    replies.answered(&answered, start, consumed);
                     taken = taken.saturating_add(consumed);
                 }
                 Progress::Malformed { reply, dialect, complaint, consumed } => {

@@ -15,7 +15,9 @@ const TURN: Duration = Duration::from_millis(5);
 /// The same for all clients together, before others are heard again.
 const SLICE: Duration = Duration::from_millis(25);
 /// After a lookup that took so long its table rests, while others ask.
-const LONG: Duration = Duration::from_millis(20);
+pub(crate) const LONG: Duration = Duration::from_millis(20);
+/// The longest rest. With many tables that take long at once, all of them together may take more than half of the time.
+const LONGEST_REST: Duration = Duration::from_secs(5);
 /// Somebody who has asked within this time is expected to ask again.
 const QUIET: Duration = Duration::from_secs(1);
 /// How much longer than what it has used a client stands behind others of the same table, for each that waits there.
@@ -161,11 +163,11 @@ impl Line {
     }
 
     /// A lookup in `table` has taken long: it rests for as long, and for twice as long for each other table that is here.
-    /// So all of them together take no more than half of the worker's time.
+    /// So all of them together take no more than half of the worker's time, as long as that is no more than [`LONGEST_REST`].
     fn rest(&mut self, table: u32, took: Duration, now: Instant) {
         let others = self.tables.keys().filter(|other| **other != table).count();
         let times = u32::try_from(others).unwrap_or(u32::MAX).saturating_mul(2).saturating_add(1);
-        let rest = took.saturating_mul(times);
+        let rest = took.saturating_mul(times).min(LONGEST_REST);
         self.tables.entry(table).or_default().rests_until = now.checked_add(rest);
     }
 

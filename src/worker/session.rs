@@ -74,8 +74,15 @@ impl<I> Answered<I> {
     }
 }
 
+/// A lookup in this table was interrupted. The same request is to be given again later, and then goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Paused<I>(pub I);
+
 /// Answers one request: appends exactly one reply to `out`, and hands what is worth a log line to
 /// `log`. Total: every request that wire lets through gets a reply, whatever its bytes and flags.
+///
+/// # Errors
+/// The table has been asked for as long as it may be in one turn; nothing has been appended.
 pub fn answer<T: Tables>(
     request: &Request<'_>,
     service: Service,
@@ -84,11 +91,11 @@ pub fn answer<T: Tables>(
     cursors: &mut CursorsOf<T>,
     out: &mut Vec<u8>,
     log: &mut dyn FnMut(Event<'_>),
-) -> Answered<T::Id> {
+) -> Result<Answered<T::Id>, Paused<T::Id>> {
     let dialect = request.dialect;
     let verb = request.call.verb();
     let changes = matches!(request.call, Call::Update { .. } | Call::Delete { .. });
-    let answered = |table, flags| Answered { table, verb, dialect, flags };
+    let answered = |table, flags| Ok(Answered { table, verb, dialect, flags });
     if changes && service == Service::Read {
         // Before approval, and with the name as the client sent it: so does stock.
         log(Event::ReadOnly { table: request.table, verb });
@@ -110,7 +117,7 @@ pub fn answer<T: Tables>(
             encode_reply(&Reply::Open(Status::Ok, flags), dialect, out);
             return answered(None, flags);
         }
-        Call::Lookup { key } => lookup(&asked, key, &table, out, log),
+        Call::Lookup { key } => lookup(&asked, key, &table, out, log).ok_or(Paused(id))?,
         Call::Sequence { function } => sequence(&asked, function, id, &table, cursors, out, log),
         Call::Update { key, value } => change::update(&asked, key, value, &table, out, log),
         Call::Delete { key } => change::delete(&asked, key, &table, out, log),
@@ -161,14 +168,14 @@ fn approved<'t, T: Tables>(
     })
 }
 
-/// Answers a lookup. Returns the flags that a reply without an answer has.
+/// Answers a lookup. Returns the flags that a reply without an answer has; nothing if it was interrupted.
 fn lookup(
     asked: &Asked<'_>,
     key: &[u8],
     table: &impl LookupTable,
     out: &mut Vec<u8>,
     log: &mut dyn FnMut(Event<'_>),
-) -> Flags {
+) -> Option<Flags> {
     let request = asked.request;
     let nature = table.nature();
     let flags = rules::later_flags(request.flags, nature);
@@ -176,7 +183,7 @@ fn lookup(
     if utf8 && std::str::from_utf8(key).is_err() {
         log(Event::KeyNotUtf8 { table: asked.name });
         encode_reply(&Reply::Lookup(Status::NoKey, flags, b""), request.dialect, out);
-        return flags;
+        return Some(flags);
     }
     let folds = rules::key_is_folded(request.flags, nature) && (utf8 || !nature.kind.is_composite());
     let folded = if folds { fold(key, utf8) } else { Cow::Borrowed(key) };
@@ -190,6 +197,9 @@ fn lookup(
         values: rules::values(request),
     };
     let found = table.lookup(sought, &mut value);
+    if found == Err(Failure::Paused) {
+        return None;
+    }
     // What is found shows how the table stores its keys, even where the value cannot be given.
     let flags_now = match &found {
         Ok(Outcome::Found(mode)) => rules::after_hit(flags, *mode, nature),
@@ -210,7 +220,7 @@ fn lookup(
         }
     };
     encode_reply(&reply, request.dialect, out);
-    flags
+    Some(flags)
 }
 
 /// Answers a sequence request. What comes back is neither folded nor checked for UTF-8, as in stock. Returns the flags

@@ -1,5 +1,7 @@
 use super::*;
 use crate::session::{LookupTable, Tables};
+use mapkeep_table::Outcome;
+use std::time::{Duration, Instant};
 
 fn lookup(catalogue: &Catalogue, name: &[u8]) -> Option<Result<Outcome, session::Failure>> {
     let (_, table) = catalogue.find(name)?;
@@ -65,11 +67,66 @@ fn names_decide_and_contents_answer() {
 #[test]
 fn a_lookup_has_its_time_from_the_first_question_on() {
     let (began, start) = (Cell::new(None), Instant::now());
-    let after = |millis| left(&began, start + Duration::from_millis(millis));
+    let after = |millis| handle::left(&began, Duration::ZERO, start + Duration::from_millis(millis));
     // Other clients wait meanwhile, and on a new connection twice; for a second at most.
     assert!(after(0) > Duration::ZERO && after(0) <= Duration::from_millis(500));
     assert_eq!(after(0) - after(100), Duration::from_millis(100));
     assert_eq!(after(1000), Duration::ZERO);
+    // All turns of one lookup together have an end, too.
+    let began = Cell::new(None);
+    assert!(handle::left(&began, Duration::from_secs(10), start) > Duration::ZERO);
+    assert_eq!(handle::left(&began, Duration::from_secs(30), start), Duration::ZERO);
+}
+
+/// Looks the longest header up in turns; gives what has come of it in each.
+fn turns(
+    catalogue: &mut Catalogue,
+    between: impl Fn(&mut Catalogue),
+) -> Vec<(Result<Outcome, session::Failure>, Vec<u8>)> {
+    let key = b"the quick brown fox jumps over the lazy dog; ".iter().copied().cycle().take(102_400);
+    let key: Vec<u8> = key.collect();
+    let mut turns = Vec::new();
+    loop {
+        let mut value = Vec::new();
+        let (_, table) = catalogue.find(b"regexp:/t").unwrap();
+        let found = table.lookup(session::Sought::plain(&key), &mut value);
+        turns.push((found, value));
+        if turns.last().is_some_and(|(found, _)| *found != Err(session::Failure::Paused)) {
+            return turns;
+        }
+        between(catalogue);
+    }
+}
+
+/// Some hundred rules that such a header is not for, and a last one that answers.
+fn many_rules(answer: &str) -> Vec<u8> {
+    let rules = (0..300).map(|number| format!("/buy (cheap|{number}) .*pills/ REJECT\n"));
+    (rules.collect::<String>() + "/fox/ " + answer + "\n").into_bytes()
+}
+
+#[test]
+fn the_longest_header_is_looked_up_in_turns_under_hundreds_of_rules() {
+    let mut catalogue = Catalogue::new(vec![listed(b"regexp:/t", true)], true);
+    assert!(load(&mut catalogue, 0, &many_rules("first")));
+    let turns = turns(&mut catalogue, |_| {});
+    let (last, paused) = turns.split_last().unwrap();
+    assert!(matches!(last, (Ok(Outcome::Found(_)), value) if value == b"first"), "{last:?}");
+    assert!(paused.len() >= 2, "{} turns", turns.len());
+    assert!(catalogue.interrupted.take().is_none(), "nothing is left for the next lookup");
+}
+
+#[test]
+fn an_interrupted_lookup_is_answered_from_a_newer_content_if_there_is_one() {
+    let mut catalogue = Catalogue::new(vec![listed(b"regexp:/t", true)], true);
+    assert!(load(&mut catalogue, 0, &many_rules("first")));
+    let replaced = Cell::new(false);
+    let turns = turns(&mut catalogue, |catalogue| {
+        if !replaced.replace(true) {
+            // Its first rule holds, and would not be tried if the lookup went on behind it.
+            assert!(load(catalogue, 0, b"/fox/ second\n/fox/ third\n"));
+        }
+    });
+    assert!(matches!(turns.last(), Some((Ok(Outcome::Found(_)), value)) if value == b"second"));
 }
 
 #[test]

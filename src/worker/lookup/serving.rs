@@ -64,10 +64,12 @@ impl Lookup {
         turn.begin();
         let mut waits = None;
         let work = |client: &mut Client<_>, room_for_input| {
+            catalogue.interrupted.replace(client.interrupted.take());
             let tables = &*catalogue;
             let replies = &mut *turn;
             let fate =
                 client.serve(&mut Desk { tables, service, settings, scratch, replies, room_for_input }, now);
+            client.interrupted = catalogue.interrupted.take();
             let answered = turn.has_answered();
             if let Some((used, _)) = catalogue.pace.meter.used() {
                 client.extend_deadline(used);

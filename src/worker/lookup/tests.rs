@@ -10,6 +10,8 @@ use std::os::unix::net::UnixStream;
 const FINE: &str = "static:fine";
 /// Takes millions of steps for a key of 22 letters, and as many again for each further one.
 const SLOW: &str = "pcre:{{/^(a+)+$/ x}}";
+/// Has hundreds of ordinary rules.
+const MANY: &str = "regexp:/many";
 const OTHER: &str = "pcre:{{/^quick$/ found}}";
 
 /// A worker, and its broker's end of the channel.
@@ -29,7 +31,7 @@ impl Service {
         let (broker, channel) = Channel::pair().unwrap();
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
         let worker = Lookup::new(channel, epoll, crate::session::Service::Read).unwrap();
-        let names = [FINE, SLOW, OTHER, "texthash:/large"];
+        let names = [FINE, SLOW, OTHER, "texthash:/large", MANY];
         let listed =
             names.map(|name| Listed { name: name.as_bytes().to_vec(), approved: true, incomplete: false });
         let block = encode_names(&listed).unwrap();
@@ -44,6 +46,13 @@ impl Service {
         let freight: Vec<_> = freight.iter().map(|file| file.as_fd()).collect();
         self.broker.send(&message.encode(), &freight).unwrap();
         assert!(self.worker.round().unwrap());
+    }
+
+    /// Sends the content of a table.
+    fn send(&mut self, id: u16, text: &str) {
+        let (id, size, kind) = (TableId(id), text.len() as u64, mapkeep_proto::Kind::Texthash);
+        let snapshot = BrokerToLookup::Snapshot { id, generation: 1, kind, size };
+        self.tell(snapshot, Some(&memory(text.as_bytes())));
     }
 
     fn heard(&self) -> LookupToBroker {
@@ -152,6 +161,35 @@ fn a_slow_table_is_asked_once_a_round_while_others_and_the_broker_are_answered()
 }
 
 #[test]
+fn a_lookup_of_many_rules_is_gone_on_with_between_the_requests_of_others() {
+    let mut service = Service::new();
+    let rules = (0..300).map(|number| format!("/buy (cheap|{number}) .*pills/ REJECT\n"));
+    service.send(4, &(rules.collect::<String>() + "/jumps over/ found\n"));
+    while !service.worker.loading.is_empty() {
+        assert!(service.worker.round().unwrap());
+    }
+    assert_eq!(service.heard(), LookupToBroker::Loaded { id: TableId(4), generation: 1 });
+    let (mut header, mut other) = (service.client(), service.client());
+    let key: String = "the quick brown fox jumps over the lazy dog; ".chars().cycle().take(102_400).collect();
+    let requests = [lookups(MANY, [key].into_iter()), fine(1)].concat();
+    let mut unsent = &requests[..];
+    let (mut rounds, mut text) = (0, Vec::new());
+    while !text.ends_with(b"fine\0\0") {
+        unsent = &unsent[header.write(unsent).unwrap_or_default()..];
+        other.write_all(&fine(1)).unwrap();
+        assert!(service.worker.round().unwrap());
+        assert_eq!(replies(&other), 1, "round {rounds}");
+        let _ = header.read_to_end(&mut text);
+        rounds += 1;
+    }
+    let text = String::from_utf8_lossy(&text).into_owned();
+    assert_eq!(text.matches("status").count(), 2, "{text:?}");
+    assert!(text.contains("found\0\0status"), "in the order of the requests: {text:?}");
+    // Seven parts are read before it is whole.
+    assert!(rounds > 7 + 2, "{rounds} rounds");
+}
+
+#[test]
 fn nothing_is_done_for_who_has_gone_and_all_for_who_still_listens() {
     let mut service = Service::new();
     let (mut gone, mut finished) = (service.client(), service.client());
@@ -175,14 +213,8 @@ fn nothing_is_done_for_who_has_gone_and_all_for_who_still_listens() {
 fn clients_are_served_between_the_steps_of_a_load() {
     let mut service = Service::new();
     let text: String = (0..100_000).map(|number| format!("key{number} v\n")).collect();
-    let snapshot = BrokerToLookup::Snapshot {
-        id: TableId(3),
-        generation: 1,
-        kind: mapkeep_proto::Kind::Texthash,
-        size: text.len() as u64,
-    };
     let mut client = service.client();
-    service.tell(snapshot, Some(&memory(text.as_bytes())));
+    service.send(3, &text);
     let mut rounds = 0;
     while !service.worker.loading.is_empty() {
         client.write_all(&fine(1)).unwrap();

@@ -71,6 +71,22 @@ fn a_table_that_takes_long_rests_while_others_ask() {
 }
 
 #[test]
+fn no_table_rests_for_longer_than_some_seconds() {
+    let (mut pace, now) = (Pace::default(), Instant::now());
+    pace.askers.note(99, now);
+    (0..200).for_each(|table| pace.line.join(table, u64::from(table), now));
+    assert_eq!(pace.next(now), Some((0, 0)));
+    turn(&mut pace, 0, 0, &[300 * MS], now);
+    let ended = now + 300 * MS;
+    pace.line.join(0, 0, ended);
+    // The others have had their turns, or have gone.
+    while pace.next(ended).is_some() {}
+    pace.askers.note(99, ended + LONGEST_REST);
+    assert!(!pace.has_next(ended + LONGEST_REST - MS));
+    assert_eq!(pace.next(ended + LONGEST_REST), Some((0, 0)), "and not two minutes");
+}
+
+#[test]
 fn whoever_is_alone_does_not_wait_for_nobody() {
     let (mut pace, now) = (Pace::default(), Instant::now());
     pace.askers.note(1, now);

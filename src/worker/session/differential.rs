@@ -220,7 +220,7 @@ fn ask_ours(tables: &FakeTables, service: Service, request: &[u8]) -> Vec<u8> {
     if let Progress::Request { request, .. } = Parser::new(Limits::SERVICE).parse(request) {
         let settings = Settings { smtputf8_enable: true };
         let mut cursors = Cursors::default();
-        answer(&request, service, tables, &settings, &mut cursors, &mut out, &mut |_| {});
+        let _ = answer(&request, service, tables, &settings, &mut cursors, &mut out, &mut |_| {});
     }
     out
 }

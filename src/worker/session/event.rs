@@ -96,6 +96,7 @@ impl fmt::Display for Event<'_> {
                 match failure {
                     Failure::Unavailable(reason) => write!(formatter, "{table} is unavailable. {reason}"),
                     Failure::Content(error) => write!(formatter, "{table}: {error}"),
+                    Failure::Paused => write!(formatter, "{table}: {verb} is not at its end yet"),
                     Failure::OnPurpose => write!(formatter, "{table} fails on purpose"),
                     Failure::Unsupported => {
                         write!(formatter, "table {table}: {verb} operation is not supported")

@@ -22,6 +22,8 @@ pub enum Failure {
     Unsupported,
     /// The value is not UTF-8 although the client asked for UTF-8.
     ValueNotUtf8,
+    /// The lookup was interrupted, and is to be gone on with ([`crate::session::Paused`]). Nobody is told.
+    Paused,
     /// It could not be done for now, and nothing of it has been: no room, a lock of another program, a damaged file.
     /// The text is ours and goes to the log.
     NotDone(String),
@@ -43,9 +45,11 @@ impl Failure {
     #[must_use]
     pub fn status(&self) -> Status {
         match self {
-            Failure::Unavailable(_) | Failure::Content(_) | Failure::OnPurpose | Failure::NotDone(_) => {
-                Status::Retry
-            }
+            Failure::Unavailable(_)
+            | Failure::Content(_)
+            | Failure::OnPurpose
+            | Failure::Paused
+            | Failure::NotDone(_) => Status::Retry,
             Failure::Unsupported | Failure::ValueNotUtf8 | Failure::TooLong { .. } | Failure::KeyEmpty => {
                 Status::Config
             }
@@ -59,6 +63,7 @@ impl From<TableError> for Failure {
             TableError::AlwaysFails => Failure::OnPurpose,
             TableError::NoSequence => Failure::Unsupported,
             TableError::NotUtf8 => Failure::ValueNotUtf8,
+            TableError::Paused => Failure::Paused,
             other => Failure::Content(other),
         }
     }
@@ -106,11 +111,11 @@ pub struct Sought<'a> {
 }
 
 impl<'a> Sought<'a> {
-    /// The same for the table room. `random` and `time_left` are as [`Query`] has them.
+    /// The same for the table room, in one go. `random` and `time_left` are as [`Query`] has them.
     #[must_use]
     pub fn query(&self, random: u64, time_left: &'a dyn Fn() -> std::time::Duration) -> Query<'a> {
         let Sought { key, modes, substitution, folding, utf8, values } = *self;
-        Query { key, modes, substitution, folding, utf8, values, random, time_left }
+        Query { key, modes, substitution, folding, utf8, values, random, time_left, pause: None }
     }
 
     /// For tests: all forms of the key, without folding, as text.

@@ -63,7 +63,7 @@ impl Conversation {
         let cursors = &mut self.cursors;
         let tables = &self.tables;
         let answered = answer(request, self.service, tables, &self.settings, cursors, &mut out, &mut log);
-        (out, answered)
+        (out, answered.unwrap())
     }
 
     fn ask(&mut self, text: &str) -> String {
