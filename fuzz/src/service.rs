@@ -88,7 +88,8 @@ fn ask_set(set: &Set, stream: &[u8]) {
         while let Progress::Request { request, consumed, .. } = parser.parse(rest) {
             out.clear();
             let mut log = |event: Event<'_>| printable(Some(event.to_string()));
-            let answered = session::answer(&request, service, set, &settings, &mut cursors, &mut out, &mut log);
+            let answered =
+                session::answer(&request, service, set, &settings, &mut cursors, &mut out, &mut log);
             assert!(answered.is_ok(), "nothing here takes long");
             let status = status_of(&out);
             let mut name = request.table;

@@ -2,9 +2,9 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use super::*;
-use crate::{MAX_WORK, Pause, Place};
 use crate::rules::pcre::Pcre;
 use crate::rules::regexp::Posix;
+use crate::{MAX_WORK, Pause, Place};
 
 fn table<L: Library>(text: &str) -> (Patterns<L>, Vec<(u32, Fault)>) {
     let mut complaints = Vec::new();
@@ -155,8 +155,7 @@ fn find_in_turns<L: Library>(table: &Patterns<L>, key: &str, rules: u32) -> (Opt
             Duration::from_secs(u64::from(left.get()))
         };
         let pause = Pause { below: Duration::from_secs(2), place: &place };
-        let query =
-            Query { pause: Some(&pause), time_left: &time_left, ..Query::plain(key.as_bytes()) };
+        let query = Query { pause: Some(&pause), time_left: &time_left, ..Query::plain(key.as_bytes()) };
         let mut answer = Vec::new();
         match table.find(&query, &mut answer) {
             Err(TableError::Paused) => assert!(turn < 100, "it comes to no end"),
