@@ -142,7 +142,7 @@ pub fn run(ground: &Ground) -> Vec<Line> {
         let outside = service.make_outside();
         for (number, task) in (1_u32..).zip(&group) {
             let order = hijack::order(task.process, task.deed, other.pid().cast_unsigned(), port);
-            assert!(service.wait_checked(), "a process was never checked:\n{}", service.log());
+            assert!(service.wait_checked(), "a process was never checked:\n{}", service.end_of_log());
             let since = service.log().len();
             // The number is written last, since the process looks at any moment.
             sheet.write_all_at(&order, hijack::REST as u64).expect("an order");
@@ -160,15 +160,13 @@ pub fn run(ground: &Ground) -> Vec<Line> {
                 text.push_str("; a file outside was changed");
                 passed = false;
             }
-            if !passed {
-                println!("--- log of {} in the {}:\n{}", DEEDS[task.deed].what, task.name(), service.log());
-            }
+            let log = if passed { String::new() } else { service.end_of_log() };
             let filters = if task.open { "open filters" } else { "locked" };
             let process = if task.process == Process::Starting { "worker, starting" } else { task.name() };
             let what = format!("{process}, {filters}: {}", DEEDS[task.deed].what);
             lines.push((
                 task.deed,
-                Line { item: 0, what, required: task.required.to_string(), seen: text, passed },
+                Line { item: 0, what, required: task.required.to_string(), seen: text, passed, log },
             ));
         }
     }
