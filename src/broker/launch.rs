@@ -18,14 +18,15 @@ use mapkeep_sandbox::{
     Capability, FileRules, Limits, Lock, LockError, Privilege, check_root, enter, inspect,
 };
 use mapkeep_sys::{exit, inherit, signals, title};
+use nix::fcntl::OFlag;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::collections::VecDeque;
 use std::error::Error;
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -320,13 +321,30 @@ fn early_log(destination: Destination) -> Result<(), Box<dyn Error>> {
 
 /// Makes the directory that workers see as their root, if it is not there. The lock looks again; here a person hears it
 /// before anything is started.
-#[allow(clippy::disallowed_methods, reason = "before the lock")]
 fn prepare_chroot(path: &Path) -> Result<(), Box<dyn Error>> {
-    if !path.is_dir() {
-        let made = std::fs::DirBuilder::new().recursive(true).mode(0o755).create(path);
-        made.map_err(|error| format!("{}: {error} (chroot_directory in mapkeep.cf)", path.display()))?;
-    }
+    make_directories(path)
+        .map_err(|error| format!("{}: {error} (chroot_directory in mapkeep.cf)", path.display()))?;
     Ok(check_root(path)?)
+}
+
+/// Makes a directory, and those above it that are not there, with mode 0755 whoever starts us: master(8) has a umask of 077.
+#[allow(clippy::disallowed_methods, reason = "before the lock")]
+fn make_directories(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    path.parent().map_or(Ok(()), make_directories)?;
+    match std::fs::create_dir(path) {
+        // By descriptor: whoever may write above it could put a link in its place.
+        Ok(()) => {
+            let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
+            let made = File::options().read(true).custom_flags(flags.bits()).open(path)?;
+            made.set_permissions(std::fs::Permissions::from_mode(0o755))
+        }
+        // Another service of ours makes the same.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Programs that others can exchange are not started with the rights of root. Their owner could do so as well: that costs
