@@ -88,18 +88,7 @@ impl Nursery {
         let socket = self.log_socket.as_ref().map_or(self.null.as_fd(), AsFd::as_fd);
         let descriptors = [self.null.as_fd(), self.null.as_fd(), error_output, far.as_fd(), socket];
         let pid = start(&self.worker, &self.title("logger"), &words, &descriptors)?;
-        Ok((
-            Child {
-                pid,
-                role: Role::Logger,
-                checked: false,
-                brief: String::new(),
-                started: now,
-                orphaned: None,
-                log: None,
-            },
-            near,
-        ))
+        Ok((Child::new(pid, Role::Logger, now), near))
     }
 
     /// Starts the broker, that of the writing service if this is it; `names` is the sealed list of names, `listeners` are the sockets to accept on.
@@ -185,10 +174,7 @@ impl Nursery {
         }
         let pid = start(program, title, words, &descriptors)?;
         let log = Some(log_far.into_descriptor());
-        Ok((
-            Child { pid, role, checked: false, brief: String::new(), started: now, orphaned: None, log },
-            near,
-        ))
+        Ok((Child { log, ..Child::new(pid, role, now) }, near))
     }
 
     /// What `ps` shows of a child: its role, and the service and Postfix instance that it is of.
@@ -225,6 +211,11 @@ impl Nursery {
 }
 
 impl Child {
+    /// A process that has just been started.
+    pub(crate) fn new(pid: Pid, role: Role, now: Instant) -> Child {
+        Child { pid, role, checked: false, brief: String::new(), started: now, orphaned: None, log: None }
+    }
+
     /// Tells the logger where this child's lines come from.
     pub(crate) fn introduce(&self, logger: &Channel) {
         if let Some(log) = &self.log {

@@ -10,7 +10,11 @@ mod hear;
 mod reload;
 mod requests;
 
+#[cfg(test)]
+mod tests;
+
 use crate::children::{BackOff, Child, Nursery};
+use crate::door::PAUSE;
 use crate::gather::Source;
 use crate::master::Status;
 use crate::notify::Notify;
@@ -151,6 +155,7 @@ impl Supervisor {
         let ending = loop {
             let now = Instant::now();
             self.settle(now);
+            self.generations_mut().for_each(Generation::flush);
             self.end_orphans(now);
             self.start_due(now)?;
             self.check_children(now)?;
@@ -243,7 +248,7 @@ impl Supervisor {
         let id = WorkerId(self.state.last_worker);
         self.state.workers.insert(id, (child, number));
         generation.requests.started(id);
-        generation.tell(&SupervisorToBroker::Worker { id, class: TrustClass::EVERYONE }, Some(channel));
+        generation.tell(SupervisorToBroker::Worker { id, class: TrustClass::EVERYONE }, Some(channel));
         Ok(())
     }
 
@@ -328,6 +333,8 @@ impl Supervisor {
         let heard = self.generations().filter(|one| one.broker.is_some());
         let moments = moments.chain(heard.filter_map(|one| one.requests.heard_from()).filter(|at| *at > now));
         let moments = moments.chain(self.next_orphan());
+        let quiet = self.generations().all(Generation::is_quiet);
+        let moments = moments.chain(now.checked_add(PAUSE).filter(|_| !quiet));
         let moments = moments.chain(mapkeep_log::settle(now));
         let look = self.unchecked().then(|| now.checked_add(LOOK)).flatten();
         let Some(next) = moments.chain(look).min() else { return PollTimeout::NONE };
@@ -372,9 +379,10 @@ impl Supervisor {
     }
 
     /// Somebody wants to read the files of the tables that can be changed: have them written now.
-    fn checkpoint(&self) {
-        if self.serving.plan.writes() {
-            self.serving.tell(&SupervisorToBroker::Checkpoint, None);
+    fn checkpoint(&mut self) {
+        // A broker that does not hear us now is not told more than once.
+        if self.serving.plan.writes() && self.serving.is_quiet() {
+            self.serving.tell(SupervisorToBroker::Checkpoint, None);
         }
     }
 

@@ -90,7 +90,7 @@ impl Supervisor {
         let mut old = std::mem::replace(&mut self.serving, next);
         old.since = now;
         if old.broker.is_some() {
-            old.tell(&SupervisorToBroker::Finish, None);
+            old.tell(SupervisorToBroker::Finish, None);
             self.leaving.push_back(old);
         }
         let surplus = self.leaving.len().saturating_sub(MAX_LEAVING);
