@@ -30,7 +30,11 @@ impl Sleeper {
 
     /// Waits for the signal that ends it.
     fn killed_by(&mut self) -> Option<i32> {
-        self.0.wait().unwrap().signal()
+        let begun = Instant::now();
+        while self.lives() && begun.elapsed() < 20_000 * MS {
+            std::thread::sleep(MS);
+        }
+        self.0.try_wait().unwrap()?.signal()
     }
 }
 
@@ -139,6 +143,7 @@ fn started_worker_reaches_a_broker_that_had_no_room_for_it() {
     while supervisor.serving.is_quiet() {
         supervisor.serving.tell(SupervisorToBroker::Checkpoint, None);
         fill += 1;
+        assert!(fill < 9999, "it is told, or lost");
     }
     // It has not been told the last one, and needs no second.
     supervisor.checkpoint();
@@ -165,6 +170,7 @@ fn broker_that_does_not_hear_what_it_is_told_is_ended() {
     let mut told = 0;
     while supervisor.serving.is_quiet() {
         told += 1;
+        assert!(told < 9999, "it is told, or lost");
         supervisor.serving.tell(SupervisorToBroker::Gone(WorkerId(told)), None);
     }
     // The channel alone has room for more than ours can ever have before it reads.
