@@ -139,7 +139,7 @@ impl std::fmt::Display for ComplaintKind {
             ComplaintKind::NulByte => f.write_str("NUL byte in the line: line ignored; remove the byte"),
             ComplaintKind::SetTwice(name, line) => {
                 let name = shown(name);
-                write!(f, "{name} is set again, line {line} no longer counts; remove one of the two")
+                write!(f, "{name} is set again, line {line} no longer counts; remove that line")
             }
             ComplaintKind::TooFewFields(count) => {
                 write!(f, "{count} fields where a service needs 8: line ignored; see master(5)")

@@ -68,7 +68,7 @@ pub fn wrong_places_are_refused(kind: &str, server: Server) {
     for case in cases.iter().filter(|case| case.behind_a_link) {
         (case.mend)();
         assert_eq!(client.ask(&Request { table: &case.table, flags: FLAGS }.lookup(b"k1")).status(), RETRY);
-        place.wait_for_log(0, &[&case.table, "Permission denied", "run \"postfix reload\""]);
+        place.wait_for_log(0, &[&case.table, "Permission denied", "\"postfix reload\""]);
     }
     drop(client);
     service.stop();

@@ -356,8 +356,8 @@ impl Entry {
         if matches!(refusal, Refusal::Io { errno: Errno::EACCES, .. }) {
             // Landlock lets through what was there, and sound but for its own mode, at the start.
             text.push_str(
-                "; if its directory, or a link to it, was made, replaced or put right after the start, run \
-                 \"postfix reload\"",
+                "; if its directory, or a link to it, was made, replaced or put right after the start, reload the \
+                 service (\"postfix reload\", or \"systemctl reload\" of its own unit)",
             );
         }
         self.trouble(reason, &text)

@@ -74,12 +74,13 @@ fn chain(bed: &Bed, count: usize) {
     bed.link("g/p/t", &format!("l{}", count - 1));
 }
 
-const MOVE: &str = "move the table to a directory";
+const MOVE: &str =
+    "unless a program makes it there, move the table, and its name in the configuration, to a directory";
 const NAME_FILE: &str = "name the file that is meant, not the link";
 const GROUP: &str = "if the group has nothing to write there, run: chmod go-w ";
 const DECLARE: &str = "write in mapkeep.cf: table_owners = 64321";
 const NOT_DIRECTORY: &str = "correct the path";
-const REGULAR: &str = "put a regular file there";
+const REGULAR: &str = "name a regular file in the configuration";
 const PLAIN: &str = "use a shorter path";
 
 #[rustfmt::skip]
