@@ -297,7 +297,7 @@ fn with_members(approved: impl Iterator<Item = Vec<u8>>, remarks: &mut Vec<Remar
         approved.map(|name| Listed { name, approved: true, incomplete: false }).collect();
     for index in 0..list.len() {
         let Some(table) = list.get(index) else { continue };
-        match mapkeep_table::members(&table.name) {
+        match mapkeep_proto::leaves(&table.name) {
             Ok(members) => {
                 for name in members {
                     if !list.iter().any(|known| known.name == name) {
@@ -306,7 +306,7 @@ fn with_members(approved: impl Iterator<Item = Vec<u8>>, remarks: &mut Vec<Remar
                 }
             }
             Err(error) => {
-                let text = format!("table {}: {error}", String::from_utf8_lossy(&table.name));
+                let text = format!("table {}: bad table name: {error}", String::from_utf8_lossy(&table.name));
                 remarks.push(Remark { severity: Severity::Error, text });
             }
         }

@@ -79,7 +79,7 @@ impl Notices {
 
 /// For a table that tls_server_sni_maps names: its text has the names of files, in whose place clients want their content.
 fn file_names(name: &[u8]) -> Option<Notice> {
-    let members = mapkeep_table::members(name).unwrap_or_default();
+    let members = mapkeep_proto::leaves(name).unwrap_or_default();
     let is_text = |name: &[u8]| Kind::of(name).is_source_text();
     if !is_text(name) && !members.iter().any(|member| is_text(member)) {
         return None;

@@ -6,16 +6,20 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 #![forbid(unsafe_code)]
 
+mod accounts;
 mod arguments;
 mod codec;
+mod composite;
 mod kind;
 mod message;
 mod names;
 mod program;
 mod write;
 
+pub use accounts::{account_names, empty_fields, redact_accounts};
 pub use arguments::{ArgumentError, Arguments};
 pub use codec::{DecodeError, MAX_MESSAGE};
+pub use composite::leaves;
 pub use kind::{
     Class, Kind, MAX_NESTING, braced, class_of, file_of, is_known_type, is_type_of_postfix, members,
     needs_file, next_element, remedy_unknown, split, trim, why_unknown,

@@ -3,8 +3,9 @@
 //! Purpose: list a file as it is stored, and of a damaged one whatever can be read. May: allocate about as much as the
 //! file has. Never: I/O; follow more pages than the file has. Called by: the writer, with the bytes of `NAME.db`.
 
-use mapkeep_proto::Kind;
-use mapkeep_table::{Cursor, Step, Table, TableError};
+use mapkeep_query::{Step, TableError};
+use mapkeep_table_format::Cursor;
+use mapkeep_table_format::bdb::{Head, Method};
 
 use super::contents::Contents;
 use super::pages;
@@ -41,15 +42,17 @@ pub fn read_file(form: Form, file: &[u8]) -> Contents {
 
 /// How many entries a file lists.
 fn count(form: Form, file: &[u8]) -> Result<u64, TableError> {
-    let kind = match form {
-        Form::Hash => Kind::Hash,
-        Form::Btree => Kind::Btree,
+    let method = match form {
+        Form::Hash => Method::Hash,
+        Form::Btree => Method::Btree,
     };
-    let table = Table::from_snapshot(kind, file, &mut Vec::new())?;
+    let head = Head::read(method, file)?;
     let (mut cursor, mut key, mut value) = (Cursor::default(), Vec::new(), Vec::new());
     let mut count = 0_u64;
     loop {
-        match table.step(&mut cursor, &mut key, &mut value) {
+        key.clear();
+        value.clear();
+        match head.step(file, &mut cursor, &mut key, &mut value) {
             Ok(Step::Record) | Err(TableError::ItemTooLong) => count = count.saturating_add(1),
             Ok(Step::End) => return Ok(count),
             Err(error) => return Err(error),

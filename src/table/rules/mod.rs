@@ -14,11 +14,12 @@ pub(crate) mod patterns;
 pub(crate) mod pcre;
 pub(crate) mod regexp;
 
-use crate::error::{Complaint, Fault, TableError, complain};
-use crate::text::lines::Lines;
-use crate::text::{braced, next_element, trim};
-use crate::{MAX_WORK, Place, Query};
+use crate::MAX_WORK;
+use mapkeep_query::{Place, Query, TableError};
 use mapkeep_regex::Time;
+use mapkeep_table_format::text::lines::Lines;
+use mapkeep_table_format::text::trim;
+use mapkeep_table_format::{Complaint, Fault, complain};
 
 /// Calls `take` with the number and the content of each logical line that can be used; the content begins with
 /// something else than white space and has none at its end.
@@ -46,25 +47,6 @@ pub(crate) fn each_line(
         }
     }
     Ok(())
-}
-
-/// The text of a table whose rules are in its name: `{rule}...` with each rule on a line of its own, so that the
-/// number of a line is that of a rule.
-///
-/// # Errors
-/// [`TableError::BadName`] where Postfix has a syntax error. No rule at all is not one.
-pub(crate) fn inline_text(name: &[u8]) -> Result<Vec<u8>, TableError> {
-    let Some((mut list, [])) = braced(name) else { return Err(TableError::BadName("expected {{rule}...}")) };
-    let mut text = Vec::new();
-    while let Some((element, after)) = next_element(list) {
-        match braced(element) {
-            Some((rule, [])) => text.extend_from_slice(rule),
-            _ => return Err(TableError::BadName("expected {rule} inside the braces")),
-        }
-        text.push(b'\n');
-        list = after;
-    }
-    Ok(text)
 }
 
 /// What a line is, by its first word.
@@ -127,19 +109,6 @@ impl<'a> Effort<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn inline_text_rules_on_lines_of_their_own() {
-        let text = |name: &str| inline_text(name.as_bytes()).map(|text| String::from_utf8(text).unwrap());
-        assert_eq!(text("{{/a{1}/ x, y} , { /b/ z }}").unwrap(), "/a{1}/ x, y\n/b/ z\n");
-        assert_eq!(text("{}").unwrap(), "");
-        assert_eq!(text("{{}}").unwrap(), "\n");
-        for bad in
-            ["{/a/ x}", "{{/a/ x} y}", "{{/a/ x}} y", "{{/a/ x}} ", "{{/a/ x}", "{{a}{b}}", "", " {{a}}"]
-        {
-            assert!(text(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn keyword_any_case_whole_words_only() {

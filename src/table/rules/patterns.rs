@@ -15,9 +15,10 @@ use mapkeep_regex::{CompileError, Groups, MatchError, Time};
 
 use super::answer::Answer;
 use super::{Effort, Keyword, each_line, keyword, pattern};
-use crate::error::{Complaint, Fault, TableError, complain};
-use crate::text::{is_space, trim};
 use crate::{MAX_COMPILED, Query, Substitution};
+use mapkeep_query::TableError;
+use mapkeep_table_format::text::{is_space, trim};
+use mapkeep_table_format::{Complaint, Fault, complain};
 
 /// The library of a kind of table, and what its rules look like.
 pub(crate) trait Library {
