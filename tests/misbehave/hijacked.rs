@@ -2,12 +2,12 @@
 //! with filters that let everything through, so that Landlock, ids and limits are seen by themselves.
 //!
 //! May: start services, and listen where the deeds go for. Never: judge by anything but what was required by hand in the
-//! attacker's `deeds.rs`.
+//! attacker's `deeds`.
 
 use crate::common::{PATIENCE, poll};
 use crate::report::Line;
 use crate::service::{Ground, Service};
-use mapkeep_attacker::deeds::{ABSTRACT, DEEDS, Process};
+use mapkeep_attacker::deeds::{ABSTRACT, Process, deeds};
 use mapkeep_attacker::hijack::{self, hijack};
 use mapkeep_attacker::raw::Idler;
 use mapkeep_attacker::{Outcome, Role, errno_name};
@@ -55,6 +55,7 @@ pub fn serve(role: impl Fn(&str) -> bool) -> ExitCode {
 /// A deed of one process, and how it must end.
 struct Task {
     process: Process,
+    what: &'static str,
     deed: usize,
     open: bool,
     required: Outcome,
@@ -93,14 +94,10 @@ fn tasks() -> Vec<Vec<Task>> {
     let mut groups: Vec<Vec<Task>> = Vec::new();
     for open in [false, true] {
         for role in [Role::Lookup, Role::Writer] {
-            let all = DEEDS.iter().enumerate().flat_map(|(deed, found)| {
-                let list = if open { found.open } else { found.locked };
-                list.iter().map(move |(process, required)| Task {
-                    process: *process,
-                    deed,
-                    open,
-                    required: *required,
-                })
+            let all = deeds().enumerate().flat_map(|(deed, found)| {
+                let ends = if open { found.open } else { found.locked };
+                let ends = ends.iter().flat_map(|(of, required)| of.iter().map(move |one| (*one, *required)));
+                ends.map(move |(process, required)| Task { process, what: found.what, deed, open, required })
             });
             let all: Vec<Task> = all.filter(|task| task.role() == role).collect();
             let (deadly, others): (Vec<Task>, Vec<Task>) = all
@@ -163,7 +160,7 @@ pub fn run(ground: &Ground) -> Vec<Line> {
             let log = if passed { String::new() } else { service.end_of_log() };
             let filters = if task.open { "open filters" } else { "locked" };
             let process = if task.process == Process::Starting { "worker, starting" } else { task.name() };
-            let what = format!("{process}, {filters}: {}", DEEDS[task.deed].what);
+            let what = format!("{process}, {filters}: {}", task.what);
             lines.push((
                 task.deed,
                 Line { item: 0, what, required: task.required.to_string(), seen: text, passed, log },
