@@ -8,19 +8,18 @@ use crate::accounts::{AccountError, Accounts, RoleIds};
 use crate::deciding::distrusted;
 use crate::notices::{Notice, Notices};
 use crate::options::{Mode, Options};
+use crate::place::Place;
 use crate::plan::{LogPlan, Plan};
-use crate::socket::Place;
-use crate::trust::{Anchor, Directory, Owners, People, WriteFiles, directory_of, read_file};
+use crate::trust::{Owners, People, anchor_at, read_file, write_directories};
 use mapkeep_config::{
     Complaint, KeepSettings, Parameters, Service, Settings, Severity, approved, parse_main, parse_master,
 };
 use mapkeep_log::{Destination, Facility};
 use mapkeep_proto::{Kind, Listed, remedy_unknown, why_unknown};
 use mapkeep_sandbox::Located;
-use std::error::Error;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::io;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::rc::Rc;
@@ -346,48 +345,14 @@ fn notice_all(names: &mut [Listed], notices: &Notices) -> Vec<Remark> {
 /// The directories of tables that can be changed, where they are there: nothing else can be written.
 fn directories_of(names: &[Listed], inside: &Path, people: Rc<People>, writer: u32) -> Vec<Located> {
     match anchor_at(inside) {
-        Ok(anchor) => write_directories(names, inside, &anchor.among(people), writer),
+        Ok(anchor) => write_directories(approved_names(names), inside, &anchor.among(people), writer),
         // The broker meets the same error, and says so.
         Err(_) => Vec::new(),
     }
 }
 
-/// The same for the broker of the writing service. Those that break a rule are among them, for they may be mended; until
-/// then their tables are refused.
-pub(crate) fn write_directories(
-    names: &[Listed],
-    inside: &Path,
-    anchor: &Anchor,
-    writer: u32,
-) -> Vec<Located> {
-    let mut found: Vec<Located> = Vec::new();
-    for table in names.iter().filter(|table| table.approved) {
-        let Some(files) = WriteFiles::of(&table.name) else { continue };
-        let Ok(directory) = directory_of(anchor, &files, writer) else { continue };
-        let located = located(inside, directory);
-        if !found.contains(&located) {
-            found.push(located);
-        }
-    }
-    found
-}
-
-/// Where walks for the paths of tables begin: `inside`, or the host's root if that is empty.
-#[allow(
-    clippy::disallowed_methods,
-    reason = "before the lock, or at a reload by the supervisor: openat, which its list allows"
-)]
-pub(crate) fn anchor_at(inside: &Path) -> Result<Anchor, Box<dyn Error>> {
-    let anchor = match inside.as_os_str().is_empty() {
-        true => Anchor::host(),
-        false => Anchor::inside(std::fs::File::open(inside)?.into()),
-    };
-    anchor.map_err(|refusal| refusal.to_string().into())
-}
-
-/// A directory that a walk has found, for Landlock.
-pub(crate) fn located(inside: &Path, Directory { path, dev, ino }: Directory) -> Located {
-    Located { root: Path::new("/").join(inside), path: OsString::from_vec(path).into(), dev, ino }
+fn approved_names(names: &[Listed]) -> impl Iterator<Item = &[u8]> {
+    names.iter().filter(|table| table.approved).map(|table| table.name.as_slice())
 }
 
 fn has_errors(complaints: &[Complaint]) -> bool {

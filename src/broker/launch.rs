@@ -8,16 +8,14 @@ use crate::master::Status;
 use crate::notify::Notify;
 use crate::options::{Mode, Options, wanted_text};
 use crate::plan::{LogPlan, Plan};
-use crate::socket::{SocketError, activated, path_of};
-use crate::supervise::{Ending, Generation, LOCK_FAILED, State, Supervisor};
+use crate::socket::{SocketError, activated, bind, path_of};
+use crate::supervise::{Ending, Generation, State, Supervisor};
 use crate::trust::People;
 use mapkeep_config::Severity;
 use mapkeep_log::{Destination, Facility, MailLog};
-use mapkeep_proto::{Arguments, WRONG_USAGE};
-use mapkeep_sandbox::{
-    Capability, FileRules, Limits, Lock, LockError, Privilege, check_root, enter, inspect,
-};
-use mapkeep_sys::{exit, inherit, signals, title};
+use mapkeep_proto::WRONG_USAGE;
+use mapkeep_sandbox::{Capability, FileRules, Limits, Lock, Privilege, check_root, enter, inspect};
+use mapkeep_sys::{exit, inherit, signals};
 use nix::fcntl::OFlag;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -59,11 +57,6 @@ const THROTTLE: &str = "once that is mended, master(8) starts the service within
 pub fn main() -> ExitCode {
     let words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
     let (program, words) = words.split_first().map_or(("mapkeepd", &[][..]), |(p, w)| (p.as_str(), w));
-    match words.first().map(String::as_str) {
-        Some("role=broker") => broker(words, crate::start::run),
-        Some("role=write_broker") => broker(words, crate::write::run),
-        _ => {}
-    }
     let options = match wanted_text(words) {
         None => Options::read(program, words),
         Some(Ok(text)) => return say(&text),
@@ -96,18 +89,6 @@ fn fail(options: &Options, problem: &str) {
             if !options.stderr {
                 eprintln!("mapkeepd: fatal: {problem}");
             }
-        }
-    }
-}
-
-fn broker(words: &[String], run: fn(&Arguments) -> Result<(), Box<dyn Error>>) -> ! {
-    let arguments = Arguments::read(words.to_vec());
-    title::keep_only();
-    match run(&arguments) {
-        Ok(()) => exit::now(0),
-        Err(error) => {
-            tracing::error!(fatal = true, "{error}");
-            exit::now(if error.downcast_ref::<LockError>().is_some() { LOCK_FAILED } else { 1 })
         }
     }
 }
@@ -231,7 +212,7 @@ fn listeners(given: Vec<OwnedFd>, options: &Options, plan: &Plan) -> Result<Vec<
     }
     let mut listeners = given;
     for path in paths {
-        listeners.push(plan.place.bind(path)?);
+        listeners.push(bind(&plan.place, path)?);
         tracing::info!("listening at {}", path.display());
     }
     Ok(listeners)

@@ -2,7 +2,7 @@
 
 use crate::accounts::RoleIds;
 use crate::options::Mode;
-use crate::socket::Place;
+use crate::place::Place;
 use mapkeep_log::{Destination, Facility};
 use mapkeep_proto::Listed;
 use mapkeep_sandbox::{Located, Role};
@@ -117,40 +117,4 @@ pub(crate) struct LogPlan {
     pub(crate) service: String,
     pub(crate) host: String,
     pub(crate) verbose: bool,
-}
-
-#[cfg(test)]
-impl Plan {
-    /// That of a service without tables, for whoever starts it.
-    pub(crate) fn bare(service: &str) -> Plan {
-        let main = mapkeep_config::parse_main(b"").0;
-        let settings = mapkeep_config::Settings::from(&mapkeep_config::Parameters::new(main)).0;
-        Plan {
-            mode: Mode::Standalone,
-            service: service.to_owned(),
-            ids: None,
-            chroot: PathBuf::new(),
-            names: Vec::new(),
-            approval_known: true,
-            smtputf8: true,
-            inside: PathBuf::new(),
-            write_directories: Vec::new(),
-            owners: Vec::new(),
-            owners_text: String::new(),
-            trusted_directories: String::new(),
-            snapshot_limit: 1,
-            max_use: 1,
-            max_idle: Duration::ZERO,
-            daemon_timeout: Duration::from_secs(1),
-            log: LogPlan {
-                destination: Destination::Stderr,
-                facility: Facility::MAIL,
-                ident: String::new(),
-                service: service.to_owned(),
-                host: String::new(),
-                verbose: false,
-            },
-            place: Place::new(service, &settings, &mapkeep_config::parse_master(b"").0, None),
-        }
-    }
 }

@@ -14,7 +14,6 @@ mod requests;
 mod tests;
 
 use crate::children::{BackOff, Child, Nursery};
-use crate::door::PAUSE;
 use crate::gather::Source;
 use crate::master::Status;
 use crate::notify::Notify;
@@ -34,9 +33,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// The exit status of a child whose lock could not be installed: sysexits' EX_CONFIG.
-pub const LOCK_FAILED: u8 = 78;
-
 /// How long a child may take from its start to being locked down.
 const LOCK_TIME: Duration = Duration::from_secs(10);
 /// How often an unlocked child is looked at.
@@ -45,6 +41,8 @@ const LOOK: Duration = Duration::from_millis(10);
 const ORPHAN_TIME: Duration = Duration::from_secs(30);
 /// and a writer ends what it has begun.
 const ORPHANED_WRITER_TIME: Duration = Duration::from_secs(600);
+/// How soon to try again to say what a channel had no room for.
+const PAUSE: Duration = Duration::from_millis(100);
 /// How long children may take to finish what they are at when the service ends.
 const FAREWELL: Duration = Duration::from_millis(500);
 /// How long the writer may take to answer what it has been asked and to write its checkpoints when the service ends: they

@@ -17,6 +17,7 @@
 //! | `stack.rs` | the checked directories on the way |
 //! | `text.rs` | files that are read whole |
 //! | `walk.rs` | the walk by descriptor |
+//! | `places.rs` | directories of tables, for Landlock |
 //! | `read.rs` | tables that are read: found and opened |
 //! | `write.rs` | tables that are written: the walk to their directory, files opened and made in it |
 //! | `write_files.rs` | the names of their files |
@@ -24,6 +25,7 @@
 
 mod owners;
 mod people;
+mod places;
 mod read;
 mod refusal;
 mod rules;
@@ -52,6 +54,7 @@ use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 
 pub use owners::Owners;
 pub use people::People;
+pub use places::{anchor_at, located, write_directories};
 pub use read::{holders, identity_by_name, open_table};
 pub use refusal::{Refusal, Rule};
 pub use text::read_file;

@@ -40,6 +40,9 @@ pub struct TableId(pub u16);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WorkerId(pub u32);
 
+/// Workers of one broker that still have clients of before; with more of them, none is replaced for its age.
+pub const MAX_DRAINING: usize = 4;
+
 /// A group of callers that may ask the same set of tables, served by workers of their own.
 ///
 /// There is one class for now: every caller may ask every approved table, as in stock Postfix.

@@ -46,9 +46,12 @@ pub fn serve(role: impl Fn(&str) -> bool) -> ExitCode {
     };
     hijack(process).expect("orders");
     match process {
-        Process::Logger | Process::Lookup => mapkeep_worker::main(),
+        Process::Logger => mapkeep_worker::logger(),
+        Process::Lookup => mapkeep_worker::lookup(),
         Process::Writer => mapkeep_writer::main(),
-        _ => mapkeep_broker::main(),
+        Process::Broker => mapkeep_broker::broker(),
+        Process::WriteBroker => mapkeep_broker::write_broker(),
+        Process::Supervisor | Process::WriteSupervisor | Process::Starting => mapkeep_broker::main(),
     }
 }
 

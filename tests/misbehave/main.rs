@@ -50,14 +50,14 @@ fn main() -> ExitCode {
     }
     if role("lookup") {
         mapkeep_attacker::take_over(Role::Lookup);
-        mapkeep_worker::main();
+        mapkeep_worker::lookup();
     }
     if role("writer") {
         mapkeep_attacker::take_over(Role::Writer);
         mapkeep_writer::main();
     }
     if role("logger") {
-        mapkeep_worker::main();
+        mapkeep_worker::logger();
     }
     if !is_root() {
         assert!(std::env::var_os("CI").is_none(), "misbehave needs root in CI");

@@ -1,9 +1,9 @@
 //! The ends of children: what is logged, who is replaced, and the end of all of them.
 
-use super::{CHECKPOINTS, FAREWELL, Fatal, LOCK_FAILED, ORPHAN_TIME, ORPHANED_WRITER_TIME, Supervisor};
+use super::{CHECKPOINTS, FAREWELL, Fatal, ORPHAN_TIME, ORPHANED_WRITER_TIME, Supervisor};
 use crate::children::Child;
 use mapkeep_proto::SupervisorToBroker;
-use mapkeep_sandbox::Role;
+use mapkeep_sandbox::{LOCK_FAILED, Role};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};

@@ -3,8 +3,7 @@
 //! What no broker of ours ever says ends the broker. What ours may say, but not so often, is put off: the workers that
 //! it has serve on meanwhile.
 
-use crate::serve::MAX_DRAINING;
-use mapkeep_proto::WorkerId;
+use mapkeep_proto::{MAX_DRAINING, WorkerId};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::options::Options;
-use crate::plan::Plan;
+use crate::place::Place;
+use crate::plan::{LogPlan, Plan};
+use mapkeep_log::{Destination, Facility};
 use mapkeep_proto::Decode;
 use mapkeep_sys::channel::Received;
 use nix::sys::signal::SigSet;
@@ -11,6 +13,39 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
 const MS: Duration = Duration::from_millis(1);
+
+/// The plan of a service without tables.
+fn bare(service: &str) -> Plan {
+    let main = mapkeep_config::parse_main(b"").0;
+    let settings = mapkeep_config::Settings::from(&mapkeep_config::Parameters::new(main)).0;
+    Plan {
+        mode: Mode::Standalone,
+        service: service.to_owned(),
+        ids: None,
+        chroot: PathBuf::new(),
+        names: Vec::new(),
+        approval_known: true,
+        smtputf8: true,
+        inside: PathBuf::new(),
+        write_directories: Vec::new(),
+        owners: Vec::new(),
+        owners_text: String::new(),
+        trusted_directories: String::new(),
+        snapshot_limit: 1,
+        max_use: 1,
+        max_idle: Duration::ZERO,
+        daemon_timeout: Duration::from_secs(1),
+        log: LogPlan {
+            destination: Destination::Stderr,
+            facility: Facility::MAIL,
+            ident: String::new(),
+            service: service.to_owned(),
+            host: String::new(),
+            verbose: false,
+        },
+        place: Place::new(service, &settings, &mapkeep_config::parse_master(b"").0, None),
+    }
+}
 
 /// A process that stays until it is killed.
 struct Sleeper(std::process::Child);
@@ -47,7 +82,7 @@ impl Drop for Sleeper {
 
 /// A supervisor that has started nothing yet.
 fn supervisor(service: &str) -> Supervisor {
-    let plan = Plan::bare(service);
+    let plan = bare(service);
     let open = |path| std::fs::File::open(path).unwrap();
     Supervisor {
         source: Source::new(&Options::read(service, &["serve".into()]).unwrap(), Some("/nonexistent".into())),
