@@ -5,9 +5,9 @@ use crate::common::postfix::Server;
 use crate::common::writing::{
     CACHE, Client, Content, OK, Place, Request, SHARED, Service, file_of, inode, listing,
 };
-use crate::common::{PATIENCE, poll};
+use crate::common::{PATIENCE, poll, process};
 use std::fs::File;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Output, Stdio};
 
@@ -201,6 +201,38 @@ pub fn checkpoint_ends_when_its_service_cannot_start(server: Server) {
     let said = String::from_utf8_lossy(&out.stderr);
     assert_eq!(out.status.code(), Some(1), "{said}");
     assert!(said.contains("Permission denied") && said.contains("run this as root"), "{said}");
+    assert_checkpoint(&place, 0, &["t.db: written"]);
+    assert_eq!(place.listed(&table), listing(&content));
+}
+
+/// A title is what a process calls itself: whoever has the store open under that of a writer gets no signal for its parent,
+/// which would end by it.
+pub fn checkpoint_signals_nobody_who_does_not_wait_for_it(server: Server) {
+    assert_eq!(server, Server::Ours);
+    let (place, table, mut content) = place("btree");
+    let service = place.start(server);
+    update(&mut service.client(), &table, SHARED, "ours", &mut content);
+    service.kill();
+    let script = "exec 9<\"$0\"; (exec -a \"mapkeep: writer (proxywrite)\" sleep 1000) & echo $!; wait";
+    let store = place.site.path("data/t.mapkeep");
+    let mut command = Command::new("/bin/bash");
+    command.args(["-c", script]).arg(store).stdout(Stdio::piped());
+    let mut parent = command.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(parent.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let impostor: u32 = line.trim().parse().unwrap();
+    let title =
+        || std::fs::read(format!("/proc/{impostor}/cmdline")).ok()?.starts_with(b"mapkeep").then_some(());
+    poll(PATIENCE, title).expect("it has its title");
+    let told =
+        [format!("process {impostor} calls itself"), format!("process {} is no supervisor", parent.id())];
+    assert_checkpoint(&place, 1, &[&told[0], &told[1]]);
+    let end = parent.try_wait().unwrap();
+    let family = [parent.id(), impostor];
+    family.iter().for_each(|pid| process::signal("KILL", *pid));
+    parent.wait().unwrap();
+    assert_eq!(process::wait_gone(&family, PATIENCE), []);
+    assert_eq!(end, None, "the parent was signalled");
     assert_checkpoint(&place, 0, &["t.db: written"]);
     assert_eq!(place.listed(&table), listing(&content));
 }
