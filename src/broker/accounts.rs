@@ -40,7 +40,12 @@ impl RoleIds {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum AccountError {
     /// An id of the range belongs to somebody.
-    Taken { id: u32, name: String },
+    Taken {
+        /// The id.
+        id: u32,
+        /// Whose it is.
+        name: String,
+    },
     /// The range contains 0 or is at the end of all ids.
     Range(u32),
     /// Two roles, or a role and another account, would share an id.

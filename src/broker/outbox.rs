@@ -24,6 +24,7 @@ impl Freight for Option<OwnedFd> {
 /// How far sending has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sent {
+    /// All of it.
     All,
     /// More waits for room in the channel.
     Part,

@@ -12,7 +12,6 @@ mod turn;
 pub use desk::{Desk, Replies, UNREAD};
 pub(crate) use turn::Turn;
 
-use crate::catalogue::Interrupted;
 use crate::session::{self, Cursors, Event, Paused, Service, Settings, Tables};
 use crate::wire::{ANNOUNCEMENT, Limits, Parser, Progress, encode_reply};
 use nix::errno::Errno;
@@ -25,8 +24,9 @@ use std::time::{Duration, Instant};
 /// waits this long, too.
 pub const DEADLINE: Duration = Duration::from_secs(1);
 
-/// A connected client. While it is silent it costs no buffer. `C` is the position of a scan.
-pub struct Client<C> {
+/// A connected client. While it is silent it costs no buffer. `C` is the position of a scan, `I` what is kept of a lookup
+/// that was interrupted.
+pub struct Client<C, I> {
     socket: OwnedFd,
     /// Bytes of a request that is not complete, or that has to wait.
     input: Vec<u8>,
@@ -35,7 +35,7 @@ pub struct Client<C> {
     /// The table that the request waits for, if it is not just another turn.
     waits_for: Option<u32>,
     /// How far that request has come, if it is a lookup that was interrupted.
-    pub(crate) interrupted: Option<Interrupted>,
+    pub(crate) interrupted: Option<I>,
     /// Until when it has taken more than its share of the time of tables that take long.
     pub(crate) owes_until: Option<Instant>,
     /// Whether the last reading took all that it had room for, so that there may be more.
@@ -77,9 +77,9 @@ enum Taken {
     Left(Option<Vec<u8>>),
 }
 
-impl<C: Default> Client<C> {
+impl<C: Default, I> Client<C, I> {
     /// Takes over a connection, whose socket must be non-blocking, and announces the protocol.
-    pub(crate) fn new(socket: OwnedFd, now: Instant) -> (Client<C>, Fate) {
+    pub(crate) fn new(socket: OwnedFd, now: Instant) -> (Client<C, I>, Fate) {
         let mut client = Client {
             socket,
             input: Vec::new(),
@@ -297,14 +297,14 @@ impl<C: Default> Client<C> {
     }
 }
 
-impl<C> AsFd for Client<C> {
+impl<C, I> AsFd for Client<C, I> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 }
 
 /// Shows nothing that the client has sent.
-impl<C> fmt::Debug for Client<C> {
+impl<C, I> fmt::Debug for Client<C, I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("socket", &self.socket).finish_non_exhaustive()
     }

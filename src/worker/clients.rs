@@ -46,8 +46,8 @@ impl Trigger {
 }
 
 /// The connections, by the number that stands for each in epoll's events. `C` is the position of a scan.
-pub struct Clients<C> {
-    list: BTreeMap<u64, Client<C>>,
+pub struct Clients<C, I> {
+    list: BTreeMap<u64, Client<C, I>>,
     trigger: Trigger,
     last: u64,
     /// Deadlines in the order in which they were set; entries whose client has moved on are skipped.
@@ -56,11 +56,11 @@ pub struct Clients<C> {
     closed: u32,
 }
 
-impl<C: Default> Clients<C> {
+impl<C: Default, I> Clients<C, I> {
     /// None yet. They get numbers above `last`, each number once, so that an event of a closed connection can reach no
     /// other.
     #[must_use]
-    pub fn numbered_after(last: u64, trigger: Trigger) -> Clients<C> {
+    pub fn numbered_after(last: u64, trigger: Trigger) -> Clients<C, I> {
         Clients { list: BTreeMap::new(), trigger, last, deadlines: VecDeque::new(), held: 0, closed: 0 }
     }
 
@@ -113,7 +113,7 @@ impl<C: Default> Clients<C> {
         &mut self,
         epoll: &Epoll,
         event: EpollEvent,
-        work: impl FnOnce(&mut Client<C>, bool) -> Fate,
+        work: impl FnOnce(&mut Client<C, I>, bool) -> Fate,
     ) -> io::Result<()> {
         self.serve(epoll, event.data(), Some(event.events()), work)
     }
@@ -126,7 +126,7 @@ impl<C: Default> Clients<C> {
         &mut self,
         epoll: &Epoll,
         number: u64,
-        work: impl FnOnce(&mut Client<C>, bool) -> Fate,
+        work: impl FnOnce(&mut Client<C, I>, bool) -> Fate,
     ) -> io::Result<()> {
         self.serve(epoll, number, None, work)
     }
@@ -136,7 +136,7 @@ impl<C: Default> Clients<C> {
         epoll: &Epoll,
         number: u64,
         told: Option<EpollFlags>,
-        work: impl FnOnce(&mut Client<C>, bool) -> Fate,
+        work: impl FnOnce(&mut Client<C, I>, bool) -> Fate,
     ) -> io::Result<()> {
         let Some(client) = self.list.get_mut(&number) else { return Ok(()) };
         let gone = told.is_some_and(|told| told.intersects(GONE));
@@ -165,7 +165,7 @@ impl<C: Default> Clients<C> {
     }
 
     /// The client of this number, if it is still there.
-    pub fn get_mut(&mut self, number: u64) -> Option<&mut Client<C>> {
+    pub fn get_mut(&mut self, number: u64) -> Option<&mut Client<C, I>> {
         self.list.get_mut(&number)
     }
 
@@ -211,7 +211,7 @@ impl<C: Default> Clients<C> {
         now: Instant,
         waits: impl Fn(u64) -> bool,
     ) -> io::Result<()> {
-        let silent = |(number, client): &(&u64, &Client<C>)| {
+        let silent = |(number, client): &(&u64, &Client<C, I>)| {
             let silence_now = now.saturating_duration_since(client.last_active);
             client.is_idle() && silence_now >= silence && !waits(**number)
         };
@@ -230,7 +230,7 @@ impl<C: Default> Clients<C> {
     }
 }
 
-impl<C> fmt::Debug for Clients<C> {
+impl<C, I> fmt::Debug for Clients<C, I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Clients").field("count", &self.list.len()).finish_non_exhaustive()
     }

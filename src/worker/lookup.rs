@@ -6,7 +6,7 @@
 mod serving;
 
 use crate::answers::Answers;
-use crate::catalogue::{Catalogue, Scan};
+use crate::catalogue::{Catalogue, Interrupted, Scan};
 use crate::client::Turn;
 use crate::clients::{Clients, Trigger};
 use crate::loading::Loading;
@@ -50,7 +50,7 @@ pub(crate) struct Lookup {
     settings: Settings,
     catalogue: Catalogue,
     loading: Loading,
-    clients: Clients<Scan>,
+    clients: Clients<Scan, Interrupted>,
     /// Clients that have asked more than one turn had room for, in the order in which they have the next.
     carried: VecDeque<u64>,
     /// Whether the time for those who stand in line was over before the line.

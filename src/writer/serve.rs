@@ -47,7 +47,7 @@ pub(crate) struct Writer<O> {
     epoll: Epoll,
     settings: Settings,
     tables: Tables,
-    clients: Clients<Position>,
+    clients: Clients<Position, ()>,
     /// Clients that have something for us, in the order in which they are served.
     ready: VecDeque<u64>,
     /// The same, to find one.

@@ -5,7 +5,7 @@ use crate::session::{Answered, Tables};
 use crate::wire::Verb;
 use std::time::Instant;
 
-impl<C: Default> Client<C> {
+impl<C: Default, I> Client<C, I> {
     /// Whether it waits for us, and not we for it.
     #[must_use]
     pub fn has_more(&self) -> bool {

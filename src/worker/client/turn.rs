@@ -45,7 +45,7 @@ impl Replies for Turn {
     }
 }
 
-impl<C: Default> Client<C> {
+impl<C: Default, I> Client<C, I> {
     /// The client has sent something, or has room for replies again, or has gone, or waits for us: reads, answers and
     /// sends, for one turn. What was read and not answered stays here ([`Client::has_more`]).
     pub(crate) fn serve<T: Tables<Id = u32, Cursor = C>>(

@@ -63,7 +63,7 @@ impl Lookup {
         catalogue.pace.meter.begin_turn(table);
         turn.begin();
         let mut waits = None;
-        let work = |client: &mut Client<_>, room_for_input| {
+        let work = |client: &mut Client<_, _>, room_for_input| {
             catalogue.interrupted.replace(client.interrupted.take());
             let tables = &*catalogue;
             let replies = &mut *turn;
