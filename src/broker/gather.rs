@@ -3,20 +3,28 @@
 //! A mistake in the configuration is said with file, line and remedy, and never ends a service under
 //! master(8): what can be read is served, and nothing is denied that might be approved.
 //! May: open files for reading; run postconf(1), before lock-down only.
+//!
+//! | file | purpose |
+//! |---|---|
+//! | `log.rs` | where lines go |
+//! | `names.rs` | the list of tables |
+
+mod log;
+mod names;
 
 use crate::accounts::{AccountError, Accounts, RoleIds};
 use crate::deciding::distrusted;
-use crate::notices::{Notice, Notices};
+use crate::notices::Notices;
 use crate::options::{Mode, Options};
 use crate::place::Place;
-use crate::plan::{LogPlan, Plan};
-use crate::trust::{Owners, People, anchor_at, read_file, write_directories};
+use crate::plan::Plan;
+use crate::trust::{Owners, People, read_file};
+use log::log_plan;
+pub(crate) use log::{early_destination, log_host};
 use mapkeep_config::{
     Complaint, KeepSettings, Parameters, Service, Settings, Severity, approved, parse_main, parse_master,
 };
-use mapkeep_log::{Destination, Facility};
-use mapkeep_proto::{Kind, Listed, remedy_unknown, why_unknown};
-use mapkeep_sandbox::Located;
+use names::{directories_of, not_served, notice_all, with_members};
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -29,6 +37,7 @@ use std::time::Duration;
 const DEFAULT_DIRECTORY: &str = "/etc/postfix";
 /// Where postconf(1) is, unless main.cf says otherwise.
 const DEFAULT_COMMANDS: &str = "/usr/sbin";
+
 /// What there is to say about the configuration.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Remark {
@@ -224,48 +233,6 @@ fn max_idle(options: &Options, settings: &Settings) -> Duration {
     }
 }
 
-/// Where lines go while the configuration has not said so: master(8) names its log service in the environment, when
-/// main.cf has one.
-pub(crate) fn early_destination(options: Option<&Options>) -> Destination {
-    if options.is_some_and(|options| options.stderr) {
-        return Destination::Stderr;
-    }
-    match std::env::var_os("POSTLOG_SERVICE") {
-        Some(path) if !path.is_empty() => Destination::Postlog(path.into()),
-        _ => Destination::Syslog("/dev/log".into()),
-    }
-}
-
-/// The host name in lines for the log service, without domain: that of master(8), which knows main.cf's `myhostname`.
-pub(crate) fn log_host() -> String {
-    let name =
-        std::env::var_os("POSTLOG_HOSTNAME").or_else(|| nix::unistd::gethostname().ok()).unwrap_or_default();
-    name.to_string_lossy().split('.').next().unwrap_or_default().to_owned()
-}
-
-fn log_plan(options: &Options, settings: &Settings, readable: bool, host: &str) -> LogPlan {
-    let destination = if options.stderr || !readable {
-        early_destination(Some(options))
-    } else if settings.maillog_file.is_some() {
-        let queue = Path::new(&settings.queue_directory);
-        Destination::Postlog(queue.join("public").join(&settings.postlog_service_name))
-    } else {
-        Destination::Syslog("/dev/log".into())
-    };
-    LogPlan {
-        destination,
-        facility: Facility::named(&settings.syslog_facility).unwrap_or(Facility::MAIL),
-        // The name of the stock program, whatever ours is called: log analysers look for it.
-        ident: format!("{}/proxymap", settings.syslog_name),
-        service: match settings.syslog_name.as_str() {
-            "postfix" => options.service.clone(),
-            instance => format!("{instance}/{}", options.service),
-        },
-        host: host.to_owned(),
-        verbose: options.verbose > 0,
-    }
-}
-
 /// The installed version's own defaults, as postconf(1) gives them; without it, built-in lists serve. `parameters`
 /// says where commands are.
 #[must_use]
@@ -288,71 +255,6 @@ pub fn installed_defaults(parameters: &Parameters, directory: &Path) -> Option<V
 fn read_accounts() -> Accounts {
     let text = |path| String::from_utf8_lossy(&read_file(Path::new(path)).unwrap_or_default()).into_owned();
     Accounts::new(text("/etc/passwd"), text("/etc/group"))
-}
-
-/// The approved tables, then those that composite ones are made of and that are not approved by themselves.
-fn with_members(approved: impl Iterator<Item = Vec<u8>>, remarks: &mut Vec<Remark>) -> Vec<Listed> {
-    let mut list: Vec<Listed> =
-        approved.map(|name| Listed { name, approved: true, incomplete: false }).collect();
-    for index in 0..list.len() {
-        let Some(table) = list.get(index) else { continue };
-        match mapkeep_proto::leaves(&table.name) {
-            Ok(members) => {
-                for name in members {
-                    if !list.iter().any(|known| known.name == name) {
-                        list.push(Listed { name, approved: false, incomplete: false });
-                    }
-                }
-            }
-            Err(error) => {
-                let text = format!("table {}: bad table name: {error}", String::from_utf8_lossy(&table.name));
-                remarks.push(Remark { severity: Severity::Error, text });
-            }
-        }
-    }
-    list
-}
-
-/// A warning for a table of a type that is not served: somebody should know before the first lookup.
-fn not_served(name: &[u8]) -> Option<Remark> {
-    let (why, remedy) = match Kind::of(name) {
-        Kind::Unknown => (why_unknown(name), remedy_unknown(name)),
-        Kind::Environ => (
-            "environ: has nothing to look into: workers have an empty environment",
-            "stay with stock's proxymap for now",
-        ),
-        _ => return None,
-    };
-    let name = String::from_utf8_lossy(name);
-    let text = format!("table {name}: {why}: every lookup is a temporary error -- {remedy}");
-    Some(Remark { severity: Severity::Warning, text })
-}
-
-/// Marks the tables whose file is not all that there is, and says so of each table that is served in part.
-fn notice_all(names: &mut [Listed], notices: &Notices) -> Vec<Remark> {
-    let mut remarks = Vec::new();
-    for table in names {
-        table.incomplete = notices.is_incomplete(&table.name);
-        if let Some(Notice { problem, remedy, .. }) = notices.of(&table.name) {
-            let name = String::from_utf8_lossy(&table.name);
-            let text = format!("table {name}: {problem} -- {remedy}");
-            remarks.push(Remark { severity: Severity::Warning, text });
-        }
-    }
-    remarks
-}
-
-/// The directories of tables that can be changed, where they are there: nothing else can be written.
-fn directories_of(names: &[Listed], inside: &Path, people: Rc<People>, writer: u32) -> Vec<Located> {
-    match anchor_at(inside) {
-        Ok(anchor) => write_directories(approved_names(names), inside, &anchor.among(people), writer),
-        // The broker meets the same error, and says so.
-        Err(_) => Vec::new(),
-    }
-}
-
-fn approved_names(names: &[Listed]) -> impl Iterator<Item = &[u8]> {
-    names.iter().filter(|table| table.approved).map(|table| table.name.as_slice())
 }
 
 fn has_errors(complaints: &[Complaint]) -> bool {
