@@ -5,6 +5,7 @@
 //! brokers.
 
 mod bury;
+mod ending;
 mod generation;
 mod hear;
 mod reload;
@@ -18,6 +19,7 @@ use crate::gather::Source;
 use crate::master::Status;
 use crate::notify::Notify;
 use crate::options::Mode;
+pub(crate) use ending::{Ending, Fatal};
 pub(crate) use generation::Generation;
 use mapkeep_proto::{SupervisorToBroker, TrustClass, WorkerId};
 use mapkeep_sandbox::{Confined, Role};
@@ -27,7 +29,6 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -48,26 +49,6 @@ const FAREWELL: Duration = Duration::from_millis(500);
 /// How long the writer may take to answer what it has been asked and to write its checkpoints when the service ends: they
 /// may be large and the disk slow. Whatever it has acknowledged is safe without them.
 const CHECKPOINTS: Duration = Duration::from_secs(600);
-
-/// Why the supervisor gives up. It says so in the log and exits with a status that master(8) reports.
-#[derive(Debug)]
-pub(crate) enum Fatal {
-    /// A process is not, or could not be, locked down as its role demands.
-    Lock(Role, String),
-    /// The kernel refused something that the service cannot do without.
-    Io(&'static str, io::Error),
-}
-
-impl fmt::Display for Fatal {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Fatal::Lock(role, what) => write!(out, "the {} is not locked down: {what}", role.name()),
-            Fatal::Io(what, error) => write!(out, "{what}: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for Fatal {}
 
 /// All that the supervisor holds.
 pub(crate) struct Supervisor {
@@ -111,27 +92,6 @@ pub(crate) struct State {
     outcome: String,
     /// The start has been told in the log.
     announced: bool,
-}
-
-/// Why the loop ended without an error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ending {
-    /// master(8) has closed the status channel: a reload, a stop, or its own end.
-    MasterGone,
-    /// No client for `max_idle`.
-    Idle,
-    /// SIGTERM or SIGINT; under master(8) SIGHUP, too.
-    Signal(Signal),
-}
-
-impl fmt::Display for Ending {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Ending::MasterGone => out.write_str("master(8) is done with it (reload, stop, or its own end)"),
-            Ending::Idle => out.write_str("no client for max_idle"),
-            Ending::Signal(signal) => out.write_str(signal.as_str()),
-        }
-    }
 }
 
 /// What a role is called in the log.

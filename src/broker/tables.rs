@@ -11,10 +11,12 @@
 //! | `entry.rs` | one table: from a look at its file to a copy |
 //! | `contents.rs` | which of its contents workers get |
 //! | `pace.rs` | how often it may be copied |
+//! | `surroundings.rs` | what every look needs, and how often there is one |
 
 mod contents;
 mod entry;
 mod pace;
+mod surroundings;
 
 #[cfg(test)]
 mod tests;
@@ -24,12 +26,12 @@ use crate::trust::{self, Anchor, Holder, Owners, Refusal};
 pub(crate) use contents::testing;
 pub(crate) use contents::{Against, Content};
 pub(crate) use entry::Entry;
-use entry::Surroundings;
 use mapkeep_proto::{Kind, Listed, TableId, Unavailable};
 use std::collections::BTreeSet;
 use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
+use surroundings::Surroundings;
 
 /// Bytes copied in one turn of the event loop: some milliseconds.
 const TURN: usize = 8 << 20;

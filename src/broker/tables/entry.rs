@@ -2,9 +2,10 @@
 
 use super::contents::{Against, Contents, Verdict};
 use super::pace::Pace;
+use super::surroundings::Surroundings;
 use crate::redact;
 use crate::snapshot::{Copy, Failure, Progress, Snapshot};
-use crate::trust::{self, Anchor, Owners, Refusal};
+use crate::trust::{self, Refusal};
 use mapkeep_proto::{Kind, Listed, Unavailable, file_of};
 use nix::errno::Errno;
 use std::time::{Duration, Instant};
@@ -19,12 +20,6 @@ const GRACE: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_millis(25);
 /// How soon a table whose last content is still on its way to workers is looked at again, if they say nothing.
 const ON_THE_WAY: Duration = Duration::from_millis(250);
-/// How often a file that inotify cannot watch for us is looked at; with very many tables, as often as [`LOOK_TIME`] allows.
-const POLL: Duration = Duration::from_millis(400);
-/// How often every file is looked at, whatever inotify says (network file systems say nothing); likewise.
-const SWEEP: Duration = Duration::from_secs(5);
-/// Looks of which nothing comes are this far apart on the average, so that they take a small share of the time.
-const LOOK_TIME: Duration = Duration::from_micros(200);
 /// Bytes copied in one step, and steps in one look: a small file is copied in one look, which takes its first step to
 /// lock the file and its last to find the end.
 const STEP: usize = 512 << 10;
@@ -34,29 +29,6 @@ const LOOK: usize = 128 << 10;
 
 /// Why a table is not there yet, once the start has not waited for it.
 const BEING_WRITTEN: &str = "its file is being written";
-
-/// What every look needs.
-pub(super) struct Surroundings {
-    pub(super) anchor: Anchor,
-    pub(super) owners: Owners,
-    /// The largest file, in bytes.
-    pub(super) limit: u64,
-    /// How long it takes at least to look at all tables once.
-    pub(super) round: Duration,
-}
-
-impl Surroundings {
-    /// For so many tables with files.
-    pub(super) fn new(anchor: Anchor, owners: Owners, limit: u64, tables: usize) -> Surroundings {
-        let round = LOOK_TIME.saturating_mul(u32::try_from(tables).unwrap_or(u32::MAX));
-        Surroundings { anchor, owners, limit, round }
-    }
-
-    /// How long until the next look at a file of which nothing is heard.
-    fn rest(&self, watched: bool) -> Duration {
-        self.round.max(if watched { SWEEP } else { POLL })
-    }
-}
 
 /// What a look came to.
 pub(super) struct Looked {
@@ -390,21 +362,5 @@ impl Entry {
 
     fn shown(&self) -> String {
         String::from_utf8_lossy(&self.name).into_owned()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn very_many_tables_are_looked_at_less_often() {
-        let rests = |tables| {
-            let around = Surroundings::new(Anchor::host().unwrap(), Owners::root(), 1, tables);
-            (around.rest(false), around.rest(true))
-        };
-        assert_eq!(rests(2000), (POLL, SWEEP));
-        assert_eq!(rests(10_000), (Duration::from_secs(2), SWEEP));
-        assert_eq!(rests(60_000), (Duration::from_secs(12), Duration::from_secs(12)));
     }
 }
