@@ -26,7 +26,7 @@
 mod common;
 #[path = "compliance/compare.rs"]
 mod compare;
-#[path = "compliance/differences.rs"]
+#[path = "compliance/differences/mod.rs"]
 mod differences;
 #[path = "compliance/later.rs"]
 mod later;

@@ -74,6 +74,7 @@ mod scenario {
         confinement:
             each_process_reports_its_lock_and_the_report_is_true,
             start_is_one_line_and_so_is_the_end,
+            root_directory_is_made_with_the_same_mode_whatever_the_umask,
             version_of_pcre2_is_told_once,
             titles_are_short;
         accounts:

@@ -241,7 +241,7 @@ fn assert_nothing_deferred(mail: &Instance) {
             .any(|t| l.contains(t))
         })
         .collect();
-    assert!(bad.is_empty(), "{bad:#?}");
+    assert!(bad.is_empty(), "{} lines:\n{}", bad.len(), common::end_of(bad.iter().map(String::as_str)));
 }
 
 /// The scenario would prove little if the daemons could reach the tables by themselves. A daemon that master has only

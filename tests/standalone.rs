@@ -63,6 +63,8 @@ mod scenario {
             unreadable_main_cf_keeps_the_old_configuration,
             bad_line_costs_only_itself,
             changes_that_need_a_restart_are_named,
+            socket_that_master_cf_has_taken_since_is_named,
+            sources_of_accounts_are_read_again,
             signals_during_a_reload_are_not_lost,
             silent_clients_of_before_are_let_go,
             killed_broker_of_before_leaves_the_service_alone,

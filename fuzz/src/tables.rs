@@ -1,9 +1,9 @@
 //! Readers of table formats: the input is the file, or what follows `inline:`.
 
-use mapkeep_proto::Kind;
+use mapkeep_proto::{Kind, leaves, redact_accounts};
 use mapkeep_table::{
     Composite, Cursor, Folding, MAX_ITEM, NulModes, Outcome, Query, Step, Substitution, Table, TableError,
-    Values, members, redact_accounts,
+    Values,
 };
 
 /// Keys that the seeds contain, keys that they do not, and the empty one.
@@ -104,6 +104,7 @@ fn query(key: &[u8]) -> Query<'_> {
         values: Values::Text,
         random: 7,
         time_left: &|| std::time::Duration::MAX,
+        pause: None,
     }
 }
 
@@ -135,7 +136,7 @@ fn rules(kind: Kind, text: &[u8]) {
 
 /// The name of a table that is made of others, with `unionmap:` or the like.
 pub fn composite(name: &[u8]) {
-    let found = members(name);
+    let found = leaves(name);
     let Ok(composite) = Composite::parse(name) else { return };
     assert_eq!(found.as_deref(), Ok(composite.leaves()));
     // The members that need no file are themselves; all others answer alike.

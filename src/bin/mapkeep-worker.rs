@@ -1,4 +1,7 @@
-//! The `mapkeep-worker` program: three lines, so that everything else lives in a room with rules.
+//! The `mapkeep-worker` program: which of its two processes, and nothing else, so that everything lives in a room.
 fn main() {
-    mapkeep_worker::main()
+    match std::env::args_os().nth(1).as_deref().and_then(std::ffi::OsStr::to_str) {
+        Some("role=logger") => mapkeep_worker::logger(),
+        _ => mapkeep_worker::lookup(),
+    }
 }

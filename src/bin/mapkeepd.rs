@@ -1,4 +1,8 @@
-//! The `mapkeepd` program: three lines, so that everything else lives in a room with rules.
+//! The `mapkeepd` program: which of its three processes, and nothing else, so that everything lives in a room.
 fn main() -> std::process::ExitCode {
-    mapkeep_broker::main()
+    match std::env::args_os().nth(1).as_deref().and_then(std::ffi::OsStr::to_str) {
+        Some("role=broker") => mapkeep_broker::broker(),
+        Some("role=write_broker") => mapkeep_broker::write_broker(),
+        _ => mapkeep_broker::main(),
+    }
 }

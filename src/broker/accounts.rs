@@ -3,7 +3,6 @@
 //! Reads the text of /etc/passwd and /etc/group itself: a name service would be asked over the network, with
 //! the rights of root.
 
-use crate::plan::{Ids, RoleIds};
 use std::fmt;
 
 /// Accounts that a package may have made. Without them, ids from the configured range are used.
@@ -11,11 +10,42 @@ const ACCOUNTS: [&str; 4] = ["mapkeep-broker", "mapkeep-logger", "mapkeep-lookup
 /// How many ids from the start of the range are reserved; the roles of later versions included.
 pub(crate) const RANGE: u32 = 16;
 
+/// A user id and a group id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ids {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+}
+
+/// Whose rights each role has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RoleIds {
+    pub(crate) broker: Ids,
+    pub(crate) logger: Ids,
+    pub(crate) lookup: Ids,
+    pub(crate) writer: Ids,
+    /// The broker of the writing service has the rights of `mail_owner`, who owns the files, and no others. `None`:
+    /// there is no such user.
+    pub(crate) write_broker: Option<Ids>,
+}
+
+impl RoleIds {
+    /// Whether a role runs as this user.
+    pub(crate) fn includes(&self, uid: u32) -> bool {
+        [self.broker, self.logger, self.lookup, self.writer].iter().any(|ids| ids.uid == uid)
+    }
+}
+
 /// Why the ids cannot be used.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum AccountError {
     /// An id of the range belongs to somebody.
-    Taken { id: u32, name: String },
+    Taken {
+        /// The id.
+        id: u32,
+        /// Whose it is.
+        name: String,
+    },
     /// The range contains 0 or is at the end of all ids.
     Range(u32),
     /// Two roles, or a role and another account, would share an id.

@@ -1,6 +1,7 @@
 //! The supervisor's children: starting them, checking them from outside, and how soon to start the next.
 
-use crate::plan::{Ids, LogPlan, Plan, RoleIds};
+use crate::accounts::{Ids, RoleIds};
+use crate::plan::{LogPlan, Plan};
 use mapkeep_log::Destination;
 use mapkeep_proto::{Decode, Duty, Kind, SupervisorToLogger};
 use mapkeep_sandbox::{Capability, Found, Privilege, Role, expected, inspect};
@@ -89,19 +90,7 @@ impl Nursery {
         let socket = self.log_socket.as_ref().map_or(self.null.as_fd(), AsFd::as_fd);
         let descriptors = [self.null.as_fd(), self.null.as_fd(), error_output, far.as_fd(), socket];
         let pid = start(&self.worker, &self.title("logger"), &words, &descriptors)?;
-        Ok((
-            Child {
-                pid,
-                role: Role::Logger,
-                called: Role::Logger.name(),
-                checked: false,
-                brief: String::new(),
-                started: now,
-                orphaned: None,
-                log: None,
-            },
-            near,
-        ))
+        Ok((Child::new(pid, Role::Logger, now), near))
     }
 
     /// Starts the broker, that of the writing service if this is it; `names` is the sealed list of names, `listeners` are the sockets to accept on.
@@ -196,8 +185,7 @@ impl Nursery {
         }
         let pid = start(program, &self.title(called), words, &descriptors)?;
         let log = Some(log_far.into_descriptor());
-        let (checked, brief, orphaned) = (false, String::new(), None);
-        Ok((Child { pid, role, called, checked, brief, started: now, orphaned, log }, near))
+        Ok((Child { called, log, ..Child::new(pid, role, now) }, near))
     }
 
     /// What `ps` shows of a child: its role, and the service and Postfix instance that it is of.
@@ -234,6 +222,12 @@ impl Nursery {
 }
 
 impl Child {
+    /// A process that has just been started.
+    pub(crate) fn new(pid: Pid, role: Role, now: Instant) -> Child {
+        let (called, checked, brief) = (role.name(), false, String::new());
+        Child { pid, role, called, checked, brief, started: now, orphaned: None, log: None }
+    }
+
     /// Tells the logger where this child's lines come from.
     pub(crate) fn introduce(&self, logger: &Channel) {
         if let Some(log) = &self.log {

@@ -3,27 +3,31 @@
 //! A mistake in the configuration is said with file, line and remedy, and never ends a service under
 //! master(8): what can be read is served, and nothing is denied that might be approved.
 //! May: open files for reading; run postconf(1), before lock-down only.
+//!
+//! | file | purpose |
+//! |---|---|
+//! | `log.rs` | where lines go |
+//! | `names.rs` | the list of tables |
 
-use crate::accounts::{AccountError, Accounts};
+mod log;
+mod names;
+
+use crate::accounts::{AccountError, Accounts, RoleIds};
 use crate::deciding::distrusted;
-use crate::notices::{Notice, Notices};
+use crate::notices::Notices;
 use crate::options::{Mode, Options};
-use crate::plan::{LogPlan, Plan, RoleIds};
-use crate::socket::Place;
-use crate::trust::{Anchor, Directory, Owners, People, WriteFiles, directory_of};
+use crate::place::Place;
+use crate::plan::Plan;
+use crate::trust::{Owners, People, read_file};
+use log::log_plan;
+pub(crate) use log::{early_destination, log_host};
 use mapkeep_config::{
     Complaint, KeepSettings, Parameters, Service, Settings, Severity, approved, parse_main, parse_master,
 };
-use mapkeep_log::{Destination, Facility};
-use mapkeep_proto::{Kind, Listed, remedy_unknown, why_unknown};
-use mapkeep_sandbox::Located;
-use nix::fcntl::OFlag;
-use std::error::Error;
-use std::ffi::{OsStr, OsString};
-use std::fs::OpenOptions;
-use std::io::{self, Read};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::OpenOptionsExt;
+use names::{directories_of, not_served, notice_all, with_members};
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::rc::Rc;
@@ -35,9 +39,6 @@ const DEFAULT_DIRECTORY: &str = "/etc/postfix";
 const DEFAULT_COMMANDS: &str = "/usr/sbin";
 /// Workers of a kind where mapkeep.cf does not say how many: as many as processors, but no more than this.
 const MOST_BY_DEFAULT: u32 = 8;
-/// The largest file that is read, in bytes. Configuration files of a large site have some 100 KB.
-const LARGEST: u64 = 64 << 20;
-
 /// What there is to say about the configuration.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Remark {
@@ -230,72 +231,12 @@ impl Source {
     }
 }
 
-/// Reads a regular file. Anything else could keep the service waiting, or never end.
-#[allow(
-    clippy::disallowed_methods,
-    reason = "before the lock, or at a reload by the supervisor: openat and statx of an open file, which its list allows"
-)]
-pub(crate) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-    }
-    let mut content = Vec::new();
-    file.take(LARGEST.saturating_add(1)).read_to_end(&mut content)?;
-    if u64::try_from(content.len()).unwrap_or(u64::MAX) > LARGEST {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 64 MB"));
-    }
-    Ok(content)
-}
-
 /// A service of its own stays until it is told to go.
 fn max_idle(options: &Options, settings: &Settings) -> Duration {
     match (options.mode, options.max_idle) {
         (_, Some(seconds)) => Duration::from_secs(seconds),
         (Mode::Standalone, None) => Duration::ZERO,
         (Mode::Master, None) => settings.max_idle,
-    }
-}
-
-/// Where lines go while the configuration has not said so: master(8) names its log service in the environment, when
-/// main.cf has one.
-pub(crate) fn early_destination(options: Option<&Options>) -> Destination {
-    if options.is_some_and(|options| options.stderr) {
-        return Destination::Stderr;
-    }
-    match std::env::var_os("POSTLOG_SERVICE") {
-        Some(path) if !path.is_empty() => Destination::Postlog(path.into()),
-        _ => Destination::Syslog("/dev/log".into()),
-    }
-}
-
-/// The host name in lines for the log service, without domain: that of master(8), which knows main.cf's `myhostname`.
-pub(crate) fn log_host() -> String {
-    let name =
-        std::env::var_os("POSTLOG_HOSTNAME").or_else(|| nix::unistd::gethostname().ok()).unwrap_or_default();
-    name.to_string_lossy().split('.').next().unwrap_or_default().to_owned()
-}
-
-fn log_plan(options: &Options, settings: &Settings, readable: bool, host: &str) -> LogPlan {
-    let destination = if options.stderr || !readable {
-        early_destination(Some(options))
-    } else if settings.maillog_file.is_some() {
-        let queue = Path::new(&settings.queue_directory);
-        Destination::Postlog(queue.join("public").join(&settings.postlog_service_name))
-    } else {
-        Destination::Syslog("/dev/log".into())
-    };
-    LogPlan {
-        destination,
-        facility: Facility::named(&settings.syslog_facility).unwrap_or(Facility::MAIL),
-        // The name of the stock program, whatever ours is called: log analysers look for it.
-        ident: format!("{}/proxymap", settings.syslog_name),
-        service: match settings.syslog_name.as_str() {
-            "postfix" => options.service.clone(),
-            instance => format!("{instance}/{}", options.service),
-        },
-        host: host.to_owned(),
-        verbose: options.verbose > 0,
     }
 }
 
@@ -321,105 +262,6 @@ pub fn installed_defaults(parameters: &Parameters, directory: &Path) -> Option<V
 fn read_accounts() -> Accounts {
     let text = |path| String::from_utf8_lossy(&read_file(Path::new(path)).unwrap_or_default()).into_owned();
     Accounts::new(text("/etc/passwd"), text("/etc/group"))
-}
-
-/// The approved tables, then those that composite ones are made of and that are not approved by themselves.
-fn with_members(approved: impl Iterator<Item = Vec<u8>>, remarks: &mut Vec<Remark>) -> Vec<Listed> {
-    let mut list: Vec<Listed> =
-        approved.map(|name| Listed { name, approved: true, incomplete: false }).collect();
-    for index in 0..list.len() {
-        let Some(table) = list.get(index) else { continue };
-        match mapkeep_table::members(&table.name) {
-            Ok(members) => {
-                for name in members {
-                    if !list.iter().any(|known| known.name == name) {
-                        list.push(Listed { name, approved: false, incomplete: false });
-                    }
-                }
-            }
-            Err(error) => {
-                let text = format!("table {}: {error}", String::from_utf8_lossy(&table.name));
-                remarks.push(Remark { severity: Severity::Error, text });
-            }
-        }
-    }
-    list
-}
-
-/// A warning for a table of a type that is not served: somebody should know before the first lookup.
-fn not_served(name: &[u8]) -> Option<Remark> {
-    let (why, remedy) = match Kind::of(name) {
-        Kind::Unknown => (why_unknown(name), remedy_unknown(name)),
-        Kind::Environ => (
-            "environ: has nothing to look into: workers have an empty environment",
-            "stay with stock's proxymap for now",
-        ),
-        _ => return None,
-    };
-    let name = String::from_utf8_lossy(name);
-    let text = format!("table {name}: {why}: every lookup is a temporary error -- {remedy}");
-    Some(Remark { severity: Severity::Warning, text })
-}
-
-/// Marks the tables whose file is not all that there is, and says so of each table that is served in part.
-fn notice_all(names: &mut [Listed], notices: &Notices) -> Vec<Remark> {
-    let mut remarks = Vec::new();
-    for table in names {
-        table.incomplete = notices.is_incomplete(&table.name);
-        if let Some(Notice { problem, remedy, .. }) = notices.of(&table.name) {
-            let name = String::from_utf8_lossy(&table.name);
-            let text = format!("table {name}: {problem} -- {remedy}");
-            remarks.push(Remark { severity: Severity::Warning, text });
-        }
-    }
-    remarks
-}
-
-/// The directories of tables that can be changed, where they are there: nothing else can be written.
-fn directories_of(names: &[Listed], inside: &Path, people: Rc<People>, writer: u32) -> Vec<Located> {
-    match anchor_at(inside) {
-        Ok(anchor) => write_directories(names, inside, &anchor.among(people), writer),
-        // The broker meets the same error, and says so.
-        Err(_) => Vec::new(),
-    }
-}
-
-/// The same for the broker of the writing service. Those that break a rule are among them, for they may be mended; until
-/// then their tables are refused.
-pub(crate) fn write_directories(
-    names: &[Listed],
-    inside: &Path,
-    anchor: &Anchor,
-    writer: u32,
-) -> Vec<Located> {
-    let mut found: Vec<Located> = Vec::new();
-    for table in names.iter().filter(|table| table.approved) {
-        let Some(files) = WriteFiles::of(&table.name) else { continue };
-        let Ok(directory) = directory_of(anchor, &files, writer) else { continue };
-        let located = located(inside, directory);
-        if !found.contains(&located) {
-            found.push(located);
-        }
-    }
-    found
-}
-
-/// Where walks for the paths of tables begin: `inside`, or the host's root if that is empty.
-#[allow(
-    clippy::disallowed_methods,
-    reason = "before the lock, or at a reload by the supervisor: openat, which its list allows"
-)]
-pub(crate) fn anchor_at(inside: &Path) -> Result<Anchor, Box<dyn Error>> {
-    let anchor = match inside.as_os_str().is_empty() {
-        true => Anchor::host(),
-        false => Anchor::inside(std::fs::File::open(inside)?.into()),
-    };
-    anchor.map_err(|refusal| refusal.to_string().into())
-}
-
-/// A directory that a walk has found, for Landlock.
-pub(crate) fn located(inside: &Path, Directory { path, dev, ino }: Directory) -> Located {
-    Located { root: Path::new("/").join(inside), path: OsString::from_vec(path).into(), dev, ino }
 }
 
 fn has_errors(complaints: &[Complaint]) -> bool {

@@ -8,24 +8,23 @@ use crate::master::Status;
 use crate::notify::Notify;
 use crate::options::{Mode, Options, wanted_text};
 use crate::plan::{LogPlan, Plan};
-use crate::socket::{SocketError, activated, path_of};
-use crate::supervise::{Ending, Generation, LOCK_FAILED, State, Supervisor};
+use crate::socket::{SocketError, activated, bind, path_of};
+use crate::supervise::{Ending, Generation, State, Supervisor};
 use crate::trust::People;
 use mapkeep_config::Severity;
 use mapkeep_log::{Destination, Facility, MailLog};
-use mapkeep_proto::{Arguments, WRONG_USAGE};
-use mapkeep_sandbox::{
-    Capability, FileRules, Limits, Lock, LockError, Privilege, check_root, enter, inspect,
-};
-use mapkeep_sys::{exit, inherit, signals, title};
+use mapkeep_proto::WRONG_USAGE;
+use mapkeep_sandbox::{Capability, FileRules, Limits, Lock, Privilege, check_root, enter, inspect};
+use mapkeep_sys::{exit, inherit, signals};
+use nix::fcntl::OFlag;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::collections::VecDeque;
 use std::error::Error;
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -58,11 +57,6 @@ const THROTTLE: &str = "once that is mended, master(8) starts the service within
 pub fn main() -> ExitCode {
     let words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
     let (program, words) = words.split_first().map_or(("mapkeepd", &[][..]), |(p, w)| (p.as_str(), w));
-    match words.first().map(String::as_str) {
-        Some("role=broker") => broker(words, crate::start::run),
-        Some("role=write_broker") => broker(words, crate::write::run),
-        _ => {}
-    }
     let options = match wanted_text(words) {
         None => Options::read(program, words),
         Some(Ok(text)) => return say(&text),
@@ -95,18 +89,6 @@ fn fail(options: &Options, problem: &str) {
             if !options.stderr {
                 eprintln!("mapkeepd: fatal: {problem}");
             }
-        }
-    }
-}
-
-fn broker(words: &[String], run: fn(&Arguments) -> Result<(), Box<dyn Error>>) -> ! {
-    let arguments = Arguments::read(words.to_vec());
-    title::keep_only();
-    match run(&arguments) {
-        Ok(()) => exit::now(0),
-        Err(error) => {
-            tracing::error!(fatal = true, "{error}");
-            exit::now(if error.downcast_ref::<LockError>().is_some() { LOCK_FAILED } else { 1 })
         }
     }
 }
@@ -230,7 +212,7 @@ fn listeners(given: Vec<OwnedFd>, options: &Options, plan: &Plan) -> Result<Vec<
     }
     let mut listeners = given;
     for path in paths {
-        listeners.push(plan.place.bind(path)?);
+        listeners.push(bind(&plan.place, path)?);
         tracing::info!("listening at {}", path.display());
     }
     Ok(listeners)
@@ -320,13 +302,30 @@ fn early_log(destination: Destination) -> Result<(), Box<dyn Error>> {
 
 /// Makes the directory that workers see as their root, if it is not there. The lock looks again; here a person hears it
 /// before anything is started.
-#[allow(clippy::disallowed_methods, reason = "before the lock")]
 fn prepare_chroot(path: &Path) -> Result<(), Box<dyn Error>> {
-    if !path.is_dir() {
-        let made = std::fs::DirBuilder::new().recursive(true).mode(0o755).create(path);
-        made.map_err(|error| format!("{}: {error} (chroot_directory in mapkeep.cf)", path.display()))?;
-    }
+    make_directories(path)
+        .map_err(|error| format!("{}: {error} (chroot_directory in mapkeep.cf)", path.display()))?;
     Ok(check_root(path)?)
+}
+
+/// Makes a directory, and those above it that are not there, with mode 0755 whoever starts us: master(8) has a umask of 077.
+#[allow(clippy::disallowed_methods, reason = "before the lock")]
+fn make_directories(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    path.parent().map_or(Ok(()), make_directories)?;
+    match std::fs::create_dir(path) {
+        // By descriptor: whoever may write above it could put a link in its place.
+        Ok(()) => {
+            let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
+            let made = File::options().read(true).custom_flags(flags.bits()).open(path)?;
+            made.set_permissions(std::fs::Permissions::from_mode(0o755))
+        }
+        // Another service of ours makes the same.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Programs that others can exchange are not started with the rights of root. Their owner could do so as well: that costs

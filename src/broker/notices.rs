@@ -79,7 +79,7 @@ impl Notices {
 
 /// For a table that tls_server_sni_maps names: its text has the names of files, in whose place clients want their content.
 fn file_names(name: &[u8]) -> Option<Notice> {
-    let members = mapkeep_table::members(name).unwrap_or_default();
+    let members = mapkeep_proto::leaves(name).unwrap_or_default();
     let is_text = |name: &[u8]| Kind::of(name).is_source_text();
     if !is_text(name) && !members.iter().any(|member| is_text(member)) {
         return None;
@@ -90,11 +90,12 @@ fn file_names(name: &[u8]) -> Option<Notice> {
     let remedy = if Kind::of(name) == Kind::Texthash && rest.iter().all(plain) {
         let path = OsStr::from_bytes(rest).to_string_lossy();
         format!(
-            "run: postmap -F hash:{path} (or lmdb:{path}), and name that table in tls_server_sni_maps and proxy_read_maps"
+            "run: chmod 600 {path} && postmap -F hash:{path} (or lmdb:{path}), since that table holds private keys and has the \
+             mode of its text; name it in tls_server_sni_maps and proxy_read_maps"
         )
     } else {
-        "write keys and file names into a text file F, run postmap -F hash:F (or lmdb:F), and name that table in \
-         tls_server_sni_maps and proxy_read_maps"
+        "write keys and file names into a text file F of mode 0600, which the table with the private keys will have, too; run \
+         postmap -F hash:F (or lmdb:F), and name that table in tls_server_sni_maps and proxy_read_maps"
             .to_owned()
     };
     let problem = "for tls_server_sni_maps each entry is a temporary error: its value is the name of a file, whose content \
@@ -143,7 +144,10 @@ mod tests {
         let main = "tls_server_sni_maps = proxy:texthash:/sni, proxy:hash:/made, proxy:pipemap:{inline:{a=b},hash:/c}\n";
         let found = notices(main, None);
         let text = found.of(b"texthash:/sni").unwrap();
-        assert!(text.fails && text.remedy.contains("run: postmap -F hash:/sni (or lmdb:/sni)"), "{text:?}");
+        assert!(
+            text.fails && text.remedy.contains("run: chmod 600 /sni && postmap -F hash:/sni (or lmdb:/sni)"),
+            "{text:?}"
+        );
         assert!(found.of(b"pipemap:{inline:{a=b},hash:/c}").unwrap().remedy.contains("postmap -F"));
         assert_eq!(found.of(b"hash:/made"), None);
         assert_eq!(found.of(b"texthash:/other"), None);

@@ -44,12 +44,19 @@ pub(crate) struct Options {
 /// What is wrong with the command line.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum OptionError {
+    /// There is no such option.
     Unknown(String),
+    /// The option needs a value.
     NoValue(String),
+    /// The option does not take the value.
     BadValue(String, String),
+    /// master(8) did not start us.
     NoTransport,
+    /// A word that is no option.
     Positional(String),
+    /// `-S`.
     SingleRequest,
+    /// Neither proxymap nor proxywrite.
     NotAService(String),
 }
 

@@ -1,11 +1,13 @@
-//! What a broker still has to send to a worker: messages with the descriptors that travel beside them.
+//! What a process still has to send to another: messages with the descriptors that travel beside them.
+//!
+//! Called by: the brokers, for what they tell workers, and the supervisor, for what it tells brokers.
 
 use mapkeep_proto::Decode;
 use mapkeep_sys::channel::Channel;
 use nix::errno::Errno;
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The descriptors that travel with a message. They are closed, or given back, once it has been sent.
 pub(crate) trait Freight {
@@ -13,9 +15,16 @@ pub(crate) trait Freight {
     fn descriptors(&self) -> Vec<BorrowedFd<'_>>;
 }
 
+impl Freight for Option<OwnedFd> {
+    fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        self.iter().map(AsFd::as_fd).collect()
+    }
+}
+
 /// How far sending has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sent {
+    /// All of it.
     All,
     /// More waits for room in the channel.
     Part,

@@ -1,38 +1,13 @@
 //! What the configuration comes to: everything that the supervisor and its children go by.
 
+use crate::accounts::RoleIds;
 use crate::options::Mode;
-use crate::socket::Place;
+use crate::place::Place;
 use mapkeep_log::{Destination, Facility};
 use mapkeep_proto::{Duty, Kind, Listed};
 use mapkeep_sandbox::{Located, Role};
 use std::path::PathBuf;
 use std::time::Duration;
-
-/// A user id and a group id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ids {
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
-}
-
-/// Whose rights each role has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct RoleIds {
-    pub(crate) broker: Ids,
-    pub(crate) logger: Ids,
-    pub(crate) lookup: Ids,
-    pub(crate) writer: Ids,
-    /// The broker of the writing service has the rights of `mail_owner`, who owns the files, and no others. `None`:
-    /// there is no such user.
-    pub(crate) write_broker: Option<Ids>,
-}
-
-impl RoleIds {
-    /// Whether a role runs as this user.
-    fn includes(&self, uid: u32) -> bool {
-        [self.broker, self.logger, self.lookup, self.writer].iter().any(|ids| ids.uid == uid)
-    }
-}
 
 /// Decisions made from one reading of the configuration; nothing here changes afterwards.
 #[derive(Debug)]

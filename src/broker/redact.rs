@@ -5,8 +5,7 @@
 //! can tell them. Fields per passwd(5) and group(5).
 
 use crate::snapshot::Redact;
-use mapkeep_proto::Kind;
-use mapkeep_table::redact_accounts;
+use mapkeep_proto::{Kind, redact_accounts};
 
 /// The filter for a kind of table, if it is one of accounts.
 pub(crate) fn of(kind: Kind) -> Option<Redact> {

@@ -6,12 +6,14 @@
 
 mod balance;
 
-use crate::door::{ACCEPTS, Door, PAUSE};
+use crate::door::{ACCEPTS, Door};
 use crate::link::{Link, Told};
 use crate::outbox::Sent;
+use crate::rhythm::Stage;
+use crate::rhythm::{HEARTBEAT, sleep_until};
 use crate::tables::{Against, Tables};
 use crate::watch::{Notice, Watch};
-use crate::workers::{Heard, Load, Stage, Workers};
+use crate::workers::{Heard, Load, Workers};
 use mapkeep_proto::{BrokerToSupervisor, Duty, SupervisorToBroker, TableId, TrustClass, WorkerId};
 use mapkeep_sandbox::Confined;
 use mapkeep_sys::channel::Channel;
@@ -21,16 +23,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// How often workers with clients are asked for a sign of life.
-pub(crate) const HEARTBEAT: Duration = Duration::from_secs(2);
-
-/// The longest sleep, in the unlikely case that nothing is due.
-const LONGEST_SLEEP: Duration = Duration::from_secs(60);
-
 const SUPERVISOR: u64 = 0;
 const WATCH: u64 = 1;
-/// The token of the first listening socket.
-pub(crate) const LISTENERS: u64 = 2;
 const WORKERS: u64 = 1 << 32;
 
 /// Numbers from the configuration that the loop goes by.
@@ -320,21 +314,4 @@ fn owe(workers: &mut Workers, tables: &Tables, table: TableId) {
     if let Some(duty) = tables.duty(table) {
         workers.owe(table, duty);
     }
-}
-
-/// How long the loop of a broker may sleep: until the first of `moments`, and not long while something waits to be
-/// said (`quiet` is false).
-pub(crate) fn sleep_until(
-    moments: impl IntoIterator<Item = Option<Instant>>,
-    quiet: bool,
-    now: Instant,
-) -> EpollTimeout {
-    let limit = if quiet { LONGEST_SLEEP } else { PAUSE };
-    let wait = match moments.into_iter().flatten().min() {
-        None if quiet => return EpollTimeout::NONE,
-        None => limit,
-        Some(next) => next.saturating_duration_since(now).min(limit),
-    };
-    // Rounded up, or the loop would spin through the last millisecond.
-    EpollTimeout::from(u16::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(u16::MAX))
 }

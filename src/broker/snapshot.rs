@@ -20,6 +20,8 @@ mod filter;
 mod memory;
 
 #[cfg(test)]
+mod mounts;
+#[cfg(test)]
 mod tests;
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};

@@ -7,8 +7,8 @@
 //! mail_owner with mode 0700); master(8) removes and binds anew every socket that master.cf names. For activation:
 //! sd_listen_fds(3).
 
-use crate::plan::Ids;
-use mapkeep_config::{MasterCf, Settings, Transport};
+use crate::accounts::Ids;
+use crate::place::Place;
 use mapkeep_sys::{inherit, listen, status};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, openat2};
@@ -83,80 +83,43 @@ impl fmt::Display for SocketError {
 
 impl std::error::Error for SocketError {}
 
-/// What the configuration says of sockets.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
-    /// Where clients look for the service, unless told otherwise.
-    pub(crate) usual: PathBuf,
-    mail_owner: String,
-    /// mail_owner's ids, if there is such a user.
-    owner: Option<Ids>,
-    /// Sockets of master(8): path, name, and line in master.cf.
-    taken: Vec<(PathBuf, String, u32)>,
+/// Refuses a path that master(8) would take over.
+pub(crate) fn check(place: &Place, path: &Path) -> Result<(), SocketError> {
+    let real = real(path);
+    match place.taken.iter().find(|(taken, ..)| *taken == path || real.is_some() && self::real(taken) == real)
+    {
+        Some((_, name, line)) => {
+            Err(SocketError::Taken { path: path.to_owned(), name: name.clone(), line: *line })
+        }
+        None => Ok(()),
+    }
 }
 
-impl Place {
-    pub(crate) fn new(service: &str, settings: &Settings, master: &MasterCf, owner: Option<Ids>) -> Place {
-        let queue = Path::new(&settings.queue_directory);
-        let name = match service {
-            "proxywrite" => &settings.proxywrite_service_name,
-            _ => &settings.proxymap_service_name,
-        };
-        let services = master.services.iter().filter(|service| service.transport != Transport::Inet);
-        let taken = services.map(|service| {
-            let folder = if service.private == Some(false) { "public" } else { "private" };
-            let name = String::from_utf8_lossy(&service.name).into_owned();
-            (queue.join(folder).join(&name), name, service.line)
-        });
-        Place {
-            usual: queue.join("private").join(name),
-            mail_owner: settings.mail_owner.clone(),
-            owner,
-            taken: taken.collect(),
-        }
+/// Listens at `path`.
+#[allow(clippy::disallowed_methods, reason = "before the lock")]
+pub(crate) fn bind(place: &Place, path: &Path) -> Result<OwnedFd, SocketError> {
+    check(place, path)?;
+    let failed = |error: io::Error| SocketError::Io(path.to_owned(), error);
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let found = folder.metadata().ok().filter(std::fs::Metadata::is_dir);
+    let Some(found) = found else { return Err(SocketError::NoDirectory(folder.to_owned())) };
+    if !geteuid().is_root() {
+        return listen_at(path);
     }
-
-    /// Refuses a path that master(8) would take over.
-    pub(crate) fn check(&self, path: &Path) -> Result<(), SocketError> {
-        let real = real(path);
-        match self
-            .taken
-            .iter()
-            .find(|(taken, ..)| *taken == path || real.is_some() && self::real(taken) == real)
-        {
-            Some((_, name, line)) => {
-                Err(SocketError::Taken { path: path.to_owned(), name: name.clone(), line: *line })
-            }
-            None => Ok(()),
-        }
+    if place.owner.is_none() && path == place.usual {
+        return Err(SocketError::NoOwner(place.mail_owner.clone()));
     }
-
-    /// Listens at `path`.
-    #[allow(clippy::disallowed_methods, reason = "before the lock")]
-    pub(crate) fn bind(&self, path: &Path) -> Result<OwnedFd, SocketError> {
-        self.check(path)?;
-        let failed = |error: io::Error| SocketError::Io(path.to_owned(), error);
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let found = folder.metadata().ok().filter(std::fs::Metadata::is_dir);
-        let Some(found) = found else { return Err(SocketError::NoDirectory(folder.to_owned())) };
-        if !geteuid().is_root() {
-            return listen_at(path);
+    match place.owner {
+        // Whoever owns the directory can put a link in our way: all is done with no more than his rights.
+        Some(owner) if found.uid() == owner.uid && owner.uid != 0 => {
+            with_rights_of(owner, || listen_at(path))
         }
-        if self.owner.is_none() && path == self.usual {
-            return Err(SocketError::NoOwner(self.mail_owner.clone()));
+        Some(owner) if found.uid() == 0 && found.mode() & 0o022 == 0 => {
+            let listener = listen_at(path)?;
+            lchown(path, Some(owner.uid), Some(owner.gid)).map_err(failed)?;
+            Ok(listener)
         }
-        match self.owner {
-            // Whoever owns the directory can put a link in our way: all is done with no more than his rights.
-            Some(owner) if found.uid() == owner.uid && owner.uid != 0 => {
-                with_rights_of(owner, || listen_at(path))
-            }
-            Some(owner) if found.uid() == 0 && found.mode() & 0o022 == 0 => {
-                let listener = listen_at(path)?;
-                lchown(path, Some(owner.uid), Some(owner.gid)).map_err(failed)?;
-                Ok(listener)
-            }
-            _ => listen_at(path),
-        }
+        _ => listen_at(path),
     }
 }
 
@@ -267,7 +230,7 @@ pub(crate) fn path_of(listener: &OwnedFd) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mapkeep_config::{Parameters, parse_main, parse_master};
+    use mapkeep_config::{Parameters, Settings, parse_main, parse_master};
 
     fn place(main: &str, master: &str) -> Place {
         let settings = Settings::from(&Parameters::new(parse_main(main.as_bytes()).0)).0;
@@ -278,7 +241,7 @@ mod tests {
     fn usual_place_follows_main_cf() {
         let place = place("queue_directory = /q\nproxymap_service_name = mapkeep\n", "");
         assert_eq!(place.usual, Path::new("/q/private/mapkeep"));
-        assert!(place.check(&place.usual).is_ok());
+        assert!(check(&place, &place.usual).is_ok());
     }
 
     #[test]
@@ -286,13 +249,13 @@ mod tests {
         let master = "# services\nproxymap unix - - n - - proxymap\nshowq unix n - y - - showq\n\
             1.2.3.4:25 inet n - y - - smtpd\n";
         let place = place("queue_directory = /q\n", master);
-        let error = place.check(&place.usual).unwrap_err().to_string();
+        let error = check(&place, &place.usual).unwrap_err().to_string();
         for part in ["/q/private/proxymap", "(line 2)", "proxymap_service_name", "--socket"] {
             assert!(error.contains(part), "{error}");
         }
-        assert!(place.check(Path::new("/q/public/showq")).is_err());
-        assert!(place.check(Path::new("/q/private/showq")).is_ok(), "it is a public one");
-        assert!(place.check(Path::new("/q/private/other")).is_ok());
+        assert!(check(&place, Path::new("/q/public/showq")).is_err());
+        assert!(check(&place, Path::new("/q/private/showq")).is_ok(), "it is a public one");
+        assert!(check(&place, Path::new("/q/private/other")).is_ok());
     }
 
     #[test]

@@ -5,16 +5,21 @@
 //! brokers.
 
 mod bury;
+mod ending;
 mod generation;
 mod hear;
 mod reload;
 mod requests;
+
+#[cfg(test)]
+mod tests;
 
 use crate::children::{BackOff, Child, Nursery};
 use crate::gather::Source;
 use crate::master::Status;
 use crate::notify::Notify;
 use crate::options::Mode;
+pub(crate) use ending::{Ending, Fatal};
 pub(crate) use generation::Generation;
 use mapkeep_proto::{Duty, SupervisorToBroker, TrustClass, WorkerId};
 use mapkeep_sandbox::{Confined, Role};
@@ -24,14 +29,10 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-
-/// The exit status of a child whose lock could not be installed: sysexits' EX_CONFIG.
-pub const LOCK_FAILED: u8 = 78;
 
 /// How long a child may take from its start to being locked down.
 const LOCK_TIME: Duration = Duration::from_secs(10);
@@ -41,31 +42,13 @@ const LOOK: Duration = Duration::from_millis(10);
 const ORPHAN_TIME: Duration = Duration::from_secs(30);
 /// and a writer ends what it has begun.
 const ORPHANED_WRITER_TIME: Duration = Duration::from_secs(600);
+/// How soon to try again to say what a channel had no room for.
+const PAUSE: Duration = Duration::from_millis(100);
 /// How long children may take to finish what they are at when the service ends.
 const FAREWELL: Duration = Duration::from_millis(500);
 /// How long the writer may take to answer what it has been asked and to write its checkpoints when the service ends: they
 /// may be large and the disk slow. Whatever it has acknowledged is safe without them.
 const CHECKPOINTS: Duration = Duration::from_secs(600);
-
-/// Why the supervisor gives up. It says so in the log and exits with a status that master(8) reports.
-#[derive(Debug)]
-pub(crate) enum Fatal {
-    /// A process is not, or could not be, locked down as its role demands.
-    Lock(Role, String),
-    /// The kernel refused something that the service cannot do without.
-    Io(&'static str, io::Error),
-}
-
-impl fmt::Display for Fatal {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Fatal::Lock(role, what) => write!(out, "the {} is not locked down: {what}", role.name()),
-            Fatal::Io(what, error) => write!(out, "{what}: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for Fatal {}
 
 /// All that the supervisor holds.
 pub(crate) struct Supervisor {
@@ -129,27 +112,6 @@ impl Start {
     }
 }
 
-/// Why the loop ended without an error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ending {
-    /// master(8) has closed the status channel: a reload, a stop, or its own end.
-    MasterGone,
-    /// No client for `max_idle`.
-    Idle,
-    /// SIGTERM or SIGINT; under master(8) SIGHUP, too.
-    Signal(Signal),
-}
-
-impl fmt::Display for Ending {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Ending::MasterGone => out.write_str("master(8) is done with it (reload, stop, or its own end)"),
-            Ending::Idle => out.write_str("no client for max_idle"),
-            Ending::Signal(signal) => out.write_str(signal.as_str()),
-        }
-    }
-}
-
 impl Supervisor {
     /// Runs the service. Demands the proof of lock-down.
     pub(crate) fn run(mut self, _confined: &Confined) -> Result<Ending, Fatal> {
@@ -160,6 +122,7 @@ impl Supervisor {
         let ending = loop {
             let now = Instant::now();
             self.settle(now);
+            self.generations_mut().for_each(Generation::flush);
             self.end_orphans(now);
             self.start_due(now)?;
             self.check_children(now)?;
@@ -254,7 +217,7 @@ impl Supervisor {
         self.state.workers.insert(id, (child, number));
         generation.requests.started(id, duty);
         let class = TrustClass::EVERYONE;
-        generation.tell(&SupervisorToBroker::Worker { id, class, duty }, Some(channel));
+        generation.tell(SupervisorToBroker::Worker { id, class, duty }, Some(channel));
         Ok(())
     }
 
@@ -341,6 +304,8 @@ impl Supervisor {
         let heard = self.generations().filter(|one| one.broker.is_some());
         let moments = moments.chain(heard.filter_map(|one| one.requests.heard_from()).filter(|at| *at > now));
         let moments = moments.chain(self.next_orphan());
+        let quiet = self.generations().all(Generation::is_quiet);
+        let moments = moments.chain(now.checked_add(PAUSE).filter(|_| !quiet));
         let moments = moments.chain(mapkeep_log::settle(now));
         let look = self.unchecked().then(|| now.checked_add(LOOK)).flatten();
         let Some(next) = moments.chain(look).min() else { return PollTimeout::NONE };
@@ -385,9 +350,10 @@ impl Supervisor {
     }
 
     /// Somebody wants to read the files of the tables that can be changed: have them written now.
-    fn checkpoint(&self) {
-        if self.serving.plan.writes() {
-            self.serving.tell(&SupervisorToBroker::Checkpoint, None);
+    fn checkpoint(&mut self) {
+        // A broker that does not hear us now is not told more than once.
+        if self.serving.plan.writes() && self.serving.is_quiet() {
+            self.serving.tell(SupervisorToBroker::Checkpoint, None);
         }
     }
 

@@ -11,10 +11,12 @@
 //! | `entry.rs` | one table: from a look at its file to a copy |
 //! | `contents.rs` | which of its contents workers get |
 //! | `pace.rs` | how often it may be copied |
+//! | `surroundings.rs` | what every look needs, and how often there is one |
 
 mod contents;
 mod entry;
 mod pace;
+mod surroundings;
 
 #[cfg(test)]
 mod tests;
@@ -24,12 +26,12 @@ use crate::trust::{self, Anchor, Holder, Owners, Refusal};
 pub(crate) use contents::testing;
 pub(crate) use contents::{Against, Content};
 pub(crate) use entry::Entry;
-use entry::Surroundings;
 use mapkeep_proto::{Duty, Kind, Listed, TableId, Unavailable};
 use std::collections::BTreeSet;
 use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
+use surroundings::Surroundings;
 
 /// Bytes copied in one turn of the event loop: some milliseconds.
 const TURN: usize = 8 << 20;
@@ -143,8 +145,9 @@ impl Tables {
         let Some(entry) = self.entries.get(usize::from(id.0)) else { return Offer::Nothing };
         match (entry.contents.current(), entry.trouble) {
             (Some(content), _) => Offer::Content(entry.kind, Rc::clone(content)),
-            // It is about to come.
-            (None, None | Some(Unavailable::Loading)) => Offer::Nothing,
+            // It is about to come, and that is what workers take for granted.
+            (None, None) => Offer::Nothing,
+            (None, Some(Unavailable::Loading)) if entry.told.is_empty() => Offer::Nothing,
             (None, Some(reason)) => Offer::Unavailable(reason),
         }
     }
@@ -204,8 +207,8 @@ impl Tables {
         against: Against,
         now: Instant,
     ) -> bool {
-        let keep = self.doubts < DOUBTS;
-        self.with(id, |entry, _| entry.judged_against(generation, against, keep, now)).unwrap_or_default()
+        let room = self.doubts < DOUBTS;
+        self.with(id, |entry, _| entry.judged_against(generation, against, room, now)).unwrap_or_default()
     }
 
     /// When the next look is due.
@@ -245,9 +248,10 @@ impl Tables {
         for id in due.into_iter().map(TableId) {
             let way = on_the_way(id);
             let full = self.held >= self.room;
+            let room = self.doubts < DOUBTS;
             let looked = self.with(id, |entry, around| match full && entry.contents.current().is_none() {
                 true => entry.leave_out(around, now),
-                false => entry.look(around, way, now),
+                false => entry.look(around, way, room, now),
             });
             let Some(looked) = looked else { continue };
             if looked.changed {

@@ -14,7 +14,10 @@
 //! | `people.rs` | names of users, and who is in a group |
 //! | `refusal.rs` | the rules by number, and messages |
 //! | `rules.rs` | what a status says: pure functions |
+//! | `stack.rs` | the checked directories on the way |
+//! | `text.rs` | files that are read whole |
 //! | `walk.rs` | the walk by descriptor |
+//! | `places.rs` | directories of tables, for Landlock |
 //! | `read.rs` | tables that are read: found and opened |
 //! | `write.rs` | tables that are written: the walk to their directory, files opened and made in it |
 //! | `write_files.rs` | the names of their files |
@@ -22,9 +25,12 @@
 
 mod owners;
 mod people;
+mod places;
 mod read;
 mod refusal;
 mod rules;
+mod stack;
+mod text;
 mod walk;
 mod write;
 mod write_files;
@@ -48,10 +54,12 @@ use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 
 pub use owners::Owners;
 pub use people::People;
+pub use places::{anchor_at, located, write_directories};
 pub use read::{holders, identity_by_name, open_table};
 pub use refusal::{Refusal, Rule};
-pub use write::{Access, Place, WriteOpened, directory_of, inspect, place_of};
-pub use write_files::{WriteFile, WriteFiles};
+pub use text::read_file;
+pub use write::{Place, WriteOpened, directory_of, inspect, place_of};
+pub use write_files::{Access, WriteFile, WriteFiles};
 
 /// Attempts made while files change under our hands, before [`Refusal::Retry`].
 const ATTEMPTS: u32 = 3;

@@ -17,6 +17,7 @@ mod supply;
 mod tests;
 
 use crate::outbox::{self, Outbox, Sent};
+use crate::rhythm::Stage;
 use crate::tables::{Content, Offer, Tables};
 pub(crate) use crew::{Change, max_draining};
 use mapkeep_proto::{BrokerToLookup, Decode, Duty, LookupToBroker, TableId, TrustClass, WorkerId};
@@ -36,19 +37,6 @@ const LOAD_SPEED: u64 = 10 << 20;
 /// Messages that may wait for room in a worker's channel. While there are so many, it gets no clients, who wait in the
 /// queue of the socket instead, and no contents, which wait as numbers.
 const WAITING: usize = 256;
-
-/// Where a worker is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stage {
-    /// Started; has not said that it is locked down.
-    Starting,
-    /// Says that it is locked down; the supervisor is checking.
-    Checking,
-    /// May have clients.
-    Admitted,
-    /// Keeps its clients and gets no more.
-    Draining,
-}
 
 /// A descriptor that travels with a message.
 #[derive(Debug)]

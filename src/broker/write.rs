@@ -27,9 +27,8 @@ mod tables;
 mod trouble;
 mod writer;
 
-use crate::gather::write_directories;
-use crate::start::{DESCRIPTORS, FIXED, HEAP, PROGRAM, Prepared, prepare, privilege};
-use crate::trust::People;
+use crate::prepare::{DESCRIPTORS, FIXED, HEAP, PROGRAM, Prepared, live, prepare, privilege};
+use crate::trust::{People, write_directories};
 use mapkeep_proto::{Arguments, BrokerToWriter};
 use mapkeep_sandbox::{FileRules, Limits, Lock, Role, enter};
 use serve::{Bounds, State, WriteBroker};
@@ -39,8 +38,13 @@ use std::rc::Rc;
 use std::time::Duration;
 use tables::Tables;
 
+/// Entry point of the process.
+pub fn main() -> ! {
+    live(run)
+}
+
 /// Prepares, locks down and serves until the supervisor says that it is over.
-pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let Prepared { link, epoll, door, names, size, list, inside, anchor } = prepare(arguments)?;
     let hello = BrokerToWriter::Names {
         size,
@@ -53,7 +57,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         false => arguments.value("uid")?,
     };
     let anchor = anchor.among(Rc::new(People::read()));
-    let directories = write_directories(&list, &inside, &anchor, owner);
+    let approved = list.iter().filter(|table| table.approved).map(|table| table.name.as_slice());
+    let directories = write_directories(approved, &inside, &anchor, owner);
     mapkeep_sys::signals::ignore_lease_breaks()?;
     let broker = WriteBroker {
         supervisor: link,

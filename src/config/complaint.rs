@@ -2,7 +2,7 @@
 //!
 //! Values and their wording only. Made by the parsers and readers of this crate, printed or logged by callers.
 
-use crate::error::ConfigError;
+use crate::error::{ConfigError, shown};
 use crate::tokens::BraceError;
 
 /// The file that a complaint is about.
@@ -139,7 +139,7 @@ impl std::fmt::Display for ComplaintKind {
             ComplaintKind::NulByte => f.write_str("NUL byte in the line: line ignored; remove the byte"),
             ComplaintKind::SetTwice(name, line) => {
                 let name = shown(name);
-                write!(f, "{name} is set again, line {line} no longer counts; remove one of the two")
+                write!(f, "{name} is set again, line {line} no longer counts; remove that line")
             }
             ComplaintKind::TooFewFields(count) => {
                 write!(f, "{count} fields where a service needs 8: line ignored; see master(5)")
@@ -184,19 +184,6 @@ pub(crate) fn complain(to: &mut Vec<Complaint>, file: FileName, line: u32, kind:
     }
 }
 
-/// `bytes` made fit for a log line: unprintable ones as `?`, cut at 200.
-pub(crate) fn shown(bytes: &[u8]) -> String {
-    let mut text: String = bytes
-        .iter()
-        .take(200)
-        .map(|byte| if byte.is_ascii_graphic() || *byte == b' ' { char::from(*byte) } else { '?' })
-        .collect();
-    if bytes.len() > 200 {
-        text.push_str("...");
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -221,10 +208,5 @@ mod tests {
         }
         assert_eq!(list.len(), MOST + 1);
         assert_eq!(list.last().unwrap().kind, ComplaintKind::More);
-    }
-
-    #[test]
-    fn shown_long_text_is_cut() {
-        assert_eq!(shown(&[b'a'; 500]).len(), 203);
     }
 }

@@ -2,8 +2,6 @@
 //!
 //! Values only. Callers turn it into a [`crate::Complaint`], which adds file, line and remedy.
 
-use crate::complaint::shown;
-
 /// Why a value could not be had, and the parameter whose text is at fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
@@ -100,3 +98,26 @@ impl std::fmt::Display for Reason {
 }
 
 impl std::error::Error for ConfigError {}
+
+/// `bytes` made fit for a log line: unprintable ones as `?`, cut at 200.
+pub(crate) fn shown(bytes: &[u8]) -> String {
+    let mut text: String = bytes
+        .iter()
+        .take(200)
+        .map(|byte| if byte.is_ascii_graphic() || *byte == b' ' { char::from(*byte) } else { '?' })
+        .collect();
+    if bytes.len() > 200 {
+        text.push_str("...");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shown_long_text_is_cut() {
+        assert_eq!(shown(&[b'a'; 500]).len(), 203);
+    }
+}

@@ -3,8 +3,8 @@
 //! Pure. Called by the supervisor at start; the file is optional, its grammar is main.cf's, and `$name` in a
 //! value refers to main.cf.
 
-use crate::complaint::{Complaint, ComplaintKind, FileName, complain, shown};
-use crate::error::{ConfigError, Reason};
+use crate::complaint::{Complaint, ComplaintKind, FileName, complain};
+use crate::error::{ConfigError, Reason, shown};
 use crate::main_cf::{Entry, parse_named};
 use crate::parameters::Parameters;
 use crate::settings::{Settings, is_absolute};

@@ -93,7 +93,7 @@ impl Elsewhere {
                 }
                 // Where its library is not installed, the sources after it are asked, whatever its actions are.
                 b"systemd" => found = Elsewhere::Systemd,
-                other => return Elsewhere::Source(crate::complaint::shown(other)),
+                other => return Elsewhere::Source(crate::error::shown(other)),
             }
         }
         found

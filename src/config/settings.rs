@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
-use crate::complaint::{Complaint, ComplaintKind, complain, shown};
-use crate::error::{ConfigError, Reason};
+use crate::complaint::{Complaint, ComplaintKind, complain};
+use crate::error::{ConfigError, Reason, shown};
 use crate::parameters::Parameters;
 use crate::tokens::{LIST, Tokens};
 use crate::version::PostfixVersion;

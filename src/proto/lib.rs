@@ -6,8 +6,10 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 #![forbid(unsafe_code)]
 
+mod accounts;
 mod arguments;
 mod codec;
+mod composite;
 mod kind;
 mod message;
 mod names;
@@ -15,8 +17,10 @@ mod program;
 mod question;
 mod write;
 
+pub use accounts::{account_names, empty_fields, redact_accounts};
 pub use arguments::{ArgumentError, Arguments};
 pub use codec::{DecodeError, MAX_MESSAGE};
+pub use composite::leaves;
 pub use kind::{
     Class, Kind, MAX_NESTING, braced, class_of, file_of, is_known_type, is_type_of_postfix, members,
     needs_file, next_element, remedy_unknown, split, trim, why_unknown,
@@ -39,6 +43,9 @@ pub struct TableId(pub u16);
 /// The number of a spawned process within one life of the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WorkerId(pub u32);
+
+/// Workers of one broker that still have clients of before; with more of them, none is replaced for its age.
+pub const MAX_DRAINING: usize = 4;
 
 /// A group of callers that may ask the same set of tables, served by workers of their own.
 ///

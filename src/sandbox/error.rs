@@ -4,6 +4,9 @@
 
 use std::fmt;
 
+/// The exit status of a process whose lock could not be installed (sysexits' EX_CONFIG).
+pub const LOCK_FAILED: u8 = 78;
+
 /// One layer of the lock, in the order of installation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layer {

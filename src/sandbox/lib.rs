@@ -24,7 +24,7 @@ mod status;
 /// The capabilities that [`Privilege::Root`] can keep.
 pub use caps::Capability;
 pub use enter::{Confined, Lock, Report, enter};
-pub use error::{Layer, LockError};
+pub use error::{LOCK_FAILED, Layer, LockError};
 pub use files::{FileRules, Located};
 pub use filter::compile;
 pub use limits::Limits;

@@ -12,7 +12,7 @@ use std::io;
 use std::mem;
 use std::os::fd::{AsFd, OwnedFd};
 
-use mapkeep_table::build::{
+use mapkeep_table_format::build::{
     BtreeBuilder, BuildError, HashBuilder, HashWriter, PAGE_SIZE, Progress as Written, Sink,
 };
 

@@ -10,6 +10,7 @@
 
 mod berkeley;
 pub(crate) mod calls;
+mod contents;
 mod descriptors;
 #[cfg(test)]
 mod faults;
@@ -17,6 +18,7 @@ mod files;
 mod handle;
 mod import;
 mod log;
+mod meaning;
 mod meta;
 mod opening;
 mod pages;
@@ -37,9 +39,10 @@ use crate::{Store, StoreError};
 use descriptors::Descriptors;
 use meta::Meta;
 
-pub use berkeley::{Contents, Form, read_file};
+pub use berkeley::{Form, read_file};
+pub use contents::Contents;
 pub use import::Imported;
-pub(crate) use opening::io_meaning;
+pub(crate) use meaning::io_meaning;
 pub use opening::{Unopened, prepare};
 pub use salvage::{Rescued, RescuedEntry, salvage};
 
@@ -63,6 +66,9 @@ pub struct SqliteStore {
     is_open: bool,
 }
 
+/// So many pages of changes are collected in the log before they are brought into the main file. The log then stays at
+/// about this size, and a commit that does not make it longer costs less.
+const LOG_PAGES: u64 = 1000;
 /// Fewer pages than this are not worth the two syncs that it takes to bring them into the main file.
 const MIN_LOG_PAGES: u64 = 8;
 
@@ -108,7 +114,7 @@ impl SqliteStore {
 
     /// What an error of SQLite means.
     fn meaning(&self, error: &rusqlite::Error) -> StoreError {
-        opening::meaning(error, &self.files)
+        meaning::meaning(error, &self.files)
     }
 
     /// Runs a statement that gives no rows, and returns how many entries it changed.
@@ -138,7 +144,7 @@ impl SqliteStore {
     fn begin(&mut self) -> Result<(), StoreError> {
         if !self.is_open {
             // What a failed commit has left, if it could not be cut off then.
-            self.files.cut().map_err(|error| opening::io_meaning(&error))?;
+            self.files.cut().map_err(|error| io_meaning(&error))?;
             self.run("BEGIN IMMEDIATE", [])?;
             self.grouped = self.changed;
             self.is_open = true;

@@ -8,26 +8,12 @@ use std::borrow::Cow;
 
 use mapkeep_proto::{Class, Kind, MAX_NESTING, class_of};
 
-use crate::bytes::append;
-use crate::error::TableError;
-use crate::fold::fold;
-use crate::probe::{NulMode, NulModes};
-use crate::query::Query;
 use crate::{Outcome, Table};
-
-/// The names (`type:rest`, without `proxy:` prefixes) of the tables with content of their own that the table `name`
-/// is made of, in the order in which [`Composite::lookup_with`] numbers them; one that is named twice is there twice.
-/// Empty for a table that is not made of others. Braces nest; so do composites, up to
-/// [`mapkeep_proto::MAX_NESTING`] levels.
-///
-/// # Errors
-/// [`TableError::BadName`] where Postfix has a syntax error, and for too many levels.
-pub fn members(name: &[u8]) -> Result<Vec<Vec<u8>>, TableError> {
-    if !Kind::of(name).is_composite() {
-        return Ok(Vec::new());
-    }
-    Composite::parse(name).map(|composite| composite.leaves)
-}
+use mapkeep_query::Query;
+use mapkeep_query::TableError;
+use mapkeep_query::append;
+use mapkeep_query::fold;
+use mapkeep_query::{NulMode, NulModes};
 
 /// A parsed table made of others.
 #[derive(Debug)]
@@ -158,7 +144,7 @@ impl<B: AsRef<[u8]>> Search<'_, '_, B> {
         }
         let table = (self.resolve)(number)?;
         let key = self.folded(key, table.kind().class());
-        let outcome = table.lookup_with(&Query { key: &key, modes, ..*self.query }, answer)?;
+        let outcome = table.lookup_with(&Query { key: &key, modes, pause: None, ..*self.query }, answer)?;
         if self.query.utf8 && std::str::from_utf8(answer).is_err() {
             return Err(TableError::NotUtf8);
         }

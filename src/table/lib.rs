@@ -3,7 +3,7 @@
 //! Purpose: read the table formats of Postfix from sealed snapshots (or from the table's name), without any of the
 //! libraries that Postfix uses for them. May: compute, and allocate answers and the index of a text table.
 //! Never: I/O, a path, a descriptor, the clock, unsafe code; panic, loop or allocate without bound on a hostile file.
-//! Called by: the lookup worker; the broker uses [`redact_accounts`] only.
+//! Called by: the lookup worker.
 //!
 //! Bounds on hostile files: one lookup visits at most twice the pages of the file; a whole scan enters each page once
 //! and returns no more bytes than the file has; keys and values are at most [`MAX_ITEM`] bytes.
@@ -11,55 +11,30 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
-mod accounts;
-mod bdb;
-mod bytes;
-mod cdb;
 mod composite;
-mod cursor;
-mod error;
-mod fold;
-mod lmdb;
 mod opening;
-mod portion;
-mod probe;
-mod query;
-mod random;
 mod rules;
-mod text;
 
 use std::fmt;
 
 use mapkeep_proto::Kind;
 
-pub use accounts::redact_accounts;
-pub use bdb::build;
-pub use bytes::text_of;
-pub use composite::{Composite, members};
-pub use cursor::{Cursor, Step};
-pub use error::{Complaint, Fault, TableError};
-pub use fold::{casefold, fold};
+pub use composite::Composite;
+pub use mapkeep_query::{
+    Folding, MAX_ITEM, NulMode, NulModes, Outcome, Pause, Place, Query, Step, Substitution, TableError,
+    Values, casefold, fold, text_of,
+};
+pub use mapkeep_table_format::{Complaint, Cursor, Fault, build};
 pub use opening::{Opened, Opening};
-pub use probe::{NulMode, NulModes};
-pub use query::{Folding, Query, Substitution, Values};
 
-use probe::Probe;
-use random::Random;
+use mapkeep_table_format::random::Random;
+use mapkeep_table_format::text::index::Index;
+use mapkeep_table_format::text::inline::{Inline, inline_text, static_value};
+use mapkeep_table_format::{Probe, accounts, bdb, cdb, lmdb, text};
 use rules::cidr::Cidr;
 use rules::patterns::Patterns;
 use rules::pcre::Pcre;
 use rules::regexp::Posix;
-use text::index::Index;
-use text::inline::{Inline, static_value};
-
-/// The longest key or value, in bytes, that is given out: 1 MiB. Larger ones give [`TableError::ItemTooLong`].
-pub const MAX_ITEM: usize = 1 << 20;
-
-/// The longest logical line of a text table, in bytes, comments between its parts included: 2 MiB.
-pub const MAX_LINE: usize = 2 << 20;
-
-/// How many keys of a text table may differ only by case.
-pub const MAX_CASE_VARIANTS: usize = 64;
 
 /// How much a lookup in a `regexp:` or `pcre:` table may read: the length of the key times the number of rules that are
 /// tried, 256 MiB. More gives [`TableError::TooMuchWork`].
@@ -73,16 +48,6 @@ pub const MAX_COMPILED: usize = 128 << 20;
 #[must_use]
 pub fn pcre_version() -> String {
     mapkeep_regex::pcre::version()
-}
-
-/// What a lookup gave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The key is not in the table.
-    Absent,
-    /// The answer is filled; the key was stored in this form. Always [`NulMode::Bare`] for kinds of table without
-    /// such forms ([`Kind::has_nul_modes`]).
-    Found(NulMode),
 }
 
 /// An open table. `B` is the snapshot, usually a mapping of it; nothing but answers is copied from it.
@@ -179,7 +144,7 @@ impl<B: AsRef<[u8]>> Table<B> {
             Kind::Static => Content::Static(static_value(rest)?),
             Kind::Inline => Content::Inline(Inline::parse(rest)?),
             Kind::Fail => Content::Fail,
-            Kind::Cidr | Kind::Regexp | Kind::Pcre => rules(kind, &rules::inline_text(rest)?, complaints)?,
+            Kind::Cidr | Kind::Regexp | Kind::Pcre => rules(kind, &inline_text(rest)?, complaints)?,
             Kind::Internal => Content::Internal,
             Kind::Environ => Content::Environ,
             Kind::Randmap => Content::Random(Random::parse(rest)?),
@@ -220,6 +185,7 @@ impl<B: AsRef<[u8]>> Table<B> {
             values: Values::Text,
             random: 0,
             time_left: &|| std::time::Duration::MAX,
+            pause: None,
         };
         self.lookup_with(&query, answer)
     }
@@ -228,7 +194,7 @@ impl<B: AsRef<[u8]>> Table<B> {
     ///
     /// # Errors
     /// As for [`Table::lookup`]; a pattern ran into a limit, or the time is over ([`Query::time_left`]). Neither
-    /// means that the key is not in the table. `environ:` always fails. [`TableError::ValueNamesFiles`] where there is an
+    /// means that the key is not in the table. [`TableError::Paused`] where the query lets it be interrupted. `environ:` always fails. [`TableError::ValueNamesFiles`] where there is an
     /// answer that the client would take for the content of files ([`Query::values`]).
     pub fn lookup_with(&self, query: &Query<'_>, answer: &mut Vec<u8>) -> Result<Outcome, TableError> {
         let (key, modes) = (query.key, query.modes);
@@ -255,7 +221,7 @@ impl<B: AsRef<[u8]>> Table<B> {
                 }
             }
             Content::Inline(inline) => inline.find(key, answer).map(bare),
-            Content::Static(value) => bytes::put_text(answer, value).map(|()| bare(true)),
+            Content::Static(value) => mapkeep_query::put_text(answer, value).map(|()| bare(true)),
             Content::Fail => Err(TableError::AlwaysFails),
             Content::Cidr(rules) => rules.find(query, answer).map(bare),
             Content::Regexp(rules) => rules.find(query, answer).map(bare),
@@ -323,12 +289,12 @@ impl<B: AsRef<[u8]>> Table<B> {
             Content::Lmdb(head, _) => return Some(head.entries),
             Content::Cdb(head, _) => head.slots >> 1,
             Content::Texthash(index, _) | Content::Accounts(index, _) => index.slots().len(),
-            Content::Inline(inline) => inline.len(),
+            Content::Inline(inline) => inline.count(),
             Content::Static(_) => 1,
             Content::Cidr(rules) => rules.len(),
             Content::Regexp(rules) => rules.len(),
             Content::Pcre(rules) => rules.len(),
-            Content::Random(values) => values.len(),
+            Content::Random(values) => values.count(),
             Content::Fail | Content::Internal | Content::Environ => 0,
         };
         u64::try_from(count).ok()
@@ -357,6 +323,21 @@ fn bare(found: bool) -> Outcome {
     if found { Outcome::Found(NulMode::Bare) } else { Outcome::Absent }
 }
 
+/// For tests of this crate: all forms of the key, with substitution, without folding, without an end of the time.
+#[cfg(test)]
+pub(crate) fn plain(key: &[u8]) -> Query<'_> {
+    Query {
+        key,
+        modes: NulModes::BOTH,
+        substitution: Substitution::Allowed,
+        folding: Folding::NONE,
+        utf8: false,
+        values: Values::Text,
+        random: 0,
+        time_left: &|| std::time::Duration::MAX,
+        pause: None,
+    }
+}
 /// Tries the forms of `key` that `modes` allows, the one with NUL first.
 fn try_forms(
     key: &[u8],
@@ -418,5 +399,21 @@ mod tests {
     fn debug_shows_no_content() {
         let table = Owned::from_name(Kind::Static, b"secret").unwrap();
         assert_eq!(format!("{table:?}"), "Table { kind: Static, .. }");
+    }
+
+    #[test]
+    fn incomplete_what_is_not_there_is_unknown() {
+        const PASSWD: &[u8] = b"root:x:0:0:root:/root:/bin/bash\n";
+        let open = || Table::from_snapshot(Kind::Passwd, PASSWD, &mut Vec::new()).unwrap();
+        let ask = |table: &Table<&[u8]>, key: &[u8]| table.lookup(key, NulModes::BOTH, &mut Vec::new());
+        let (whole, part) = (open(), open().incomplete());
+        let found = Ok(Outcome::Found(NulMode::Bare));
+        assert_eq!((ask(&whole, b"root"), ask(&part, b"root")), (found, found));
+        for key in [&b"netuser"[..], b"netuser@example.org", b"", b"@example.org", b"root+x"] {
+            assert_eq!(ask(&whole, key), Ok(Outcome::Absent));
+            assert_eq!(ask(&part, key), Err(TableError::MayBeElsewhere), "{key:?}");
+        }
+        // Whoever asks for the address of an account that is there goes on to ask for the account.
+        assert_eq!(ask(&part, b"root@example.org"), Ok(Outcome::Absent));
     }
 }

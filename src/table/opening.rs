@@ -6,10 +6,11 @@ use std::fmt;
 
 use mapkeep_proto::Kind;
 
-use crate::error::{Complaint, TableError};
-use crate::portion::Portion;
-use crate::text::texthash;
 use crate::{Content, Table};
+use mapkeep_query::TableError;
+use mapkeep_table_format::Complaint;
+use mapkeep_table_format::Portion;
+use mapkeep_table_format::text::texthash;
 
 /// A table on its way from a snapshot.
 pub struct Opening<B> {
@@ -31,7 +32,7 @@ pub enum Opened<B> {
 impl<B: AsRef<[u8]>> Opening<B> {
     /// Begins with a table of a kind that has a file. Nothing is looked at yet.
     pub fn new(kind: Kind, bytes: B) -> Opening<B> {
-        let index = (kind == Kind::Texthash).then(texthash::Builder::new);
+        let index = (kind == Kind::Texthash).then(texthash::Builder::default);
         Opening { kind, bytes, index }
     }
 

@@ -13,6 +13,7 @@ pub mod clients;
 mod contents;
 pub mod flags;
 mod loading;
+mod log_start;
 mod logger;
 mod lookup;
 mod pace;
@@ -22,5 +23,5 @@ pub mod session;
 mod start;
 pub mod wire;
 
-pub use process::LOCK_FAILED;
-pub use start::main;
+pub use log_start::main as logger;
+pub use start::main as lookup;

@@ -3,7 +3,7 @@
 //! May: end the process. Never: choose a limit or a rule.
 
 use mapkeep_proto::{Arguments, ByHand, WRONG_USAGE};
-use mapkeep_sandbox::{LockError, Privilege};
+use mapkeep_sandbox::{LOCK_FAILED, LockError, Privilege};
 use mapkeep_sys::{exit, title};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollTimeout};
 use std::error::Error;
@@ -12,11 +12,8 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::path::PathBuf;
 use std::time::Instant;
 
-/// The exit status of a process whose lock could not be installed (sysexits' EX_CONFIG).
-pub const LOCK_FAILED: u8 = 78;
-
 /// The exit status when what was asked for cannot be printed (sysexits' EX_IOERR).
-pub(crate) const NO_OUTPUT: u8 = 74;
+pub const NO_OUTPUT: u8 = 74;
 
 /// The fixed descriptor of the channel to whoever the process works for.
 pub const CHANNEL: RawFd = 3;

@@ -1,17 +1,16 @@
-//! The start of a worker process: what it is given, and its lock-down.
+//! The start of a lookup worker: what it is given, and its lock-down.
 
-use crate::logger;
 use crate::lookup::Lookup;
 use crate::process::{
     CHANNEL, EPOLL, LOG, NO_OUTPUT, PROGRAM, fixed_epoll, leave, privilege, taken_arguments,
 };
 use crate::rules_worker::RulesWorker;
 use crate::session::Service;
-use mapkeep_log::{ChannelSink, Destination, Facility, MailLog};
+use mapkeep_log::ChannelSink;
 use mapkeep_proto::{Arguments, Duty, version_text};
 use mapkeep_sandbox::{Confined, FileRules, Limits, Lock, Role, enter};
 use mapkeep_sys::channel::Channel;
-use mapkeep_sys::{exit, inherit, memory, signals};
+use mapkeep_sys::{exit, inherit, signals};
 use nix::sys::epoll::Epoll;
 use std::error::Error;
 use std::io::{self, Write};
@@ -19,12 +18,8 @@ use std::path::PathBuf;
 
 /// Heap of a lookup or rules worker, in bytes: connections, the indexes of text tables, compiled patterns.
 const LOOKUP_HEAP: u64 = 4 << 30;
-/// Heap of the logger, in bytes.
-const LOGGER_HEAP: u64 = 64 << 20;
-/// Descriptors of the logger: one for each process of ours.
-const LOGGER_DESCRIPTORS: u64 = 256;
 
-/// Entry point of the `mapkeep-worker` program.
+/// Entry point of a lookup worker; without a role, what the program says of itself.
 pub fn main() -> ! {
     if std::env::args_os().skip(1).eq(["--version"]) {
         let text = version_text("mapkeep-worker");
@@ -32,13 +27,7 @@ pub fn main() -> ! {
         exit::now(if printed.is_ok() { 0 } else { NO_OUTPUT });
     }
     let arguments = taken_arguments("mapkeep-worker");
-    let ended = match arguments.text("role") {
-        Ok("lookup") => lookup(&arguments),
-        Ok("logger") => log(&arguments),
-        Ok(_) => Err("unknown role".into()),
-        Err(error) => Err(error.into()),
-    };
-    leave(ended)
+    leave(lookup(&arguments))
 }
 
 /// A process that answers from tables, by its duty.
@@ -105,52 +94,4 @@ fn lookup(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     // The worker is not dropped: a channel that closes before the process has gone looks like one that was closed on
     // purpose, and has the process killed.
     leave(ended.map_err(Into::into))
-}
-
-fn log(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let supervisor = Channel::from_descriptor(inherit::take(CHANNEL)?);
-    let socket = inherit::take(LOG)?;
-    if !memory::heap_only() {
-        return Err("the allocator does not take its tuning (not glibc?)".into());
-    }
-    signals::ignore_pipe_and_size()?;
-    let path: PathBuf = arguments.text("path")?.into();
-    let destination = match arguments.text("destination")? {
-        "syslog" => Destination::Syslog(path),
-        "postlog" => Destination::Postlog(path),
-        _ => Destination::Stderr,
-    };
-    // Standard error may be a file; a socket is none.
-    let fsize = if destination == Destination::Stderr { Limits::UNLIMITED } else { 0 };
-    let facility = Facility::numbered(arguments.value("facility")?);
-    let (ident, host) = (arguments.text("ident")?, arguments.text("host")?);
-    let log = MailLog::inherited(destination, Some(socket), facility, ident, host)?;
-    let epoll = fixed_epoll()?;
-    epoll.add(&supervisor, nix::sys::epoll::EpollEvent::new(nix::sys::epoll::EpollFlags::EPOLLIN, 0))?;
-    let pid = std::process::id();
-    let lock = Lock {
-        role: Role::Logger,
-        privilege: privilege(arguments, None)?,
-        limits: Limits {
-            core: 0,
-            nproc: 0,
-            nofile: LOGGER_DESCRIPTORS,
-            fsize,
-            address_space: LOGGER_HEAP.saturating_add(PROGRAM),
-            data: LOGGER_HEAP,
-        },
-        files: FileRules::default(),
-        expected_descriptors: &[0, 1, 2, CHANNEL, LOG, EPOLL],
-        parent_pid: Some(arguments.value("parent")?),
-    };
-    let entered = enter(lock);
-    if let Err(error) = &entered {
-        log.line_of(pid, mapkeep_log::Severity::Fatal, &error.to_string());
-    }
-    let (confined, report) = entered?;
-    if arguments.value("verbose")? {
-        log.line_of(pid, mapkeep_log::Severity::Info, &report.to_string());
-    }
-    logger::run(&supervisor, &epoll, &log, &confined)?;
-    Ok(())
 }

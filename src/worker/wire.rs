@@ -8,6 +8,7 @@
 //! a list of attributes `name NUL value NUL`, ended by one more NUL (an empty name). The order of
 //! the attributes is fixed. Numbers are decimal text. Nothing is escaped, so no value holds a NUL.
 
+mod complaint;
 mod parse;
 mod printable;
 mod reply;
@@ -15,7 +16,8 @@ mod scan;
 #[cfg(test)]
 mod tests;
 
-pub use parse::{Complaint, Parser, Progress};
+pub use complaint::Complaint;
+pub use parse::{Parser, Progress};
 pub use printable::{PRINTABLE_MAX, Printable};
 pub use reply::{Reply, Status, encode_reply};
 pub use scan::Violation;

@@ -9,7 +9,7 @@ pub(crate) use handle::Position;
 use crate::engine::Engine;
 use mapkeep_proto::{Kind, Listed, TableId, Unavailable, split, why_unknown};
 use mapkeep_store::{MemoryStore, StoreError};
-use mapkeep_table::Table;
+use mapkeep_table_format::text::inline::static_value;
 use mapkeep_worker::session::{Failure, Nature};
 use mapkeep_worker::wire::Printable;
 use std::borrow::Cow;
@@ -33,9 +33,17 @@ enum State {
     /// Nothing, for this reason.
     Closed(Cow<'static, str>),
     /// The name itself.
-    Named(Table<Vec<u8>>),
+    Named(Named),
     /// A store.
     Open(Box<dyn Engine>),
+}
+
+/// A table that is its name.
+enum Named {
+    /// Always this answer.
+    Static(Vec<u8>),
+    /// Always an error.
+    Fail,
 }
 
 /// What has become of a table in this turn.
@@ -217,8 +225,9 @@ fn first_state(name: &[u8], kind: Kind) -> State {
     match kind {
         kind if needs_files(kind) => State::Closed(Cow::Borrowed(sentence(Unavailable::Loading))),
         Kind::Internal => State::Open(Box::new(MemoryStore::default())),
-        Kind::Static | Kind::Fail => match Table::from_name(kind, split(name).1) {
-            Ok(table) => State::Named(table),
+        Kind::Fail => State::Named(Named::Fail),
+        Kind::Static => match static_value(split(name).1) {
+            Ok(value) => State::Named(Named::Static(value)),
             Err(error) => {
                 tracing::error!("table {shown}: {error}");
                 State::Closed(Cow::Owned(error.to_string()))

@@ -56,20 +56,20 @@ pub fn keys(mail: &Instance, cache: &str) -> Vec<String> {
 }
 
 /// What Postfix says now and then although all is well: a reload ends daemons under the connections of others, and the
-/// clocks of a virtual machine do not always agree. And Postfix's start script looks into the machine's /etc/postfix, where
-/// links may be.
-const NOISE: [&str; 4] = [
-    "problem talking to service",
-    "file system clock is",
-    "resetting file time stamps",
-    "symlink leaves directory: /etc/postfix/",
-];
+/// clocks of a virtual machine do not always agree.
+const NOISE: [&str; 3] = ["problem talking to service", "file system clock is", "resetting file time stamps"];
+
+/// Postfix's start script looks into the machine's own /etc/postfix as well, and complains about what it finds there.
+fn is_about_the_machine(line: &str) -> bool {
+    line.contains("postfix/postfix-script[") && line.contains(": /etc/postfix/")
+}
 
 /// Nobody has complained, but in lines that contain one of these texts.
 pub fn assert_content(mail: &Instance, allowed: &[&str]) {
     let bad = |line: &String| {
         ["warning:", "error:", "fatal:", "panic:"].iter().any(|word| line.contains(word))
             && !allowed.iter().chain(&NOISE).any(|text| line.contains(text))
+            && !is_about_the_machine(line)
     };
     let complaints: Vec<String> = mail.log_lines().into_iter().filter(bad).collect();
     assert!(complaints.is_empty(), "{complaints:#?}");

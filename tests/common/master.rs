@@ -8,7 +8,7 @@
 
 use super::process::{self, Process};
 use super::wire::Wire;
-use super::{PATIENCE, fresh_directory, poll};
+use super::{PATIENCE, end_of, fresh_directory, poll};
 use std::fs;
 use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -44,7 +44,7 @@ impl Site {
     /// Makes the tree, with a main.cf that names its log, and starts the log service.
     pub fn new() -> Site {
         let dir = fresh_directory("/var/lib/mapkeep-life");
-        for part in ["", "etc", "tables", "spool", "spool/public", "spool/private"] {
+        for part in ["", "etc", "tables", "empty", "spool", "spool/public", "spool/private"] {
             let path = dir.join(part);
             fs::create_dir_all(&path).unwrap();
             set_mode(&path, 0o755);
@@ -79,10 +79,13 @@ impl Site {
         self.main(&format!("proxy_read_maps = {}\n{lines}", names.join(", ")));
     }
 
-    /// Writes mapkeep.cf: these lines, and one worker of a kind, which most scenarios watch, unless they say how many.
+    /// Writes mapkeep.cf. Unless these lines say otherwise, there is one worker of a kind, which most scenarios watch, and
+    /// the root directory of workers is of this site, not one that may be there from before.
     pub fn keep(&self, lines: &str) {
+        let root = format!("chroot_directory = {}\n", self.path("empty").display());
+        let root = if lines.contains("chroot_directory") { "" } else { &root };
         let workers = if lines.contains("workers =") { "" } else { "workers = 1\n" };
-        fs::write(self.path("etc/mapkeep.cf"), format!("{lines}{workers}")).unwrap();
+        fs::write(self.path("etc/mapkeep.cf"), format!("{lines}{root}{workers}")).unwrap();
     }
 
     /// Writes a table's source, builds what its type needs, and gives its `type:name`.
@@ -187,15 +190,6 @@ impl Site {
     pub fn errors(&self) -> String {
         fs::read_to_string(self.path("stderr")).unwrap()
     }
-}
-
-/// What a failing test shows of many lines: the last of them, and how many there were before.
-fn end_of<'l>(lines: impl Iterator<Item = &'l str>) -> String {
-    const SHOWN: usize = 40;
-    let lines: Vec<&str> = lines.collect();
-    let hidden = lines.len().saturating_sub(SHOWN);
-    let head = if hidden > 0 { format!("({hidden} lines before these)\n") } else { String::new() };
-    head + &lines[hidden..].join("\n")
 }
 
 impl Drop for Site {

@@ -56,6 +56,20 @@ pub fn poll<T>(within: Duration, mut look: impl FnMut() -> Option<T>) -> Option<
     }
 }
 
+/// What a failing test shows of many lines, such as a log: the last of them, none very long, and how many came before.
+pub fn end_of<'l>(lines: impl Iterator<Item = &'l str>) -> String {
+    const SHOWN: usize = 40;
+    const WIDTH: usize = 400;
+    let lines: Vec<&str> = lines.collect();
+    let hidden = lines.len().saturating_sub(SHOWN);
+    let head = (hidden > 0).then(|| format!("({hidden} lines before these)"));
+    let short = lines.iter().skip(hidden).map(|line| match line.char_indices().nth(WIDTH) {
+        Some((end, _)) => format!("{} ({} bytes more)", &line[..end], line.len() - end),
+        None => (*line).to_owned(),
+    });
+    head.into_iter().chain(short).collect::<Vec<_>>().join("\n")
+}
+
 /// Whether these tests can run here. They start a master(8), so they need root and an installed Postfix;
 /// without either they say so loudly, and under CI that is a failure rather than a silent gap.
 pub fn can_run(test: &str) -> bool {

@@ -8,7 +8,7 @@ use super::config::{BASE_MAIN_CF, MASTER_CF};
 use super::process::{self, Process};
 use super::smtp::Smtp;
 use super::wire::Wire;
-use super::{PATIENCE, fresh_directory, poll};
+use super::{PATIENCE, end_of, fresh_directory, poll};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::linux::net::SocketAddrExt;
@@ -71,7 +71,7 @@ impl Instance {
             settings: Vec::new(),
             services: Vec::new(),
         };
-        for part in ["", "etc", "tables", "log", "lib", "spool", "data"] {
+        for part in ["", "etc", "tables", "log", "lib", "empty", "spool", "data"] {
             let path = instance.path(part);
             fs::create_dir_all(&path).expect("a directory of the instance");
             set_mode(&path, 0o755);
@@ -81,6 +81,8 @@ impl Instance {
         set_mode(&instance.path("data"), 0o700);
         instance.fill_chroot();
         instance.install_server();
+        let keep = format!("chroot_directory = {}\n", instance.path("empty").display());
+        fs::write(instance.path("etc/mapkeep.cf"), keep).expect("configuration can be written");
         instance.write_config();
         instance
     }
@@ -139,7 +141,7 @@ impl Instance {
     pub fn start(&self) {
         self.run("postfix", "start");
         let ready = poll(PATIENCE, || Smtp::greets(self.smtp_address()).then_some(()));
-        assert!(ready.is_some(), "no SMTP greeting on port {}\n{}", self.port, self.log_text());
+        assert!(ready.is_some(), "no SMTP greeting on port {}", self.port);
     }
 
     /// `postfix reload`, as an administrator would.
@@ -232,8 +234,7 @@ impl Instance {
     pub fn wait_for_later_log(&self, seen: usize, texts: &[&str], within: Duration) -> String {
         let look =
             || self.log_lines().into_iter().skip(seen).find(|line| texts.iter().all(|t| line.contains(t)));
-        poll(within, look)
-            .unwrap_or_else(|| panic!("no log line with {texts:?}; the log:\n{}", self.log_text()))
+        poll(within, look).unwrap_or_else(|| panic!("no log line with {texts:?}"))
     }
 
     /// Runs one of Postfix's commands on this instance to its end; it must succeed. Its words go to a file, not a pipe:
@@ -253,7 +254,7 @@ impl Instance {
         command.arg("-c").arg(self.path("etc")).arg(word).stdin(Stdio::null()).stdout(open()).stderr(open());
         let status = command.status().unwrap_or_else(|e| panic!("{command:?}: {e}"));
         let said = || fs::read_to_string(&words).unwrap_or_default();
-        assert!(status.success(), "{command:?}: {status}\n{}\n{}", said(), self.log_text());
+        assert!(status.success(), "{command:?}: {status}\n{}", end_of(said().lines()));
     }
 
     fn log_file(&self) -> PathBuf {
@@ -366,14 +367,8 @@ impl Drop for Instance {
             }
         }
         if std::thread::panicking() {
-            let lines = self.log_lines();
-            let last = lines.len().saturating_sub(60);
-            eprintln!(
-                "--- end of the log of {} ({:?})\n{}",
-                self.dir.display(),
-                self.server,
-                lines[last..].join("\n")
-            );
+            let log = end_of(self.log_text().lines());
+            eprintln!("--- log of {} ({:?})\n{log}", self.dir.display(), self.server);
         }
         if std::env::var_os("MAPKEEP_TEST_KEEP").is_none() {
             let _ = fs::remove_dir_all(&self.dir);

@@ -85,7 +85,7 @@ pub fn tables_of_file_names_are_named_at_the_start() {
     let text = site.table("texthash", "sni", "a.example /nonexistent/key\n");
     site.approve(&[&text], &format!("tls_server_sni_maps = proxy:{text}\n"));
     let path = text.strip_prefix("texthash:").unwrap();
-    let remedy = format!("run: postmap -F hash:{path} (or lmdb:{path})");
+    let remedy = format!("run: chmod 600 {path} && postmap -F hash:{path} (or lmdb:{path})");
     let master = site.start();
     let mut wire = master.wire();
     site.wait_for_log(0, &["warning: ", &text, "tls_server_sni_maps", &remedy]);

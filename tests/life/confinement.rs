@@ -5,6 +5,8 @@ use crate::common::master::{Line, Site};
 use crate::common::process;
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 const TABLE: &str = "inline:{a=b}";
 const CLIENTS: usize = 3;
@@ -70,7 +72,7 @@ pub fn each_process_reports_its_lock_and_the_report_is_true() {
     let root = format!("/proc/{lookup}/root");
     assert_eq!(fs::read_dir(&root).unwrap().count(), 0, "the root of the lookup worker is empty");
     assert_ne!(fs::read_link(root).unwrap().to_str(), Some("/"));
-    assert_eq!(fs::read_link(format!("/proc/{lookup}/cwd")).unwrap().to_str(), Some("/run/mapkeep/empty"));
+    assert_eq!(fs::read_link(format!("/proc/{lookup}/cwd")).unwrap(), site.path("empty"));
     let numbers = descriptors(lookup);
     let wanted: BTreeSet<u32> = (0..6 + u32::try_from(CLIENTS).unwrap()).collect();
     assert_eq!(numbers, wanted, "0 to 5 and one for each client");
@@ -182,5 +184,21 @@ impl Status {
 
     fn mask(&self, name: &str) -> u64 {
         u64::from_str_radix(self.value(name), 16).unwrap()
+    }
+}
+
+/// master(8) takes all rights away from what others make. The root directory of workers is for everybody to see all the
+/// same, and what is above it, where it has to be made: its mode does not depend on who started the service first.
+pub fn root_directory_is_made_with_the_same_mode_whatever_the_umask() {
+    let site = Site::new();
+    let table = site.table("texthash", "t", "k v\n");
+    site.approve(&[&table], "");
+    site.keep(&format!("chroot_directory = {}\n", site.path("made/for/workers").display()));
+    let program = Path::new(env!("CARGO_BIN_EXE_mapkeepd"));
+    let master = site.start_through("umask 077; ", program, &["-n", "proxymap", "-t", "unix", "-u"]);
+    assert_eq!(master.wire().ask(&lookup(&table, "k")), found("v"));
+    for made in ["made", "made/for", "made/for/workers"] {
+        let mode = site.path(made).metadata().unwrap().permissions().mode();
+        assert_eq!(format!("{:o}", mode & 0o7777), "755", "{made}");
     }
 }

@@ -26,7 +26,7 @@ pub fn assert_refused(mut master: Master<'_>, texts: &[&str]) -> Line {
     // Sites are started more than once: an earlier start's line is not the one.
     let own = |line: &Line| line.text.starts_with("fatal: ") && texts.iter().all(|t| line.text.contains(t));
     let line = poll(PATIENCE, || site.log().into_iter().find(own));
-    let line = line.unwrap_or_else(|| panic!("no fatal line with {texts:?}: {:#?}", site.log()));
+    let line = line.unwrap_or_else(|| panic!("no fatal line with {texts:?}"));
     // Mail waits for the next start: whoever has mended the fault wants to know how to have it now.
     let when = ["within service_throttle_time", "postfix stop; postfix start"];
     assert!(when.iter().all(|text| line.text.contains(text)), "{line:?}");

@@ -50,7 +50,7 @@ pub fn worker_is_replaced_after_max_use() {
     assert_ne!(before, after);
     assert_answers(&mut fresh);
     assert!(master.runs() && master.pid() == service);
-    assert!(!site.log().iter().any(|line| line.text.contains("warning:")), "{:#?}", site.log());
+    assert!(!site.log().iter().any(|line| line.text.contains("warning:")));
 }
 
 /// Kills the one process of `role`, awaits another, and gives how long a new client waited for its answer.

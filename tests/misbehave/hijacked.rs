@@ -2,12 +2,12 @@
 //! with filters that let everything through, so that Landlock, ids and limits are seen by themselves.
 //!
 //! May: start services, and listen where the deeds go for. Never: judge by anything but what was required by hand in the
-//! attacker's `deeds.rs`.
+//! attacker's `deeds`.
 
 use crate::common::{PATIENCE, poll};
 use crate::report::Line;
 use crate::service::{Ground, Service};
-use mapkeep_attacker::deeds::{ABSTRACT, DEEDS, Process};
+use mapkeep_attacker::deeds::{ABSTRACT, Process, deeds};
 use mapkeep_attacker::hijack::{self, hijack};
 use mapkeep_attacker::raw::Idler;
 use mapkeep_attacker::{Outcome, Role, errno_name};
@@ -46,15 +46,19 @@ pub fn serve(role: impl Fn(&str) -> bool) -> ExitCode {
     };
     hijack(process).expect("orders");
     match process {
-        Process::Logger | Process::Lookup => mapkeep_worker::main(),
+        Process::Logger => mapkeep_worker::logger(),
+        Process::Lookup => mapkeep_worker::lookup(),
         Process::Writer => mapkeep_writer::main(),
-        _ => mapkeep_broker::main(),
+        Process::Broker => mapkeep_broker::broker(),
+        Process::WriteBroker => mapkeep_broker::write_broker(),
+        Process::Supervisor | Process::WriteSupervisor | Process::Starting => mapkeep_broker::main(),
     }
 }
 
 /// A deed of one process, and how it must end.
 struct Task {
     process: Process,
+    what: &'static str,
     deed: usize,
     open: bool,
     required: Outcome,
@@ -93,14 +97,10 @@ fn tasks() -> Vec<Vec<Task>> {
     let mut groups: Vec<Vec<Task>> = Vec::new();
     for open in [false, true] {
         for role in [Role::Lookup, Role::Writer] {
-            let all = DEEDS.iter().enumerate().flat_map(|(deed, found)| {
-                let list = if open { found.open } else { found.locked };
-                list.iter().map(move |(process, required)| Task {
-                    process: *process,
-                    deed,
-                    open,
-                    required: *required,
-                })
+            let all = deeds().enumerate().flat_map(|(deed, found)| {
+                let ends = if open { found.open } else { found.locked };
+                let ends = ends.iter().flat_map(|(of, required)| of.iter().map(move |one| (*one, *required)));
+                ends.map(move |(process, required)| Task { process, what: found.what, deed, open, required })
             });
             let all: Vec<Task> = all.filter(|task| task.role() == role).collect();
             let (deadly, others): (Vec<Task>, Vec<Task>) = all
@@ -142,7 +142,7 @@ pub fn run(ground: &Ground) -> Vec<Line> {
         let outside = service.make_outside();
         for (number, task) in (1_u32..).zip(&group) {
             let order = hijack::order(task.process, task.deed, other.pid().cast_unsigned(), port);
-            assert!(service.wait_checked(), "a process was never checked:\n{}", service.log());
+            assert!(service.wait_checked(), "a process was never checked:\n{}", service.end_of_log());
             let since = service.log().len();
             // The number is written last, since the process looks at any moment.
             sheet.write_all_at(&order, hijack::REST as u64).expect("an order");
@@ -160,15 +160,13 @@ pub fn run(ground: &Ground) -> Vec<Line> {
                 text.push_str("; a file outside was changed");
                 passed = false;
             }
-            if !passed {
-                println!("--- log of {} in the {}:\n{}", DEEDS[task.deed].what, task.name(), service.log());
-            }
+            let log = if passed { String::new() } else { service.end_of_log() };
             let filters = if task.open { "open filters" } else { "locked" };
             let process = if task.process == Process::Starting { "worker, starting" } else { task.name() };
-            let what = format!("{process}, {filters}: {}", DEEDS[task.deed].what);
+            let what = format!("{process}, {filters}: {}", task.what);
             lines.push((
                 task.deed,
-                Line { item: 0, what, required: task.required.to_string(), seen: text, passed },
+                Line { item: 0, what, required: task.required.to_string(), seen: text, passed, log },
             ));
         }
     }

@@ -27,12 +27,12 @@ mod tables;
 use common::PATIENCE;
 use common::process::wait_gone;
 use mapkeep_attacker::{Attack, Attempt, Outcome, Role, attacks, errno_name, outcome};
-use report::Line;
+use report::{Line, Report};
 use service::{Ground, Seen, Service};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How soon after an attack the service must answer.
 const RECOVERY: Duration = Duration::from_secs(1);
@@ -50,57 +50,51 @@ fn main() -> ExitCode {
     }
     if role("lookup") {
         mapkeep_attacker::take_over(Role::Lookup);
-        mapkeep_worker::main();
+        mapkeep_worker::lookup();
     }
     if role("writer") {
         mapkeep_attacker::take_over(Role::Writer);
         mapkeep_writer::main();
     }
     if role("logger") {
-        mapkeep_worker::main();
+        mapkeep_worker::logger();
     }
     if !is_root() {
         assert!(std::env::var_os("CI").is_none(), "misbehave needs root in CI");
         println!("\n*** SKIPPED: misbehave needs root. Nothing was tested. ***\n");
         return ExitCode::SUCCESS;
     }
-    let begin = Instant::now();
-    // A word on the command line has that part done alone: layers, hijacked, attacks.
-    let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    let wanted = |part: &str| words.is_empty() || words.iter().any(|word| word == part);
+    // Words on the command line have these parts done alone: layers, hijacked, attacks. `table` has every attempt told.
+    let (whole, parts): (Vec<String>, Vec<String>) =
+        std::env::args().skip(1).filter(|word| !word.starts_with('-')).partition(|word| word == "table");
+    let wanted = |part: &str| parts.is_empty() || parts.iter().any(|word| word == part);
+    let mut report = Report::new(!whole.is_empty());
     let ground = Ground::make();
     // Forks; so it comes before any thread.
-    let mut lines = Vec::new();
     if wanted("layers") {
-        lines = second::run(&ground.empty());
-        report::print("Without the system call filter", &lines);
+        report.part("Without the system call filter", &second::run(&ground.empty()));
     }
     if wanted("hijacked") {
-        let hijacked = hijacked::run(&ground);
-        report::print(
-            "Inside every process, under the product's lock, and where filters let everything through",
-            &hijacked,
+        report.part(
+            "Inside every process, under the product's lock and with open filters",
+            &hijacked::run(&ground),
         );
-        lines.extend(hijacked);
     }
     if !wanted("attacks") {
-        return report::end(&lines, begin);
+        return report.end();
     }
     for (number, role, name) in [(0, Role::Lookup, "worker"), (1, Role::Writer, "writer")] {
-        let scene = scene(&ground, number, role);
-        report::print(&format!("The {name} as it stands"), &scene);
-        lines.extend(scene);
+        report.part(&format!("The {name} as it stands"), &scene(&ground, number, role));
     }
     let all = attack_all(&ground);
     for (role, name) in [(Role::Lookup, "worker"), (Role::Writer, "writer")] {
         let (attempts, times): (Vec<Line>, Vec<Duration>) =
             all.iter().filter(|(attempt, _)| attempt.role == role).map(|(_, result)| result.clone()).unzip();
-        report::print(&format!("Inside the {name}"), &attempts);
         let slowest = times.into_iter().max().unwrap_or_default();
-        println!("\nSlowest answer after an attack on the {name}: {} ms", slowest.as_millis());
-        lines.extend(attempts);
+        let title = format!("Inside the {name} (slowest answer after an attack: {} ms)", slowest.as_millis());
+        report.part(&title, &attempts);
     }
-    report::end(&lines, begin)
+    report.end()
 }
 
 fn is_root() -> bool {
@@ -120,7 +114,8 @@ fn scene(ground: &Ground, number: usize, role: Role) -> Vec<Line> {
     };
     let mut lines = Vec::new();
     let mut note = |item, what: &str, required: &str, seen: String, passed| {
-        lines.push(Line { item, what: what.to_owned(), required: required.to_owned(), seen, passed });
+        let [what, required] = [what, required].map(str::to_owned);
+        lines.push(Line { item, what, required, seen, passed, log: String::new() });
     };
     for name in ["Uid", "Gid"] {
         let ids = field(name);
@@ -216,11 +211,9 @@ fn judge(service: &mut Service, place: Try) -> (Line, Duration) {
     if let Some(damage) = damage {
         text.push_str(&format!("; {damage}"));
     }
-    if !passed {
-        println!("--- log of {} / {what}:\n{}", attack.name, service.log());
-    }
+    let log = if passed { String::new() } else { service.end_of_log() };
     let what = format!("{}: {what}", attack.name);
-    let line = Line { item: attack.item, what, required: required.to_string(), seen: text, passed };
+    let line = Line { item: attack.item, what, required: required.to_string(), seen: text, passed, log };
     (line, time)
 }
 

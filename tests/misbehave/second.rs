@@ -89,5 +89,6 @@ fn line(item: u8, what: &str, under: &str, required: &str, got: &Answer) -> Line
         Err(number) => errno_name(*number),
     };
     let passed = required.split(" or ").any(|one| one == seen);
-    Line { item, what: format!("{what}; {under}"), required: required.to_owned(), seen, passed }
+    let (what, required) = (format!("{what}; {under}"), required.to_owned());
+    Line { item, what, required, seen, passed, log: String::new() }
 }

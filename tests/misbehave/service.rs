@@ -5,7 +5,7 @@
 use crate::common::process::{self, Process};
 use crate::common::stopwatch::{Stopwatch, poll_promise};
 use crate::common::wire::{ANNOUNCEMENT, Heard, Wire, bytes};
-use crate::common::{PATIENCE, fresh_directory, poll};
+use crate::common::{PATIENCE, end_of, fresh_directory, poll};
 use crate::tables::Tables;
 use mapkeep_attacker::{Role, command, hijack};
 use std::fs;
@@ -115,6 +115,9 @@ impl Service {
                 mail_owner()
             ),
         );
+        let root = folder.join("root");
+        make_directory(&root, 0o755);
+        write("mapkeep.cf", &format!("chroot_directory = {}\n", root.display()));
         let log = fs::File::create(folder.join("log")).expect("a log");
         let mut daemon = Command::new(ground.0.join("mapkeepd"));
         daemon
@@ -129,7 +132,11 @@ impl Service {
         let daemon = daemon.spawn().expect("mapkeepd");
         let mut service = Service { daemon, folder, broker: 0, tables };
         let listens = poll(PATIENCE, || UnixStream::connect(service.socket()).ok());
-        assert!(listens.is_some() && service.ask(PATIENCE), "the service did not start:\n{}", service.log());
+        assert!(
+            listens.is_some() && service.ask(PATIENCE),
+            "the service did not start:\n{}",
+            service.end_of_log()
+        );
         service.broker = service.broker_now().expect("a broker").pid;
         service
     }
@@ -195,6 +202,11 @@ impl Service {
         let mut text = fs::read_to_string(self.folder.join("log")).unwrap_or_default();
         text.truncate(text.rfind('\n').map_or(0, |end| end + 1));
         text
+    }
+
+    /// The last lines of it, for the report of what failed.
+    pub fn end_of_log(&self) -> String {
+        end_of(self.log().lines())
     }
 
     /// Waits for a log line with this text after the first `from` bytes.

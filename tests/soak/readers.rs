@@ -2,8 +2,8 @@
 
 use crate::mutate::{Numbers, damage};
 use crate::{FORMATS, seeds};
-use mapkeep_proto::Kind;
-use mapkeep_table::{Cursor, MAX_ITEM, NulModes, Outcome, Step, Table, redact_accounts};
+use mapkeep_proto::{Kind, redact_accounts};
+use mapkeep_table::{Cursor, MAX_ITEM, NulModes, Outcome, Step, Table};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,13 +1,13 @@
 //! SIGHUP: a new configuration, and what clients of the old one notice of it, which is nothing.
 
-use crate::ask::{DENIED, RETRY, found, lookup};
+use crate::ask::{ABSENT, DENIED, RETRY, found, lookup};
 use crate::common::master::Site;
 use crate::common::process;
 use crate::common::wire::{Heard, Wire};
 use crate::common::{BEAT, PATIENCE, poll};
-use crate::serve::{Service, approve, site};
+use crate::serve::{NAME, Service, approve, site};
 use std::fs;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -174,6 +174,66 @@ pub fn changes_that_need_a_restart_are_named() {
     site.keep("uid_base = 61500\ntable_owners = 61102\n");
     service.reload("serving the configuration of before");
     site.wait_for_log(seen, &["error: ", "user id 61102 owns tables"]);
+}
+
+/// The socket is master(8)'s from its next start on, whatever way leads to it; and the locked supervisor can tell.
+pub fn socket_that_master_cf_has_taken_since_is_named() {
+    let site = approved(&[FIRST]);
+    std::os::unix::fs::symlink(site.path("spool"), site.path("detour")).unwrap();
+    let path = site.path("detour/private").join(NAME);
+    let mut service = Service::start(&site, &["--socket", path.to_str().unwrap()]);
+    assert_eq!(service.wire().ask(&lookup(FIRST, "a")), found("b"));
+    let master = site.path("etc/master.cf");
+    let named = |seen: usize| {
+        let lines = site.log().into_iter().skip(seen);
+        let belongs = "belongs to the service \"mapkeep\" of master.cf (line 1)";
+        lines.filter(|line| line.text.contains(path.to_str().unwrap()) && line.text.contains(belongs)).count()
+    };
+    for (text, times) in [
+        ("mapkeep unix - - n - - proxymap\n", 1),
+        ("mapkeep unix n - n - - proxymap\n", 0),
+        ("other unix - - n - - proxymap\n", 0),
+    ] {
+        fs::write(&master, text).unwrap();
+        let seen = site.log().len();
+        service.reload_well();
+        assert_eq!(named(seen), times, "{text}");
+        assert_eq!(service.wire().ask(&lookup(FIRST, "a")), found("b"));
+    }
+    // Directories that are not there any more are no reason to end.
+    fs::write(&master, "mapkeep unix - - n - - proxymap\n").unwrap();
+    fs::remove_file(site.path("detour")).unwrap();
+    service.reload_well();
+    assert!(service.runs());
+    assert_eq!(service.wire().ask(&lookup(FIRST, "a")), found("b"));
+}
+
+/// nsswitch.conf is read again as well: whether an account that is not in the file may be elsewhere.
+pub fn sources_of_accounts_are_read_again() {
+    const USERS: &str = "unix:passwd.byname";
+    let site = approved(&[USERS]);
+    let mine = site.path("nsswitch.conf");
+    fs::write(&mine, "passwd: files\n").unwrap();
+    // In a mount namespace of its own; `shift` drops the word that stands before the program.
+    let first = format!(
+        "exec unshare -m /bin/sh -c 'mount --bind {} /etc/nsswitch.conf && shift && exec \"$@\"' sh",
+        mine.display()
+    );
+    let service = Service::start_through(&site, &first, &[], Stdio::null(), &[]);
+    let unknown = lookup(USERS, "no-such-user");
+    let mut old = service.wire();
+    assert_eq!(old.ask(&unknown), ABSENT);
+    fs::write(&mine, "passwd: files sss\n").unwrap();
+    let seen = site.log().len();
+    service.reload_well();
+    site.wait_for_log(seen, &["warning: ", USERS, "\"sss\""]);
+    let mut wire = service.wire();
+    assert_eq!(wire.ask(&unknown), RETRY, "it may be there");
+    assert_eq!(wire.ask(&lookup(USERS, "root")), found("root:x:::::"));
+    assert_eq!(old.ask(&unknown), ABSENT, "a client keeps the configuration that it knows");
+    fs::write(&mine, "passwd: files\n").unwrap();
+    service.reload_well();
+    assert_eq!(service.wire().ask(&unknown), ABSENT);
 }
 
 pub fn signals_during_a_reload_are_not_lost() {

@@ -5,11 +5,12 @@ use crate::common::postfix::Server;
 use crate::common::writing::{
     CACHE, Client, Content, OK, Place, Request, SHARED, Service, file_of, inode, listing,
 };
-use crate::common::{PATIENCE, poll};
-use std::fs::File;
-use std::io::Write;
+use crate::common::{PATIENCE, poll, process};
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Output, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
 
 /// What smtp(8) sends for smtp_sasl_auth_cache_name: no lock at all (UTF8_REQUEST, SYNC_UPDATE, DUP_REPLACE).
 const UNLOCKED: u32 = 0x8_0180;
@@ -177,9 +178,9 @@ pub fn checkpoint_ends_when_its_service_cannot_start(server: Server) {
     service.kill();
     let nothing = "nothing is written: the service that was started for this has ended";
     // The writer's id belongs to an account, in a file of the test's own, in a mount namespace of its own.
-    let passwd = std::fs::read_to_string("/etc/passwd").unwrap();
+    let passwd = fs::read_to_string("/etc/passwd").unwrap();
     let mine = place.site.path("passwd");
-    std::fs::write(&mine, format!("{passwd}squatter:x:61103:61103::/:/bin/false\n")).unwrap();
+    fs::write(&mine, format!("{passwd}squatter:x:61103:61103::/:/bin/false\n")).unwrap();
     let mut command = Command::new("unshare");
     command.args(["-m", "/bin/sh", "-c", "mount --bind \"$0\" /etc/passwd && exec \"$@\""]).arg(mine);
     command.arg(mapkeep().get_program()).arg("checkpoint").arg("-c").arg(place.site.path("etc"));
@@ -201,6 +202,69 @@ pub fn checkpoint_ends_when_its_service_cannot_start(server: Server) {
     let said = String::from_utf8_lossy(&out.stderr);
     assert_eq!(out.status.code(), Some(1), "{said}");
     assert!(said.contains("Permission denied") && said.contains("run this as root"), "{said}");
+    assert_checkpoint(&place, 0, &["t.db: written"]);
+    assert_eq!(place.listed(&table), listing(&content));
+}
+
+/// A process with the title of a writer that has a store open, and its parent, which would end by SIGUSR1.
+struct Impostor {
+    parent: Child,
+    pid: u32,
+}
+
+impl Impostor {
+    fn with_open(store: &Path) -> Impostor {
+        let script = "exec 9<\"$0\"; (exec -a \"mapkeep: writer (proxywrite)\" sleep 1000) & echo $!; wait";
+        let mut command = Command::new("/bin/bash");
+        command.args(["-c", script]).arg(store).stdout(Stdio::piped());
+        let mut parent = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(parent.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let one = Impostor { parent, pid: line.trim().parse().unwrap() };
+        let title =
+            || fs::read(format!("/proc/{}/cmdline", one.pid)).ok()?.starts_with(b"mapkeep").then_some(());
+        poll(PATIENCE, title).expect("it has its title");
+        one
+    }
+}
+
+impl Drop for Impostor {
+    fn drop(&mut self) {
+        let _ = self.parent.kill();
+        process::signal("KILL", self.pid);
+        let _ = self.parent.wait();
+    }
+}
+
+/// A title is what a process calls itself: whoever has the store open under that of a writer gets no signal for its parent.
+pub fn checkpoint_signals_nobody_who_does_not_wait_for_it(server: Server) {
+    assert_eq!(server, Server::Ours);
+    let (place, table, mut content) = place("btree");
+    let service = place.start(server);
+    update(&mut service.client(), &table, SHARED, "ours", &mut content);
+    service.kill();
+    let mut impostor = Impostor::with_open(&place.site.path("data/t.mapkeep"));
+    let mut command = mapkeep();
+    command.arg("checkpoint").arg("-c").arg(place.site.path("etc")).stderr(Stdio::piped());
+    let mut asker = command.spawn().unwrap();
+    let either = || {
+        (impostor.parent.try_wait().unwrap().is_some() || asker.try_wait().unwrap().is_some()).then_some(())
+    };
+    let ended = poll(PATIENCE, either);
+    let _ = asker.kill();
+    let out = asker.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(
+        (ended, impostor.parent.try_wait().unwrap()),
+        (Some(()), None),
+        "the parent was signalled: {said}"
+    );
+    assert_eq!(out.status.code(), Some(1), "{said}");
+    assert!(said.contains(&format!("process {} calls itself a writer", impostor.pid)), "{said}");
+    assert!(said.contains(&format!("process {} is no supervisor", impostor.parent.id())), "{said}");
+    let pid = impostor.pid;
+    drop(impostor);
+    assert_eq!(process::wait_gone(&[pid], PATIENCE), []);
     assert_checkpoint(&place, 0, &["t.db: written"]);
     assert_eq!(place.listed(&table), listing(&content));
 }

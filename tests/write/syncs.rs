@@ -3,6 +3,7 @@
 //! A crash of the machine is what a sync is for, and no test here can make one; so the calls are looked at, in their order.
 //! One trace for each process, from its start on. May: run strace.
 
+use crate::common::end_of;
 use crate::common::postfix::Server;
 use crate::common::writing::{Content, OK, Place};
 use std::fs;
@@ -115,7 +116,9 @@ fn assert_names_are_synced_before_anybody_is_told(broker: &[String], directory: 
         let calls = &broker[at..];
         let told = calls.iter().position(|line| line.starts_with("sendmsg(")).unwrap_or(calls.len());
         let synced = calls.iter().position(|line| is_sync(line, "fsync(", Path::new(directory)));
-        assert!(synced.is_some_and(|synced| synced < told), "a name was not synced: {:#?}", &calls[..told]);
+        let begin = || end_of(calls[..told].iter().map(String::as_str));
+        assert!(synced.is_some_and(|synced| synced < told), "a name was not synced:\n{line}\n{}", begin());
     }
-    assert!(made >= 3 && renamed >= 2, "{made} files made, {renamed} names changed: {broker:#?}");
+    let end = || end_of(broker.iter().map(String::as_str));
+    assert!(made >= 3 && renamed >= 2, "{made} files made, {renamed} names changed:\n{}", end());
 }

@@ -2,7 +2,8 @@
 //! enough, makes the ways between them, and lets them go at the end.
 
 use super::Broker;
-use crate::workers::{Change, Stage};
+use crate::rhythm::Stage;
+use crate::workers::Change;
 use mapkeep_proto::{BrokerToSupervisor, Duty, TrustClass, WorkerId};
 use std::io;
 

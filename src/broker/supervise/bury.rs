@@ -1,11 +1,9 @@
 //! The ends of children: what is logged, who is replaced, and the end of all of them.
 
-use super::{
-    CHECKPOINTS, FAREWELL, Fatal, LOCK_FAILED, ORPHAN_TIME, ORPHANED_WRITER_TIME, Start, Supervisor,
-};
+use super::{CHECKPOINTS, FAREWELL, Fatal, ORPHAN_TIME, ORPHANED_WRITER_TIME, Start, Supervisor};
 use crate::children::Child;
 use mapkeep_proto::SupervisorToBroker;
-use mapkeep_sandbox::Role;
+use mapkeep_sandbox::{LOCK_FAILED, Role};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -60,7 +58,7 @@ impl Supervisor {
         let Some((child, number)) = self.state.workers.remove(&id) else { return Ok(()) };
         if let Some(generation) = self.generation_mut(number) {
             generation.requests.ended(id);
-            generation.tell(&SupervisorToBroker::Gone(id), None);
+            generation.tell(SupervisorToBroker::Gone(id), None);
         }
         if refused {
             return self.fail(number, lock(child.role));
@@ -77,7 +75,7 @@ impl Supervisor {
     }
 
     /// Its workers have lost their channel and leave by themselves.
-    fn bury_broker(&mut self, number: u32, pid: Pid, end: &str, well: bool) -> Result<(), Fatal> {
+    pub(super) fn bury_broker(&mut self, number: u32, pid: Pid, end: &str, well: bool) -> Result<(), Fatal> {
         let orphans = self.state.workers.values_mut().filter(|(_, of)| *of == number);
         for (worker, _) in orphans {
             worker.orphaned.get_or_insert(Instant::now());
@@ -99,6 +97,9 @@ impl Supervisor {
             return Ok(());
         }
         self.forget_broker(number);
+        // What it asked for is not for the next one, which asks for its own.
+        let worker = self.serving.plan.worker_role();
+        self.state.starts.retain(|start| (start.role, start.number) != (worker, number));
         self.state.idle_since = None;
         if !self.serving.was_ready {
             return Err(Fatal::Lock(role, format!("it ended before it was ready: {end}")));
@@ -167,8 +168,8 @@ impl Supervisor {
     /// Has the writers answer what they have been asked, and write their checkpoints, while their brokers still serve
     /// them.
     fn finish_writing(&mut self) {
-        for generation in self.generations() {
-            generation.tell(&SupervisorToBroker::Finish, None);
+        for generation in self.generations_mut() {
+            generation.tell(SupervisorToBroker::Finish, None);
         }
         let writers: Vec<Child> =
             std::mem::take(&mut self.state.workers).into_values().map(|(child, _)| child).collect();

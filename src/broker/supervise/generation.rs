@@ -2,14 +2,18 @@
 
 use super::requests::Requests;
 use crate::children::{Child, Nursery};
+use crate::outbox::{Outbox, Sent};
 use crate::plan::Plan;
-use mapkeep_proto::{Decode, SupervisorToBroker, encode_names};
+use mapkeep_proto::{SupervisorToBroker, encode_names};
 use mapkeep_sys::channel::Channel;
 use nix::sys::signal::{Signal, kill};
 use std::error::Error;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
+
+/// Messages that may wait for room in a broker's channel, which has room for some hundred. Ours reads them at once.
+const WAITING: usize = 512;
 
 /// A configuration and its broker. The one of the start is number 0; each reload makes the next.
 #[derive(Debug)]
@@ -20,6 +24,8 @@ pub(crate) struct Generation {
     names: OwnedFd,
     names_size: u64,
     pub(super) broker: Option<(Child, Channel)>,
+    /// What this broker is still to be told. It waits for the answers, so none may be lost.
+    unsaid: Outbox<SupervisorToBroker, Option<OwnedFd>>,
     /// What this broker has asked for.
     pub(super) requests: Requests,
     /// Whether its broker has ever been ready for clients.
@@ -47,6 +53,7 @@ impl Generation {
             names_size,
             broker: None,
             requests,
+            unsaid: Outbox::default(),
             was_ready: false,
             stopped: false,
             hung_up: false,
@@ -66,21 +73,38 @@ impl Generation {
         let (child, channel) = nursery.broker(&self.plan, names, listeners, now)?;
         self.hung_up = false;
         self.requests = Requests::of(&self.plan);
+        self.unsaid = Outbox::default();
         Ok(&self.broker.insert((child, channel)).0)
     }
 
-    /// Tells its broker something, with a worker's channel beside it.
-    pub(super) fn tell(&self, message: &SupervisorToBroker, freight: Option<Channel>) {
-        let freight = freight.map(Channel::into_descriptor);
-        let descriptors: Vec<_> = freight.iter().map(AsFd::as_fd).collect();
-        if let Some((_, broker)) = &self.broker {
-            match broker.send(&message.encode(), &descriptors) {
-                // One that has gone is about to be buried; a new one asks for its own workers.
-                Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                    tracing::warn!("cannot reach the broker: {error}");
-                }
-                _ => {}
-            }
+    /// Tells its broker something, with a worker's channel beside it: now, or when there is room.
+    pub(super) fn tell(&mut self, message: SupervisorToBroker, freight: Option<Channel>) {
+        if self.broker.is_some() {
+            self.unsaid.push(message, freight.map(Channel::into_descriptor));
+            self.flush();
+        }
+    }
+
+    /// Whether its broker has been told everything.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.broker.is_none() || self.unsaid.len() == 0
+    }
+
+    /// Tells what waits, as far as there is room.
+    pub(super) fn flush(&mut self) {
+        let Some((_, broker)) = &self.broker else { return };
+        let problem = match self.unsaid.flush(broker) {
+            Ok(Sent::All) => return,
+            Ok(Sent::Part | Sent::Crowded) if self.unsaid.len() <= WAITING => return,
+            Ok(_) => "does not hear what it is told".to_owned(),
+            // One that has gone is about to be buried; a new one asks for its own workers.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => String::new(),
+            Err(error) => format!("cannot be reached ({error})"),
+        };
+        self.unsaid = Outbox::default();
+        if !problem.is_empty() {
+            tracing::error!("the broker {problem} -- replacing it");
+            self.kill_broker();
         }
     }
 

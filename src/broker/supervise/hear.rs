@@ -178,8 +178,8 @@ impl Supervisor {
                 return self.fail(number, Fatal::Lock(role, difference));
             }
         }
-        if let Some(generation) = self.generation(number) {
-            generation.tell(&SupervisorToBroker::Admit(id), None);
+        if let Some(generation) = self.generation_mut(number) {
+            generation.tell(SupervisorToBroker::Admit(id), None);
         }
         Ok(())
     }

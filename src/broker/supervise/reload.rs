@@ -7,6 +7,7 @@
 use super::generation::Generation;
 use super::{Fatal, Start, Supervisor};
 use crate::gather::Gathered;
+use crate::socket::check;
 use mapkeep_config::Severity;
 use mapkeep_proto::SupervisorToBroker;
 use std::error::Error;
@@ -63,7 +64,7 @@ impl Supervisor {
             );
         }
         for path in &self.places {
-            if let Err(problem) = plan.place.check(path) {
+            if let Err(problem) = check(&plan.place, path) {
                 tracing::error!("{problem}");
             }
         }
@@ -90,7 +91,7 @@ impl Supervisor {
         let mut old = std::mem::replace(&mut self.serving, next);
         old.since = now;
         if old.broker.is_some() {
-            old.tell(&SupervisorToBroker::Finish, None);
+            old.tell(SupervisorToBroker::Finish, None);
             self.leaving.push_back(old);
         }
         let surplus = self.leaving.len().saturating_sub(MAX_LEAVING);

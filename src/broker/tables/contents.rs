@@ -45,8 +45,11 @@ pub(crate) enum Verdict {
     Disputed,
     /// Workers to come get the content before it; it will be judged by one more worker.
     Doubted,
-    /// Two workers have judged against it: this version of the file is not offered again.
+    /// Two workers have judged against it, or one has died of it while there was no room to keep it: this version of the
+    /// file is not offered again.
     Rejected,
+    /// A worker has refused it while there was no room to keep it: later it is copied again, for workers to judge.
+    PutOff,
     /// It was doubted, and a worker has taken it into use: all get it.
     Restored,
 }
@@ -67,6 +70,8 @@ pub(crate) struct Contents {
     doubt: Option<Doubt>,
     /// A version of the file that is not copied again.
     rejected: Option<Identity>,
+    /// One that a single worker refused while there was no room to keep it: copied again once there is.
+    put_off: Option<Identity>,
     generation: u32,
 }
 
@@ -96,12 +101,14 @@ impl Contents {
         self.generation == generation
     }
 
-    /// Whether this version of the file is the one that is served, or one that is not worth another copy.
-    pub(crate) fn knows(&self, identity: &Identity) -> bool {
+    /// Whether this version of the file is the one that is served, or one that is not worth another copy. `room`: whether
+    /// there is room for one that is doubted.
+    pub(crate) fn knows(&self, identity: &Identity, room: bool) -> bool {
         let of = |content: &Rc<Content>| content.snapshot.identity == *identity;
         self.current.as_ref().is_some_and(of)
             || self.doubt.as_ref().is_some_and(|doubt| of(&doubt.content))
             || self.rejected == Some(*identity)
+            || self.put_off == Some(*identity) && !room
     }
 
     /// A new content.
@@ -109,6 +116,7 @@ impl Contents {
         self.generation = self.generation.wrapping_add(1);
         self.doubt = None;
         self.rejected = None;
+        self.put_off = None;
         // A content that no worker has judged yet does not push out one that is known to be good.
         self.previous = self.previous.take().or(self.current.take());
         self.current = Some(Rc::new(Content {
@@ -137,8 +145,8 @@ impl Contents {
         }
     }
 
-    /// A worker has judged against this content. `keep`: whether there is room for one that is doubted.
-    pub(crate) fn judged_against(&mut self, generation: u32, against: Against, keep: bool) -> Verdict {
+    /// A worker has judged against this content. `room`: whether there is room for one that is doubted.
+    pub(crate) fn judged_against(&mut self, generation: u32, against: Against, room: bool) -> Verdict {
         if let Some(doubt) = self.doubt.take_if(|doubt| doubt.content.generation == generation) {
             self.rejected = Some(doubt.content.snapshot.identity);
             return Verdict::Rejected;
@@ -152,12 +160,21 @@ impl Contents {
             return if told { Verdict::Stays } else { Verdict::Disputed };
         }
         self.current = self.previous.take();
-        if keep {
-            self.doubt = Some(Doubt { content, against });
-            return Verdict::Doubted;
+        match against {
+            _ if room => {
+                self.doubt = Some(Doubt { content, against });
+                Verdict::Doubted
+            }
+            Against::Refused => {
+                self.put_off = Some(content.snapshot.identity);
+                Verdict::PutOff
+            }
+            // Another copy could cost another worker its life.
+            Against::Died => {
+                self.rejected = Some(content.snapshot.identity);
+                Verdict::Rejected
+            }
         }
-        self.rejected = Some(content.snapshot.identity);
-        Verdict::Rejected
     }
 }
 
@@ -214,8 +231,8 @@ mod tests {
                 contents.doubted().map(|(content, why)| (content.generation, why)),
                 Some((2, against))
             );
-            assert!(contents.knows(&snapshot(2).identity), "this version is not copied again");
-            assert!(!contents.knows(&snapshot(3).identity));
+            assert!(contents.knows(&snapshot(2).identity, true), "this version is not copied again");
+            assert!(!contents.knows(&snapshot(3).identity, true));
         }
     }
 
@@ -226,10 +243,10 @@ mod tests {
         assert_eq!(contents.judged_against(2, Against::Died, true), Verdict::Rejected);
         assert!(contents.doubted().is_none(), "no third worker gets it");
         assert_eq!(serves(&contents), Some(1));
-        assert!(contents.knows(&snapshot(2).identity));
+        assert!(contents.knows(&snapshot(2).identity, true));
         contents.accept(snapshot(3));
         assert_eq!(serves(&contents), Some(3));
-        assert!(!contents.knows(&snapshot(2).identity));
+        assert!(!contents.knows(&snapshot(2).identity, true));
     }
 
     #[test]
@@ -285,10 +302,25 @@ mod tests {
     }
 
     #[test]
-    fn without_room_for_doubts_the_first_word_is_final() {
+    fn content_that_is_refused_without_room_for_it_is_copied_again_once_there_is() {
         let mut contents = after(1);
-        assert_eq!(contents.judged_against(2, Against::Refused, false), Verdict::Rejected);
+        assert_eq!(contents.judged_against(2, Against::Refused, false), Verdict::PutOff);
         assert!(contents.doubted().is_none());
+        assert_eq!(serves(&contents), Some(1));
+        assert!(contents.knows(&snapshot(2).identity, false), "not before");
+        assert!(!contents.knows(&snapshot(2).identity, true));
+        contents.accept(snapshot(2));
+        assert_eq!(serves(&contents), Some(3), "the same file");
+        assert_eq!(contents.judged_against(3, Against::Refused, true), Verdict::Doubted);
+        assert_eq!(contents.judged_against(3, Against::Refused, true), Verdict::Rejected);
+        assert!(contents.knows(&snapshot(2).identity, true));
+    }
+
+    #[test]
+    fn without_room_one_death_is_final() {
+        let mut contents = after(1);
+        assert_eq!(contents.judged_against(2, Against::Died, false), Verdict::Rejected);
+        assert!(contents.doubted().is_none() && contents.knows(&snapshot(2).identity, true));
         assert_eq!(serves(&contents), Some(1));
     }
 }

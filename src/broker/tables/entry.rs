@@ -2,9 +2,10 @@
 
 use super::contents::{Against, Contents, Verdict};
 use super::pace::Pace;
+use super::surroundings::Surroundings;
 use crate::redact;
 use crate::snapshot::{Copy, Failure, Progress, Snapshot};
-use crate::trust::{self, Anchor, Owners, Refusal};
+use crate::trust::{self, Refusal};
 use mapkeep_proto::{Duty, Kind, Listed, Unavailable, file_of};
 use nix::errno::Errno;
 use std::time::{Duration, Instant};
@@ -19,12 +20,6 @@ const GRACE: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_millis(25);
 /// How soon a table whose last content is still on its way to workers is looked at again, if they say nothing.
 const ON_THE_WAY: Duration = Duration::from_millis(250);
-/// How often a file that inotify cannot watch for us is looked at; with very many tables, as often as [`LOOK_TIME`] allows.
-const POLL: Duration = Duration::from_millis(400);
-/// How often every file is looked at, whatever inotify says (network file systems say nothing); likewise.
-const SWEEP: Duration = Duration::from_secs(5);
-/// Looks of which nothing comes are this far apart on the average, so that they take a small share of the time.
-const LOOK_TIME: Duration = Duration::from_micros(200);
 /// Bytes copied in one step, and steps in one look: a small file is copied in one look, which takes its first step to
 /// lock the file and its last to find the end.
 const STEP: usize = 512 << 10;
@@ -32,28 +27,8 @@ const STEPS: usize = 4;
 /// What a look costs besides bytes, as bytes that could be copied in the time.
 const LOOK: usize = 128 << 10;
 
-/// What every look needs.
-pub(super) struct Surroundings {
-    pub(super) anchor: Anchor,
-    pub(super) owners: Owners,
-    /// The largest file, in bytes.
-    pub(super) limit: u64,
-    /// How long it takes at least to look at all tables once.
-    pub(super) round: Duration,
-}
-
-impl Surroundings {
-    /// For so many tables with files.
-    pub(super) fn new(anchor: Anchor, owners: Owners, limit: u64, tables: usize) -> Surroundings {
-        let round = LOOK_TIME.saturating_mul(u32::try_from(tables).unwrap_or(u32::MAX));
-        Surroundings { anchor, owners, limit, round }
-    }
-
-    /// How long until the next look at a file of which nothing is heard.
-    fn rest(&self, watched: bool) -> Duration {
-        self.round.max(if watched { SWEEP } else { POLL })
-    }
-}
+/// Why a table is not there yet, once the start has not waited for it.
+const BEING_WRITTEN: &str = "its file is being written";
 
 /// What a look came to.
 pub(super) struct Looked {
@@ -140,16 +115,16 @@ impl Entry {
         true
     }
 
-    /// A worker has judged against this content. True if others must be told. `keep`: whether there is room for one
+    /// A worker has judged against this content. True if others must be told. `room`: whether there is room for one
     /// more doubtful content.
     pub(super) fn judged_against(
         &mut self,
         generation: u32,
         against: Against,
-        keep: bool,
+        room: bool,
         now: Instant,
     ) -> bool {
-        let verdict = self.contents.judged_against(generation, against, keep);
+        let verdict = self.contents.judged_against(generation, against, room);
         self.judged(generation, now);
         match verdict {
             Verdict::Stays | Verdict::Restored => return false,
@@ -160,7 +135,7 @@ impl Entry {
                 );
                 return false;
             }
-            Verdict::Doubted | Verdict::Rejected => {}
+            Verdict::Doubted | Verdict::PutOff | Verdict::Rejected => {}
         }
         if self.contents.current().is_none() {
             self.trouble = Some(Unavailable::Unloadable);
@@ -200,8 +175,14 @@ impl Entry {
     }
 
     /// Looks at the file by name, and goes on with its copy if it has changed. `on_the_way`: a worker has not yet
-    /// answered for the last content.
-    pub(super) fn look(&mut self, around: &Surroundings, on_the_way: bool, now: Instant) -> Looked {
+    /// answered for the last content. `room`: whether there is room for one more doubtful content.
+    pub(super) fn look(
+        &mut self,
+        around: &Surroundings,
+        on_the_way: bool,
+        room: bool,
+        now: Instant,
+    ) -> Looked {
         if self.copy.is_none() {
             if on_the_way {
                 self.waits_for_judgement = true;
@@ -212,7 +193,7 @@ impl Entry {
                 self.due = moment;
                 return Looked { changed: false, cost: LOOK / 16 };
             }
-            if let Some(changed) = self.open(around, now) {
+            if let Some(changed) = self.open(around, room, now) {
                 return Looked { changed, cost: LOOK };
             }
         }
@@ -223,25 +204,16 @@ impl Entry {
 
     /// Opens the file for a copy, if it is not the one that is served. `None` when there is something to copy; else
     /// whether workers have to be told something.
-    fn open(&mut self, around: &Surroundings, now: Instant) -> Option<bool> {
+    fn open(&mut self, around: &Surroundings, room: bool, now: Instant) -> Option<bool> {
         let Some(path) = self.path.clone() else { return Some(false) };
         let Surroundings { anchor, owners, limit, .. } = around;
         self.touched_since = None;
         self.waits_for_judgement = false;
         self.rest(around, now);
         match trust::identity_by_name(anchor, &path, owners, *limit) {
-            Ok(identity) if self.contents.knows(&identity) => {
-                if self.contents.current().is_some() {
-                    self.trouble = None;
-                    self.told.clear();
-                }
-                return Some(false);
-            }
+            Ok(identity) if self.contents.knows(&identity, room) => return Some(self.is_known()),
             Ok(_) => {}
-            Err(Refusal::Retry { .. }) => {
-                self.retry(now);
-                return Some(false);
-            }
+            Err(Refusal::Retry { .. }) => return Some(self.retry(now)),
             Err(refusal) => return Some(self.refuse(&refusal)),
         }
         match trust::open_table(anchor, &path, owners, *limit) {
@@ -258,11 +230,24 @@ impl Entry {
                 self.pace.open();
                 None
             }
-            Err(Refusal::Retry { .. }) => {
-                self.retry(now);
-                Some(false)
-            }
+            Err(Refusal::Retry { .. }) => Some(self.retry(now)),
             Err(refusal) => Some(self.refuse(&refusal)),
+        }
+    }
+
+    /// The file can be had, and is one of before: what kept it away meanwhile is over. True if workers have to be told
+    /// something.
+    fn is_known(&mut self) -> bool {
+        match (self.contents.current(), self.trouble) {
+            (Some(_), _) => {
+                self.trouble = None;
+                self.told.clear();
+                false
+            }
+            (None, Some(Unavailable::Unloadable)) => false,
+            (None, _) => {
+                self.trouble(Unavailable::Unloadable, "its file is again the one that was not loaded")
+            }
         }
     }
 
@@ -272,10 +257,7 @@ impl Entry {
             let Some(copy) = &mut self.copy else { return false };
             match copy.step(STEP) {
                 Ok(Progress::More) => self.pace.copy(now),
-                Ok(Progress::Busy) => {
-                    self.retry(now);
-                    return false;
-                }
+                Ok(Progress::Busy) => return self.retry(now),
                 Ok(Progress::Done(snapshot)) => {
                     self.give_up_copy(now);
                     self.rest(around, now);
@@ -308,27 +290,34 @@ impl Entry {
         self.due = now.checked_add(around.rest(self.watched)).unwrap_or(now);
     }
 
-    /// The file is being written: look again soon.
-    fn retry(&mut self, now: Instant) {
+    /// The file is being written: look again soon. True if workers have to be told something.
+    fn retry(&mut self, now: Instant) -> bool {
         self.due = now.checked_add(RETRY).unwrap_or(now);
         self.let_the_start_go(now);
+        if self.contents.current().is_some() || matches!(self.trouble, None | Some(Unavailable::Loading)) {
+            return false;
+        }
+        // What kept it away before is over. Not worth a line: it is about to be available.
+        self.trouble = Some(Unavailable::Loading);
+        BEING_WRITTEN.clone_into(&mut self.told);
+        true
     }
 
     /// After a while the start does not wait any longer for a file that is being written, or touched again and again.
     fn let_the_start_go(&mut self, now: Instant) {
         if self.told.is_empty() && now.saturating_duration_since(self.start) > GRACE {
-            "its file is being written".clone_into(&mut self.told);
+            BEING_WRITTEN.clone_into(&mut self.told);
         }
     }
 
     fn accept(&mut self, snapshot: Snapshot) {
         let name = self.shown();
-        if self.trouble.take().is_some_and(|trouble| trouble != Unavailable::Loading) {
+        let told = std::mem::take(&mut self.told);
+        if self.trouble.take().is_some_and(|trouble| trouble != Unavailable::Loading || !told.is_empty()) {
             tracing::info!("table {name} is available");
         } else if self.contents.any_before() {
             tracing::info!("table {name} has changed -- refreshing");
         }
-        self.told.clear();
         self.contents.accept(snapshot);
     }
 
@@ -342,8 +331,8 @@ impl Entry {
         if matches!(refusal, Refusal::Io { errno: Errno::EACCES, .. }) {
             // Landlock lets through what was there, and sound but for its own mode, at the start.
             text.push_str(
-                "; if its directory, or a link to it, was made, replaced or put right after the start, run \
-                 \"postfix reload\"",
+                "; if its directory, or a link to it, was made, replaced or put right after the start, reload the \
+                 service (\"postfix reload\", or \"systemctl reload\" of its own unit)",
             );
         }
         self.trouble(reason, &text)
@@ -352,10 +341,7 @@ impl Entry {
     fn fail(&mut self, failure: &Failure, now: Instant) -> bool {
         self.give_up_copy(now);
         match failure {
-            Failure::Changed => {
-                self.retry(now);
-                false
-            }
+            Failure::Changed => self.retry(now),
             Failure::TooLarge { .. } => self.trouble(Unavailable::TooLarge, &failure.to_string()),
             _ => self.trouble(Unavailable::Unreadable, &failure.to_string()),
         }
@@ -379,21 +365,5 @@ impl Entry {
 
     fn shown(&self) -> String {
         String::from_utf8_lossy(&self.name).into_owned()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn very_many_tables_are_looked_at_less_often() {
-        let rests = |tables| {
-            let around = Surroundings::new(Anchor::host().unwrap(), Owners::root(), 1, tables);
-            (around.rest(false), around.rest(true))
-        };
-        assert_eq!(rests(2000), (POLL, SWEEP));
-        assert_eq!(rests(10_000), (Duration::from_secs(2), SWEEP));
-        assert_eq!(rests(60_000), (Duration::from_secs(12), Duration::from_secs(12)));
     }
 }

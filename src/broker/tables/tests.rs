@@ -266,3 +266,77 @@ fn counts_follow_the_contents() {
     scene.loaded(0, 2);
     assert_eq!(counts(&scene.tables), (1, 0, 1));
 }
+
+/// What workers answer with while there is no content.
+fn reason(scene: &Scene) -> Option<Unavailable> {
+    match scene.tables.offer(TableId(0)) {
+        Offer::Unavailable(reason) => Some(reason),
+        _ => None,
+    }
+}
+
+#[test]
+fn content_that_is_refused_while_there_are_many_doubts_is_judged_again_once_there_are_fewer() {
+    let Some(bed) = Bed::new() else { return };
+    let count = DOUBTS as u16 + 1;
+    let mut scene = Scene::new(bed, count.into(), 2000);
+    scene.turns_until(count.into());
+    let refused = |scene: &mut Scene, number, generation| {
+        scene.tables.judged_against(TableId(number), generation, Against::Refused, scene.now)
+    };
+    (1..count).for_each(|number| assert!(refused(&mut scene, number, 1)));
+    assert!(refused(&mut scene, 0, 1));
+    scene.turns_for(12_000 * MS);
+    assert_eq!(
+        (scene.generation(0), reason(&scene)),
+        (None, Some(Unavailable::Unloadable)),
+        "no second copy"
+    );
+    assert!(refused(&mut scene, 1, 1), "a second word");
+    scene.turns_for(6000 * MS);
+    assert_eq!(scene.generation(0), Some(2), "copied again, by itself");
+    assert!(!scene.loaded(0, 2));
+    assert_eq!(scene.generation(0), Some(2));
+}
+
+#[test]
+fn reason_of_a_trouble_goes_with_its_cause() {
+    let Some(bed) = Bed::new() else { return };
+    let mut scene = Scene::new(bed, 1, 9);
+    scene.turns_until(1);
+    scene.tables.judged_against(TableId(0), 1, Against::Died, scene.now);
+    scene.tables.judged_against(TableId(0), 1, Against::Died, scene.now);
+    assert_eq!(reason(&scene), Some(Unavailable::Unloadable));
+    // The way to the file, and the file, which stays the same: its own times do not change.
+    scene.bed.mode("", 0o777);
+    scene.turns_for(6000 * MS);
+    assert_eq!(reason(&scene), Some(Unavailable::Refused));
+    scene.bed.mode("", 0o755);
+    let told = scene.told[&TableId(0)];
+    scene.turns_for(6000 * MS);
+    assert_eq!(reason(&scene), Some(Unavailable::Unloadable));
+    assert_eq!(scene.told[&TableId(0)], told + 1, "workers are told");
+}
+
+#[test]
+fn table_that_was_missing_is_being_written_while_its_file_is_locked() {
+    let Some(bed) = Bed::new() else { return };
+    let now = Instant::now();
+    let name = [b"hash:", bed.bytes("t").as_slice()].concat();
+    let list = [Listed { name, approved: true, incomplete: false }];
+    let tables = Tables::new(list, Anchor::host().unwrap(), Owners::root(), 1 << 30, 9, now);
+    let mut scene = Scene { bed, tables, now, on_the_way: Cell::new(false), told: BTreeMap::new() };
+    scene.turns_for(1000 * MS);
+    assert_eq!(reason(&scene), Some(Unavailable::Missing));
+    scene.bed.file("t.db", b"x");
+    let writer = std::fs::File::options().write(true).open(scene.bed.path("t.db")).unwrap();
+    writer.lock().unwrap();
+    scene.wait_until_old();
+    scene.tables.touched(TableId(0), scene.now);
+    scene.turns_for(2000 * MS);
+    assert_eq!(reason(&scene), Some(Unavailable::Loading));
+    assert_eq!(scene.told[&TableId(0)], 2);
+    writer.unlock().unwrap();
+    scene.turns_until(3);
+    assert_eq!(scene.generation(0), Some(1));
+}

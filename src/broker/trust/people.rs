@@ -13,8 +13,10 @@ use std::path::Path;
 use mapkeep_sys::access_list;
 use mapkeep_sys::status::Status;
 
-use super::rules::WRITABLE_BY_OTHERS;
+use super::text::read_file;
 
+/// Write permission for group and others.
+pub(super) const WRITABLE_BY_OTHERS: u32 = 0o022;
 /// Sources of nsswitch.conf(5) that add nobody to a group with an entry in /etc/group.
 const LOCAL: [&str; 3] = ["files", "compat", "systemd"];
 /// Stands for a member who is no user of the account file.
@@ -35,7 +37,7 @@ impl People {
     #[must_use]
     pub fn read() -> People {
         let text = |path| {
-            let content = crate::gather::read_file(Path::new(path));
+            let content = read_file(Path::new(path));
             String::from_utf8_lossy(&content.unwrap_or_default()).into_owned()
         };
         People::new(&text("/etc/passwd"), &text("/etc/group"), &text("/etc/nsswitch.conf"))

@@ -10,7 +10,8 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 
 use super::refusal::{Refusal, Rule};
-use super::walk::{self, End, Level, Openness, Policy, Stack, Walk};
+use super::stack::{self, Level, Openness, Stack};
+use super::walk::{self, End, Policy, Walk};
 use super::{Anchor, Directory, Holder, Identity, Owners, Trusted, rules, settled};
 
 /// Rules T2 and T3.
@@ -93,7 +94,7 @@ pub fn holders(anchor: &Anchor, path: &[u8], owners: &Owners) -> (Vec<Holder>, O
 pub(super) fn find(anchor: &Anchor, path: &[u8], owners: &Owners, limit: u64) -> Result<Found, Refusal> {
     let pending = walk::components_of(path)?;
     // Before anything is looked at; the path that links lead to is checked below.
-    rules::secret_name(&walk::join(pending.iter().rev().map(Vec::as_slice)))?;
+    rules::secret_name(&stack::join(pending.iter().rev().map(Vec::as_slice)))?;
     let policy = Reading(owners);
     let mut walk = Walk::new(anchor, &policy, pending)?;
     let End::Other { name, path: resolved, handle, status } = walk.run()? else {

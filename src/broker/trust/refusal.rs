@@ -215,12 +215,9 @@ mod tests {
             component: b"/etc/x".to_vec(),
             rule: Rule::T4,
             problem: "is a FIFO".to_owned(),
-            remedy: "put a regular file there".to_owned(),
+            remedy: "name a regular file".to_owned(),
         };
         let rule = Rule::T4.sentence();
-        assert_eq!(
-            refusal.to_string(),
-            format!("/etc/x is a FIFO (rule T4: {rule}); put a regular file there")
-        );
+        assert_eq!(refusal.to_string(), format!("/etc/x is a FIFO (rule T4: {rule}); name a regular file"));
     }
 }

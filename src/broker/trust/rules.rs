@@ -11,8 +11,9 @@
 use mapkeep_sys::status::Status;
 
 use super::Owners;
+use super::people::WRITABLE_BY_OTHERS;
 use super::refusal::{Refusal, Rule, quoted};
-use super::walk::{Level, Openness, Stack};
+use super::stack::{Level, Openness, Stack};
 
 /// Mask and values of the file type in `st_mode` (inode(7)); the same on every Linux architecture.
 const S_IFMT: u32 = 0o170_000;
@@ -23,8 +24,6 @@ const S_IFBLK: u32 = 0o060_000;
 const S_IFDIR: u32 = 0o040_000;
 const S_IFCHR: u32 = 0o020_000;
 const S_IFIFO: u32 = 0o010_000;
-/// Write permission for group and others.
-pub(super) const WRITABLE_BY_OTHERS: u32 = 0o022;
 /// Set-user-id and set-group-id bits.
 pub(super) const SET_ID: u32 = 0o6000;
 /// Sticky bit.
@@ -65,7 +64,8 @@ pub(super) fn refuse(
 }
 
 /// Another directory to keep a table in.
-const ELSEWHERE: &str = "move the table to a directory in which only root can write, such as /etc/postfix";
+const ELSEWHERE: &str = "unless a program makes it there, move the table, and its name in the configuration, to a directory in \
+                         which only root can write, such as /etc/postfix";
 
 /// Rule T2: whose a directory on the way to a table is. `above` is the directory that it is in.
 ///
@@ -183,7 +183,12 @@ pub(super) fn file(
     }
     if status.mode & SET_ID != 0 {
         let problem = format!("has set-id bits (mode {:04o})", status.mode & 0o7777);
-        return Err(refuse(path, Rule::T4, problem, format!("run: chmod u-s,g-s {shown}")));
+        return Err(refuse(
+            path,
+            Rule::T4,
+            problem,
+            format!("if it is a table and no program, run: chmod u-s,g-s {shown}"),
+        ));
     }
     if status.nlink == 0 {
         // Removed or replaced since its name was looked up: the new file, if any, has the name now.
@@ -241,7 +246,12 @@ pub(super) fn secret_refusal(path: &[u8]) -> Refusal {
 
 /// The refusal for a final component that is not a regular file.
 pub(super) fn not_regular(path: &[u8], what: &str) -> Refusal {
-    refuse(path, Rule::T4, format!("is {what}, not a regular file"), "put a regular file there")
+    refuse(
+        path,
+        Rule::T4,
+        format!("is {what}, not a regular file"),
+        "name a regular file in the configuration",
+    )
 }
 
 /// The refusal of what belongs to somebody who is not declared. His name, not his file, is what can be changed without

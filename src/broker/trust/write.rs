@@ -17,31 +17,11 @@ use nix::sys::stat::Mode;
 
 use super::refusal::{Refusal, Rule, quoted};
 use super::rules;
-use super::walk::{self, End, Level, Openness, Policy, Stack, Walk, single_component};
-use super::write_files::WriteFiles;
+use super::stack::{self, Level, Openness, Stack};
+use super::walk::{self, End, Policy, Walk, single_component};
+use super::write_files::{Access, WriteFiles};
 use super::write_rules;
 use super::{Anchor, Directory, settled};
-
-/// What a file is opened for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// For reading only.
-    Read,
-    /// For reading and writing.
-    Write,
-    /// For writing only; each write is on disk when it returns (`O_DSYNC`).
-    Synced,
-}
-
-impl Access {
-    fn flags(self) -> OFlag {
-        match self {
-            Access::Read => OFlag::O_RDONLY,
-            Access::Write => OFlag::O_RDWR,
-            Access::Synced => OFlag::O_WRONLY | OFlag::O_DSYNC,
-        }
-    }
-}
 
 /// Flags of every opening. An `O_NONBLOCK` on a regular file changes nothing once it is open.
 const FLAGS: OFlag =
@@ -107,7 +87,9 @@ fn stand_in<'a>(
     // Before anything is looked at.
     for file in files.lasting() {
         let name = files.name(*file);
-        rules::secret_name(&walk::join(components.iter().rev().map(Vec::as_slice).chain([name.as_slice()])))?;
+        rules::secret_name(&stack::join(
+            components.iter().rev().map(Vec::as_slice).chain([name.as_slice()]),
+        ))?;
     }
     let mut walk = Walk::new(anchor, policy, components)?;
     match walk.run()? {

@@ -4,8 +4,28 @@
 //! these names.
 
 use mapkeep_proto::{Kind, file_of};
+use nix::fcntl::OFlag;
 
-use super::write::Access;
+/// What a file is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// For reading only.
+    Read,
+    /// For reading and writing.
+    Write,
+    /// For writing only; each write is on disk when it returns (`O_DSYNC`).
+    Synced,
+}
+
+impl Access {
+    pub(super) fn flags(self) -> OFlag {
+        match self {
+            Access::Read => OFlag::O_RDONLY,
+            Access::Write => OFlag::O_RDWR,
+            Access::Synced => OFlag::O_WRONLY | OFlag::O_DSYNC,
+        }
+    }
+}
 
 /// One of the files of a table that is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,16 +11,20 @@
 
 use mapkeep_sys::status::Status;
 
+use super::people::WRITABLE_BY_OTHERS;
 use super::refusal::{Refusal, Rule, quoted};
-use super::rules::{SET_ID, STICKY, Type, WRITABLE_BY_OTHERS, refuse, type_of, writers};
-use super::walk::{Openness, Stack};
-use super::write::Access;
+use super::rules::{SET_ID, STICKY, Type, refuse, type_of, writers};
+use super::stack::{Openness, Stack};
+use super::write_files::Access;
 
 /// Read, write and search permission of the owner of a directory.
 const OWNER_ALL: u32 = 0o700;
 /// Search permission of the owner, and of anybody else.
 const OWNER_SEARCH: u32 = 0o100;
 const OTHERS_SEARCH: u32 = 0o011;
+
+/// What to do about a link in the place of a file. Moving it away would leave the table without what it holds.
+const LOOK_WHERE: &str = "look where it leads, and name the table there in the configuration, not the link";
 
 /// Rule W4: a symbolic link in the last of these directories. Nobody but root can have made it or can put it elsewhere.
 pub(super) fn link(at: &[u8], status: &Status, stack: &Stack) -> Result<(), Refusal> {
@@ -88,13 +92,15 @@ pub(super) fn file(
     let what = match type_of(status) {
         Type::Regular => None,
         Type::Link => {
-            return Err(refuse(path, Rule::W4, "is a symbolic link", "put the file itself there"));
+            return Err(refuse(path, Rule::W4, "is a symbolic link", LOOK_WHERE));
         }
         Type::Directory => Some("a directory"),
         Type::Other(what) => Some(what),
     };
     if let Some(what) = what {
-        return Err(refuse(path, Rule::W5, format!("is {what}, not a regular file"), "move it away"));
+        let remedy =
+            "look what it is, and move it away if nothing needs it there: the service makes a new file";
+        return Err(refuse(path, Rule::W5, format!("is {what}, not a regular file"), remedy));
     }
     if status.uid != owner {
         let problem = format!("belongs to uid {}, but tables are written as uid {owner}", status.uid);
@@ -106,7 +112,7 @@ pub(super) fn file(
     let mode = status.mode & 0o7777;
     if others {
         let problem = format!("can be written by {} (mode {mode:04o})", writers(status));
-        return broken(Rule::W5, problem, format!("run: chmod go-w {shown}"));
+        return broken(Rule::W5, problem, format!("if nobody else is to write it, run: chmod go-w {shown}"));
     }
     if mode & SET_ID != 0 {
         let problem = format!("has set-id bits (mode {mode:04o})");
@@ -127,7 +133,10 @@ pub(super) fn file(
         names => {
             let problem = format!("has {names} names (hard links), and writing would change all of them");
             // As root, in a directory of somebody else, nothing is copied: a link there would lead the copy elsewhere.
-            let remedy = format!("remove the other names, which this shows: find / -xdev -samefile {shown}");
+            let remedy = format!(
+                "look what the other names are, before anything else: find \"$(stat -c %m {shown})\" -xdev -samefile \
+                 {shown}; then remove those that nothing uses, or name another file for this table"
+            );
             broken(Rule::W3, problem, remedy)
         }
     }

@@ -1,9 +1,10 @@
-//! Each rule for tables that are written against the file, its directory and the directories above; then files that are
-//! swapped between the look and the opening (`races.rs`: at any moment).
+//! Each rule for tables that are written against the file, its directory and the directories above. In `races.rs`: files
+//! that are swapped meanwhile; in `mounts.rs`: what is mounted.
 //!
 //! Looked at with the rights of root, as `mapkeep tables` does, and with those of the tables' user, as the broker does:
 //! both must say the same.
 
+mod mounts;
 mod races;
 
 use std::fs;
@@ -11,7 +12,6 @@ use std::os::unix::fs::chown;
 use std::os::unix::net::UnixListener;
 use std::process::Command;
 
-use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
@@ -107,7 +107,7 @@ const ABOVE: &[Defect] = &[
 const FILE: &[Defect] = &[
     ("of root", |b, n| b.owner(n, 0), Rule::W2, "look what it is, and move it away"),
     ("of a stranger", |b, n| b.owner(n, STRANGER), Rule::W2, "look what it is, and move it away"),
-    ("0620", |b, n| b.mode(n, 0o620), Rule::W5, "run: chmod go-w "),
+    ("0620", |b, n| b.mode(n, 0o620), Rule::W5, "if nobody else is to write it, run: chmod go-w "),
     ("0602", |b, n| b.mode(n, 0o602), Rule::W5, "run: chmod go-w "),
     ("set-user-id", |b, n| b.mode(n, 0o4600), Rule::W5, "run: chmod u-s,g-s "),
     ("set-group-id", |b, n| b.mode(n, 0o2600), Rule::W5, "run: chmod u-s,g-s "),
@@ -116,13 +116,13 @@ const FILE: &[Defect] = &[
         "with a second name",
         |b, n| fs::hard_link(b.path(n), b.path("second")).expect("link"),
         Rule::W3,
-        "remove the other names, which this shows: find / -xdev -samefile ",
+        "look what the other names are, before anything else: find \"$(stat -c %m ",
     ),
-    ("a link to the real one", move_behind_link, Rule::W4, "put the file itself there"),
-    ("a dangling link", dangling, Rule::W4, "put the file itself there"),
-    ("a FIFO", fifo, Rule::W5, "move it away"),
-    ("a socket", socket, Rule::W5, "move it away"),
-    ("a directory", replace_by_directory, Rule::W5, "move it away"),
+    ("a link to the real one", move_behind_link, Rule::W4, "look where it leads, and name the table there"),
+    ("a dangling link", dangling, Rule::W4, "look where it leads, and name the table there"),
+    ("a FIFO", fifo, Rule::W5, "look what it is, and move it away if nothing needs it"),
+    ("a socket", socket, Rule::W5, "look what it is, and move it away if nothing needs it"),
+    ("a directory", replace_by_directory, Rule::W5, "look what it is, and move it away if nothing needs it"),
 ];
 
 /// Files that must be written, too.
@@ -333,6 +333,28 @@ fn group_of_nobody_else_may_write() {
 }
 
 #[test]
+fn other_names_of_a_file_are_what_the_remedy_shows() {
+    let Some(bed) = sound() else { return };
+    fs::hard_link(bed.path("g/p/x.db"), bed.path("second")).expect("link");
+    let text = look(&table_of(&bed, "g/p/x")).unwrap_err().to_string();
+    let (_, command) = text.split_once("anything else: ").expect("a command");
+    let (command, _) = command.split_once(';').expect("and what follows");
+    let run = |command: &str| {
+        let output = Command::new("sh").args(["-c", command]).output().expect("sh");
+        String::from_utf8(output.stdout).expect("names")
+    };
+    // All of a file's names are on its file system. Here its mount point may be `/`, which takes long to look through.
+    let (place, rest) =
+        command.strip_prefix("find ").and_then(|rest| rest.split_once(" -xdev")).expect("find");
+    let place = run(&format!("echo {place}"));
+    assert!(bed.path("").starts_with(place.trim_end()), "{place}");
+    let found = run(&format!("find {} -xdev{rest}", bed.path("").display()));
+    let mut names: Vec<&str> = found.lines().collect();
+    names.sort_unstable();
+    assert_eq!(names, [bed.path("g/p/x.db").to_str().unwrap(), bed.path("second").to_str().unwrap()]);
+}
+
+#[test]
 fn hard_link_to_shadow_is_refused_as_a_secret() {
     let Some(bed) = sound() else { return };
     bed.remove("g/p/x.db");
@@ -371,104 +393,4 @@ fn created_file_is_new_private_and_the_owners() {
     // With the rights of root it would be root's file: never handed out.
     let place = place_of(&anchor, &files, OWNER).expect("place");
     assert_eq!(place.create(b"roots").expect_err("of root").rule(), Some(Rule::W2));
-}
-
-#[test]
-fn file_exchanged_between_look_and_opening_is_not_opened() {
-    type Exchange = (&'static str, fn(&Bed), Option<Rule>);
-    let exchanges: [Exchange; 9] = [
-        ("another sound file", |b| fs::rename(b.path("g/p/u"), b.path("g/p/x.db")).expect("rename"), None),
-        ("nothing", |b| b.remove("g/p/x.db"), None),
-        (
-            "a link",
-            |b| {
-                b.remove("g/p/x.db");
-                b.link("u", "g/p/x.db");
-            },
-            None,
-        ),
-        ("a socket", |b| socket(b, "g/p/x.db"), None),
-        ("a FIFO", |b| fifo(b, "g/p/x.db"), None),
-        ("a directory", |b| replace_by_directory(b, "g/p/x.db"), None),
-        (
-            "a second name",
-            |b| fs::hard_link(b.path("g/p/x.db"), b.path("g/p/v")).expect("link"),
-            Some(Rule::W3),
-        ),
-        ("another mode", |b| b.mode("g/p/x.db", 0o622), None),
-        ("another owner", |b| b.owner("g/p/x.db", STRANGER), None),
-    ];
-    let anchor = Anchor::host().expect("anchor");
-    for access in [Access::Read, Access::Write, Access::Synced] {
-        for (what, exchange, rule) in exchanges {
-            let Some(bed) = sound() else { return };
-            owned(&bed, "g/p/u");
-            let place = place_of(&anchor, &table_of(&bed, "g/p/x"), OWNER).expect("place");
-            let found = place.look(b"x.db", access).expect("sound").expect("there");
-            exchange(&bed);
-            // With the rights of root, so that it is the check that fails and not the opening.
-            let refusal = place.open_expected(b"x.db", access, &found).expect_err(what);
-            assert_eq!(refusal.rule(), rule, "{what}: {refusal}");
-            assert!(
-                rule.is_some() || refusal == Refusal::Retry { component: bed.bytes("g/p/x.db") },
-                "{what}"
-            );
-        }
-    }
-}
-
-#[test]
-fn directory_exchanged_after_the_walk_is_not_used() {
-    let Some(bed) = sound() else { return };
-    let anchor = Anchor::host().expect("anchor");
-    let place = place_of(&anchor, &table_of(&bed, "g/p/x"), OWNER).expect("place");
-    fs::rename(bed.path("g/p"), bed.path("g/old")).expect("rename");
-    bed.directory("g/p");
-    as_owner(|| place.create(b"made")).expect("in the directory that was checked");
-    assert!(bed.path("g/old/made").exists() && !bed.path("g/p/made").exists());
-}
-
-#[test]
-fn mount_points_are_refused_as_files_and_taken_as_directories() {
-    let Some(bed) = sound() else { return };
-    let can = Command::new("unshare").args(["--mount", "true"]).status().is_ok_and(|status| status.success());
-    if !can {
-        assert!(std::env::var_os("CI").is_none(), "CI may make mount namespaces");
-        eprintln!("SKIPPED: this test needs a mount namespace (unshare --mount)");
-        return;
-    }
-    let status = Command::new("unshare")
-        .args(["--mount", "--propagation", "private"])
-        .arg(std::env::current_exe().expect("own path"))
-        .args(["--exact", "trust::write_tests::in_mount_namespace", "--ignored", "--nocapture"])
-        .env("MAPKEEP_TEST_BED", bed.path(""))
-        .status();
-    assert!(status.is_ok_and(|status| status.success()), "failed in the mount namespace");
-}
-
-/// Run by the test above in a mount namespace of its own.
-#[test]
-#[ignore = "runs in a mount namespace"]
-fn in_mount_namespace() {
-    let base = std::env::var("MAPKEEP_TEST_BED").expect("started by another test");
-    let run = |command: &str| {
-        let done = Command::new("bash").args(["-ec", command]).current_dir(&base).status().expect("bash");
-        assert!(done.success(), "{command}");
-    };
-    let table = |path: &str| WriteFiles::of(format!("lmdb:{base}/{path}").as_bytes()).expect("lmdb");
-    run("mkdir m && mount --bind g/p m");
-    assert!(look(&table("m/y")).is_ok(), "a directory may be a mount point");
-    run("touch g/p/z.lmdb && chown 64322 g/p/z.lmdb && mount --bind g/p/y.lmdb g/p/z.lmdb");
-    let refusal = look(&table("g/p/z")).expect_err("a file may not");
-    assert_eq!(refusal.rule(), Some(Rule::T5), "{refusal}");
-
-    // Files cannot be made for want of room; once there is some, they can.
-    run("mkdir s && mount -t tmpfs -o nr_inodes=3,mode=0700,uid=64322 none s && touch s/a s/b");
-    let anchor = Anchor::host().expect("anchor");
-    let files = table("s/y");
-    let create = || as_owner(|| place_of(&anchor, &files, OWNER).and_then(|place| place.create(b"y.lmdb")));
-    let refusal = create().expect_err("no room");
-    assert!(matches!(refusal, Refusal::Io { errno: Errno::ENOSPC, .. }), "{refusal}");
-    run("rm s/a");
-    assert!(create().is_ok());
 }

@@ -3,8 +3,8 @@
 //! A name that holds something is never overwritten unseen: it is exchanged, or the new name must be free. File systems
 //! that can do neither (NFS) get a plain rename from callers that have looked before.
 //!
-//! May: renameat, renameat2, unlinkat, fsync, and openat2 of the directory itself. Called by `checkpoint`, `quarantine`
-//! and `tables`.
+//! May: renameat, renameat2, unlinkat, fsync, and openat2 of the directory itself. Called by `checkpoint`, `quarantine`,
+//! `opening` and `tables`.
 
 use crate::trust::Place;
 use nix::errno::Errno;
@@ -21,6 +21,11 @@ pub(super) fn sync(place: &Place<'_>) -> Result<(), Errno> {
         Err(Errno::EINVAL) => Ok(()),
         result => result,
     }
+}
+
+/// A file's path, for the log.
+pub(super) fn shown(place: &Place<'_>, name: &[u8]) -> String {
+    String::from_utf8_lossy(&place.path_of(name)).into_owned()
 }
 
 /// Removes a file, or a link; never a directory. False: there was none.

@@ -96,7 +96,7 @@ impl Entry {
     fn make_new(&mut self, anchor: &Anchor, owner: u32) -> Result<Rc<OwnedFd>, String> {
         let place = self.same_place(anchor, owner)?;
         let name = self.name_of(WriteFile::New);
-        let failed = |errno: Errno| format!("{}: {}", shown(&place, &name), errno.desc());
+        let failed = |errno: Errno| format!("{}: {}", change::shown(&place, &name), errno.desc());
         // A file that cannot be put in place need not be written. What is free now may be in use by then, and is asked
         // about again.
         if let Err(trouble @ Trouble::InUse(_)) = Claim::of(&place, &self.name_of(WriteFile::Database)) {
@@ -130,22 +130,22 @@ impl Entry {
             && named == ours
             && let Err(errno) = change::remove(place, &name)
         {
-            tracing::warn!("{} cannot be removed: {}", shown(place, &name), errno.desc());
+            tracing::warn!("{} cannot be removed: {}", change::shown(place, &name), errno.desc());
         }
     }
 
     fn put(&mut self, place: &Place<'_>, new: &OwnedFd, now: Instant) -> Result<Put, String> {
         let (fresh, database) = (self.name_of(WriteFile::New), self.name_of(WriteFile::Database));
         let refused = |refusal: Refusal| text_of(&refusal);
-        let failed = |errno: Errno| format!("{}: {}", shown(place, &database), errno.desc());
+        let failed = |errno: Errno| format!("{}: {}", change::shown(place, &database), errno.desc());
         let written = status::of(new.as_fd()).map_err(|error| error.to_string())?;
         if written.size == 0 {
             // Whatever has taken the writer over: nothing must not take the place of something.
-            return Err(format!("{} is empty", shown(place, &fresh)));
+            return Err(format!("{} is empty", change::shown(place, &fresh)));
         }
         let named = settled(|| place.look(&fresh, Access::Write)).map_err(refused)?;
         if named.is_none_or(|named| (named.dev, named.ino) != (written.dev, written.ino)) {
-            return Err(format!("{} has been removed or replaced", shown(place, &fresh)));
+            return Err(format!("{} has been removed or replaced", change::shown(place, &fresh)));
         }
         if self.damaged == Some(Part::File) {
             // What was found damaged is kept, so nothing may take its place before it is set aside.
@@ -193,7 +193,7 @@ impl Entry {
         }
         if let Err(errno) = change::remove(place, fresh) {
             // It is in nobody's way, and is removed before the next checkpoint.
-            tracing::warn!("{} cannot be removed: {}", shown(place, fresh), errno.desc());
+            tracing::warn!("{} cannot be removed: {}", change::shown(place, fresh), errno.desc());
         }
         Ok(true)
     }
@@ -203,7 +203,7 @@ impl Entry {
         let name = self.name_of(WriteFile::Database);
         match settled(|| place.open(&name, Access::Read)) {
             Ok(Some(opened)) => Ok(Put::Foreign(opened)),
-            Ok(None) => Err(format!("{} was there and is gone", shown(place, &name))),
+            Ok(None) => Err(format!("{} was there and is gone", change::shown(place, &name))),
             Err(refusal) => Err(text_of(&refusal)),
         }
     }
@@ -217,11 +217,6 @@ fn mode_for(before: Option<&Status>, new: &Status) -> u32 {
     let mode = before.mode & WIDEST | PRIVATE;
     let same_group = before.gid == new.gid || mode & 0o004 != 0;
     if same_group { mode } else { mode & !0o040 }
-}
-
-/// A file's path, for the log.
-pub(super) fn shown(place: &Place<'_>, name: &[u8]) -> String {
-    String::from_utf8_lossy(&place.path_of(name)).into_owned()
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 //! May: what `trust` does for files that are written. Called by `tables`.
 
 use super::change;
-use super::checkpoint::shown;
 use crate::trust::{Access, Place, Refusal, WriteFile, WriteFiles, WriteOpened};
 
 /// The files of a hash or btree table.
@@ -61,7 +60,7 @@ fn warn_if_emptied(place: &Place<'_>, name: &[u8], (opened, is_new): &(WriteOpen
     if !is_new && opened.status.size == 0 {
         tracing::warn!(
             "{} is empty: a table begins in it anew; if it held one before, restore that from a copy",
-            shown(place, name)
+            change::shown(place, name)
         );
     }
 }

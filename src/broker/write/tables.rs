@@ -276,7 +276,8 @@ impl Entry {
         if status.map(|status| (status.dev, status.ino)) != self.main {
             let path = place.path_of(&name);
             return Err(format!(
-                "{} is not the file that is in use: it, or its directory, has been replaced; run \"postfix reload\"",
+                "{} is not the file that is in use: it, or its directory, has been replaced; restart the service \
+                 (\"postfix reload\", or \"systemctl restart\" of its own unit)",
                 String::from_utf8_lossy(&path)
             ));
         }

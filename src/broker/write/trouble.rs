@@ -73,8 +73,8 @@ pub(super) fn text_of(refusal: &Refusal) -> String {
             format!("{} cannot be made: {}", String::from_utf8_lossy(component), errno.desc())
         }
         Refusal::Io { errno: Errno::EACCES, .. } => format!(
-            "{refusal}; if its directory, or a link to it, was made, replaced or put right after the start, run \
-             \"postfix reload\""
+            "{refusal}; if its directory, or a link to it, was made, replaced or put right after the start, restart the \
+             service (\"postfix reload\", or \"systemctl restart\" of its own unit)"
         ),
         refusal => refusal.to_string(),
     }

@@ -5,7 +5,7 @@
 
 use super::tables::HandOut;
 use crate::outbox::{self, Outbox, Sent};
-use crate::workers::Stage;
+use crate::rhythm::Stage;
 use mapkeep_proto::{BrokerToWriter, Decode, Part, TableId, Unavailable, WorkerId, WriterToBroker};
 use mapkeep_sys::channel::{Channel, Received};
 use std::io;

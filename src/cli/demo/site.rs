@@ -39,6 +39,7 @@ impl Site {
     fn fill(&mut self) -> Result<(), DemoError> {
         let place = |name: &str| self.folder.join(name);
         fs::DirBuilder::new().mode(0o700).create(place("private"))?;
+        fs::DirBuilder::new().mode(0o755).create(place("empty"))?;
         self.write("text", ALIASES, 0o644)?;
         self.write("writable-by-all", "key value\n", 0o666)?;
         let here = self.folder.display();
@@ -56,6 +57,8 @@ impl Site {
         let indexed: Vec<String> = names.iter().map(|name| format!("proxy:{name}:{here}/{name}")).collect();
         main.push_str(&format!("recipient_canonical_maps = {}\n", indexed.join(" ")));
         self.write("main.cf", &main, 0o644)?;
+        // So that nothing is left in /run/mapkeep.
+        self.write("mapkeep.cf", &format!("chroot_directory = {here}/empty\n"), 0o644)?;
         for name in names {
             self.write(name, ALIASES, 0o644)?;
             if self.postmap(name) {

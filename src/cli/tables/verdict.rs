@@ -15,8 +15,9 @@ use std::rc::Rc;
 use mapkeep_broker::trust::{Anchor, Owners, People, Refusal, Rule, identity_by_name, open_table};
 use mapkeep_broker::{Notice, Notices};
 use mapkeep_config::ApprovedTable;
-use mapkeep_proto::{Kind, file_of, is_known_type, remedy_unknown, split, why_unknown};
-use mapkeep_table::{Table, TableError, members};
+use mapkeep_proto::{Kind, file_of, is_known_type, leaves, remedy_unknown, split, why_unknown};
+use mapkeep_query::TableError;
+use mapkeep_table_format::text::inline;
 use nix::errno::Errno;
 
 use super::site::{Site, Users};
@@ -163,9 +164,9 @@ impl Judge {
 
     /// The trouble of the first member that has one: a table made of others answers no better than they do.
     fn composite_trouble(&self, table: &ApprovedTable, users: &Users, notices: &Notices) -> Option<Trouble> {
-        let members = match members(&table.name) {
+        let members = match leaves(&table.name) {
             Ok(members) => members,
-            Err(error) => return bad_name(&error),
+            Err(error) => return bad_name(TableError::BadName(error)),
         };
         members.into_iter().find_map(|name| {
             let shown = String::from_utf8_lossy(&name).into_owned();
@@ -259,14 +260,11 @@ pub(super) fn name_trouble(kind: Kind, name: &[u8]) -> Option<Trouble> {
             "the service has no environment to look into",
             "stay with stock's proxymap for now",
         ),
-        _ => match Table::<Vec<u8>>::from_name(kind, rest) {
-            Ok(_) => None,
-            Err(error) => bad_name(&error),
-        },
+        _ => inline::check(kind, rest).err().and_then(bad_name),
     }
 }
 
-fn bad_name(error: &TableError) -> Option<Trouble> {
+fn bad_name(error: TableError) -> Option<Trouble> {
     Some(fault(State::BadName, error.to_string(), "correct the name where it is written"))
 }
 

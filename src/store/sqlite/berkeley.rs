@@ -3,9 +3,11 @@
 //! Purpose: list a file as it is stored, and of a damaged one whatever can be read. May: allocate about as much as the
 //! file has. Never: I/O; follow more pages than the file has. Called by: the writer, with the bytes of `NAME.db`.
 
-use mapkeep_proto::Kind;
-use mapkeep_table::{Cursor, Step, Table, TableError};
+use mapkeep_query::{Step, TableError};
+use mapkeep_table_format::Cursor;
+use mapkeep_table_format::bdb::{Head, Method};
 
+use super::contents::Contents;
 use super::pages;
 
 /// Which of the two access methods.
@@ -17,67 +19,6 @@ pub enum Form {
     Btree,
 }
 
-/// The entries of a file, in ascending order of their keys.
-#[derive(Clone, Debug, Default)]
-pub struct Contents {
-    bytes: Vec<u8>,
-    entries: Vec<Span>,
-    /// What is wrong with the file, if it is damaged: then the entries are those that can be read.
-    pub damage: Option<String>,
-    /// How many entries were left out, since their key or value is longer than 1 MiB.
-    pub left_out: u64,
-}
-
-/// A key and, after it, its value.
-#[derive(Clone, Copy, Debug)]
-struct Span {
-    start: usize,
-    value: usize,
-    end: usize,
-}
-
-impl Contents {
-    /// How many entries there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
-    /// Keys and values as they are stored, in ascending order of the keys.
-    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.entries.iter().map(|span| span.of(&self.bytes))
-    }
-
-    pub(super) fn push(&mut self, key: &[u8], value: &[u8]) {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(key);
-        let middle = self.bytes.len();
-        self.bytes.extend_from_slice(value);
-        self.entries.push(Span { start, value: middle, end: self.bytes.len() });
-    }
-
-    /// Puts the entries in order. Of several with the same key, the first stays.
-    fn sort(&mut self) {
-        let Contents { bytes, entries, .. } = self;
-        let key = |span: &Span| span.of(bytes).0;
-        entries.sort_by(|a, b| key(a).cmp(key(b)));
-        entries.dedup_by(|later, first| key(later) == key(first));
-    }
-}
-
-impl Span {
-    fn of<'a>(&self, bytes: &'a [u8]) -> (&'a [u8], &'a [u8]) {
-        let part = |from, to| bytes.get(from..to).unwrap_or_default();
-        (part(self.start, self.value), part(self.value, self.end))
-    }
-}
-
 /// Reads the whole of a file. One that is damaged is a result like others: see [`Contents::damage`].
 #[must_use]
 pub fn read_file(form: Form, file: &[u8]) -> Contents {
@@ -86,7 +27,7 @@ pub fn read_file(form: Form, file: &[u8]) -> Contents {
     // keys and values up to a NUL byte. What is stored, the pages say.
     let listed = count(form, file);
     let unread = pages::sweep(file, &mut contents);
-    let found = contents.left_out.saturating_add(contents.entries.len() as u64);
+    let found = contents.left_out.saturating_add(contents.len() as u64);
     contents.damage = match listed {
         Err(error) => Some(error.to_string()),
         Ok(listed) if listed != found => {
@@ -101,15 +42,17 @@ pub fn read_file(form: Form, file: &[u8]) -> Contents {
 
 /// How many entries a file lists.
 fn count(form: Form, file: &[u8]) -> Result<u64, TableError> {
-    let kind = match form {
-        Form::Hash => Kind::Hash,
-        Form::Btree => Kind::Btree,
+    let method = match form {
+        Form::Hash => Method::Hash,
+        Form::Btree => Method::Btree,
     };
-    let table = Table::from_snapshot(kind, file, &mut Vec::new())?;
+    let head = Head::read(method, file)?;
     let (mut cursor, mut key, mut value) = (Cursor::default(), Vec::new(), Vec::new());
     let mut count = 0_u64;
     loop {
-        match table.step(&mut cursor, &mut key, &mut value) {
+        key.clear();
+        value.clear();
+        match head.step(file, &mut cursor, &mut key, &mut value) {
             Ok(Step::Record) | Err(TableError::ItemTooLong) => count = count.saturating_add(1),
             Ok(Step::End) => return Ok(count),
             Err(error) => return Err(error),

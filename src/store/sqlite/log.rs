@@ -13,7 +13,7 @@
 use std::io;
 
 use super::descriptors::{Descriptors, FRAME_HEADER, PAGE, Part, Read};
-use super::opening::io_meaning;
+use super::meaning::io_meaning;
 use crate::StoreError;
 
 const HEADER: usize = 32;

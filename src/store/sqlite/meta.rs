@@ -6,7 +6,7 @@
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::descriptors::Descriptors;
-use super::{SqliteStore, opening};
+use super::{LOG_PAGES, SqliteStore, meaning};
 use crate::{Stamp, StoreError};
 
 const ENTRIES: &str = "CREATE TABLE entries (key BLOB NOT NULL PRIMARY KEY, value BLOB, version INTEGER NOT NULL) \
@@ -65,7 +65,7 @@ impl Meta {
         let found = connection
             .query_row("SELECT format, saved, recorded, pending, pending_version FROM meta", [], take)
             .optional()
-            .map_err(|error| opening::meaning(&error, files))?;
+            .map_err(|error| meaning::meaning(&error, files))?;
         match found {
             Some((FORMAT, meta)) => Ok(meta),
             Some((other, _)) => {
@@ -115,7 +115,7 @@ impl SqliteStore {
         self.meta = meta;
         self.has_tombstones = self.changed > version;
         // There was room for a whole file.
-        self.log_pages = opening::LOG_PAGES;
+        self.log_pages = LOG_PAGES;
         Ok(())
     }
 

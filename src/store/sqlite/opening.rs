@@ -1,4 +1,4 @@
-//! Opening a store, and what SQLite's errors mean.
+//! Opening a store.
 //!
 //! Purpose: from two descriptors to a database that is checked and set up, or the reason why not. May: make the tables
 //! in an empty file. Never: change a file that fails a check. Called by: the store.
@@ -9,11 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, ffi};
+use rusqlite::{Connection, OpenFlags};
 
 use super::descriptors::{Descriptors, PAGE, Part};
+use super::meaning::{io_meaning, meaning};
 use super::meta::{self, Meta};
-use super::{SqliteStore, files, handle, log};
+use super::{LOG_PAGES, SqliteStore, files, handle, log};
 use crate::StoreError;
 
 /// What could not be opened, and why.
@@ -25,9 +26,6 @@ pub struct Unopened {
     pub files: Option<(OwnedFd, OwnedFd)>,
 }
 
-/// So many pages of changes are collected in the log before they are brought into the main file. The log then stays at
-/// about this size, and a commit that does not make it longer costs less.
-pub(super) const LOG_PAGES: u64 = 1000;
 /// The log is cut to this size, in bytes, when an import has made it longer.
 const LOG_LIMIT: u32 = 16 << 20;
 /// Kibibytes of pages that SQLite keeps in memory, for each table.
@@ -199,34 +197,4 @@ pub(super) fn shut(
     drop(connection);
     drop(registration);
     Arc::into_inner(files).map(Descriptors::into_descriptors)
-}
-
-/// What an error of SQLite means.
-pub(super) fn meaning(error: &rusqlite::Error, files: &Descriptors) -> StoreError {
-    let rusqlite::Error::SqliteFailure(code, text) = error else {
-        // A column of another type than was asked for, or a row that is not there.
-        return StoreError::Corrupt(error.to_string());
-    };
-    let text = || text.clone().unwrap_or_else(|| code.to_string());
-    match (code.extended_code, code.extended_code & 0xff) {
-        (ffi::SQLITE_IOERR_DATA, _) => {
-            StoreError::Corrupt("a page of the main file does not have its checksum".to_owned())
-        }
-        (_, ffi::SQLITE_FULL) => StoreError::NoRoom(files.reason().to_string()),
-        (_, ffi::SQLITE_IOERR) => StoreError::Io(format!("{}: {}", text(), files.reason())),
-        (_, ffi::SQLITE_BUSY | ffi::SQLITE_LOCKED) => StoreError::Busy,
-        (_, ffi::SQLITE_NOMEM) => StoreError::Io("out of memory".to_owned()),
-        (_, ffi::SQLITE_CORRUPT | ffi::SQLITE_NOTADB | ffi::SQLITE_CONSTRAINT | ffi::SQLITE_ERROR) => {
-            StoreError::Corrupt(text())
-        }
-        _ => StoreError::Io(text()),
-    }
-}
-
-/// What an error of the kernel means.
-pub(crate) fn io_meaning(error: &io::Error) -> StoreError {
-    match error.raw_os_error() {
-        Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG) => StoreError::NoRoom(error.to_string()),
-        _ => StoreError::Io(error.to_string()),
-    }
 }

@@ -3,11 +3,11 @@
 //! Purpose: find every entry on a page that makes sense by itself, whatever leads there. May: skip. Never: believe a
 //! length or a number; read more pages of long items than the file has. Called by: `berkeley`.
 //!
-//! The layout is that of mapkeep-table's reader (src/table/bdb), which needs a way from the header to each page.
+//! The layout is that of the reader of tables (src/table/format/bdb), which needs a way from the header to each page.
 
-use mapkeep_table::MAX_ITEM;
+use mapkeep_query::MAX_ITEM;
 
-use super::berkeley::Contents;
+use super::contents::Contents;
 
 const HEADER: usize = 26;
 const BTREE_LEAF: u8 = 5;

@@ -6,8 +6,9 @@
 
 use mapkeep_regex::Groups;
 
-use crate::bytes::append;
-use crate::error::{Fault, TableError};
+use mapkeep_query::TableError;
+use mapkeep_query::append;
+use mapkeep_table_format::Fault;
 
 /// A parsed answer.
 #[derive(Debug, PartialEq, Eq)]

@@ -14,9 +14,10 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::{Effort, Keyword, each_line, keyword};
 use crate::Query;
-use crate::bytes::append;
-use crate::error::{Complaint, Fault, TableError, complain};
-use crate::text::{is_space, trim};
+use mapkeep_query::TableError;
+use mapkeep_query::append;
+use mapkeep_table_format::text::{is_space, trim};
+use mapkeep_table_format::{Complaint, Fault, complain};
 use network::{Network, Parsed};
 use program::{Builder, Program};
 

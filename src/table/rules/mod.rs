@@ -14,11 +14,12 @@ pub(crate) mod patterns;
 pub(crate) mod pcre;
 pub(crate) mod regexp;
 
-use crate::error::{Complaint, Fault, TableError, complain};
-use crate::text::lines::Lines;
-use crate::text::{braced, next_element, trim};
-use crate::{MAX_WORK, Query};
+use crate::MAX_WORK;
+use mapkeep_query::{Place, Query, TableError};
 use mapkeep_regex::Time;
+use mapkeep_table_format::text::lines::Lines;
+use mapkeep_table_format::text::trim;
+use mapkeep_table_format::{Complaint, Fault, complain};
 
 /// Calls `take` with the number and the content of each logical line that can be used; the content begins with
 /// something else than white space and has none at its end.
@@ -48,25 +49,6 @@ pub(crate) fn each_line(
     Ok(())
 }
 
-/// The text of a table whose rules are in its name: `{rule}...` with each rule on a line of its own, so that the
-/// number of a line is that of a rule.
-///
-/// # Errors
-/// [`TableError::BadName`] where Postfix has a syntax error. No rule at all is not one.
-pub(crate) fn inline_text(name: &[u8]) -> Result<Vec<u8>, TableError> {
-    let Some((mut list, [])) = braced(name) else { return Err(TableError::BadName("expected {{rule}...}")) };
-    let mut text = Vec::new();
-    while let Some((element, after)) = next_element(list) {
-        match braced(element) {
-            Some((rule, [])) => text.extend_from_slice(rule),
-            _ => return Err(TableError::BadName("expected {rule} inside the braces")),
-        }
-        text.push(b'\n');
-        list = after;
-    }
-    Ok(text)
-}
-
 /// What a line is, by its first word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Keyword<'a> {
@@ -94,7 +76,20 @@ pub(crate) struct Effort<'a> {
 
 impl<'a> Effort<'a> {
     pub fn new(query: &'a Query<'a>) -> Self {
-        Effort { query, work: 0 }
+        Effort { query, work: query.pause.map_or(0, |pause| pause.place.get().work) }
+    }
+
+    /// The rule that a lookup begins with, or goes on with.
+    pub fn first_rule(&self) -> usize {
+        self.query.pause.map_or(0, |pause| pause.place.get().rule)
+    }
+
+    /// Interrupts the lookup before `rule`, which would read `bytes` and has `time`, if it is to be interrupted now.
+    pub fn pause(&self, rule: usize, bytes: usize, time: Time<'_>) -> Result<(), TableError> {
+        let Some(pause) = self.query.pause.filter(|pause| time.now < pause.below) else { return Ok(()) };
+        let work = self.work.saturating_sub(u64::try_from(bytes).unwrap_or(u64::MAX));
+        pause.place.set(Place { rule, work });
+        Err(TableError::Paused)
     }
 
     /// To be called before the rule of `line` is tried on a subject of `bytes` bytes. Says how much time it may take.
@@ -114,19 +109,6 @@ impl<'a> Effort<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn inline_text_rules_on_lines_of_their_own() {
-        let text = |name: &str| inline_text(name.as_bytes()).map(|text| String::from_utf8(text).unwrap());
-        assert_eq!(text("{{/a{1}/ x, y} , { /b/ z }}").unwrap(), "/a{1}/ x, y\n/b/ z\n");
-        assert_eq!(text("{}").unwrap(), "");
-        assert_eq!(text("{{}}").unwrap(), "\n");
-        for bad in
-            ["{/a/ x}", "{{/a/ x} y}", "{{/a/ x}} y", "{{/a/ x}} ", "{{/a/ x}", "{{a}{b}}", "", " {{a}}"]
-        {
-            assert!(text(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn keyword_any_case_whole_words_only() {

@@ -3,8 +3,8 @@
 //! Purpose: cut `[!]/pattern/options` off the start of a text. May: borrow. Never: look into the pattern.
 //! Called by: `rules::patterns`.
 
-use crate::error::Fault;
-use crate::text::is_space;
+use mapkeep_table_format::Fault;
+use mapkeep_table_format::text::is_space;
 
 /// A pattern as it stands in a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

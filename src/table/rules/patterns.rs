@@ -15,9 +15,10 @@ use mapkeep_regex::{CompileError, Groups, MatchError, Time};
 
 use super::answer::Answer;
 use super::{Effort, Keyword, each_line, keyword, pattern};
-use crate::error::{Complaint, Fault, TableError, complain};
-use crate::text::{is_space, trim};
 use crate::{MAX_COMPILED, Query, Substitution};
+use mapkeep_query::TableError;
+use mapkeep_table_format::text::{is_space, trim};
+use mapkeep_table_format::{Complaint, Fault, complain};
 
 /// The library of a kind of table, and what its rules look like.
 pub(crate) trait Library {
@@ -163,13 +164,15 @@ impl<L: Library> Patterns<L> {
         let subject = CString::new(query.key).map_err(|_| TableError::NulInKey)?;
         let mut matcher = L::matcher(self.highest_group)?;
         let mut effort = Effort::new(query);
-        let mut place = 0_usize;
+        let mut place = effort.first_rule();
         while let Some(step) = self.steps.get(place) {
+            let this = place;
             place = place.saturating_add(1);
             if step.is_refused(query.substitution) {
                 continue;
             }
             let time = effort.spend(query.key.len(), step.line)?;
+            effort.pause(this, query.key.len(), time)?;
             let held = step.holds(&mut matcher, &subject, time).map_err(|error| match error {
                 MatchError::OutOfTime => TableError::OutOfTime { line: step.line },
                 MatchError::Limit | MatchError::Refused => TableError::Limit { line: step.line },

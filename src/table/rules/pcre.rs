@@ -4,11 +4,12 @@
 
 use std::ffi::CString;
 
-use mapkeep_regex::pcre::{Flags, Matcher, Regex};
+use mapkeep_regex::pcre::{Flags, Matcher, Regex, error_text};
 use mapkeep_regex::{Groups, MatchError, Time};
 
 use super::patterns::{Letter, Library, sort};
-use crate::error::{Fault, TableError};
+use mapkeep_query::TableError;
+use mapkeep_table_format::Fault;
 
 /// The library of `pcre:` tables.
 pub(crate) enum Pcre {}
@@ -73,6 +74,7 @@ impl Library for Pcre {
     }
 
     fn fault(code: i32, offset: usize) -> Fault {
-        Fault::BadPcrePattern { code, offset: u32::try_from(offset).unwrap_or(u32::MAX) }
+        let offset = Some(u32::try_from(offset).unwrap_or(u32::MAX));
+        Fault::BadPattern { text: error_text(code), offset }
     }
 }

@@ -5,12 +5,13 @@
 
 use std::ffi::CString;
 
-use mapkeep_regex::posix::{Flags, Regex};
+use mapkeep_regex::posix::{Flags, Regex, error_text};
 use mapkeep_regex::{Groups, MatchError, Time};
 
 use super::complexity::is_too_complex;
 use super::patterns::{Letter, Library, sort};
-use crate::error::{Fault, TableError};
+use mapkeep_query::TableError;
+use mapkeep_table_format::Fault;
 
 /// The library of `regexp:` tables.
 pub(crate) enum Posix {}
@@ -69,6 +70,6 @@ impl Library for Posix {
     }
 
     fn fault(code: i32, _: usize) -> Fault {
-        Fault::BadPosixPattern(code)
+        Fault::BadPattern { text: error_text(code), offset: None }
     }
 }

@@ -62,6 +62,7 @@ impl Pending {
             // No table of ours draws lots.
             random: 0,
             time_left: &time_left,
+            pause: None,
         };
         let outcome = table.lookup_with(&query, value)?;
         if manner.utf8 && std::str::from_utf8(value).is_err() {

@@ -9,7 +9,7 @@ use std::fmt;
 use memchr::memchr;
 
 use super::Limits;
-use super::parse::Complaint;
+use super::complaint::Complaint;
 
 /// Why a connection must be closed without a reply. To be logged once for each connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

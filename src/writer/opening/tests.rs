@@ -3,8 +3,8 @@
 use super::*;
 use crate::engine::Stage;
 use crate::testing::Scratch;
-use mapkeep_table::build::{BtreeBuilder, PAGE_SIZE};
 use mapkeep_table::{Cursor, Step, Table};
+use mapkeep_table_format::build::{BtreeBuilder, PAGE_SIZE};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 

@@ -1,10 +1,9 @@
 //! What a request may ask of a table, and what a store's error is for its client.
 
-use super::{Slot, State, Tables};
+use super::{Named, Slot, State, Tables};
 use crate::engine::Engine;
-use mapkeep_proto::Kind;
+use mapkeep_query::{MAX_ITEM, NulMode, NulModes, Outcome, Step, TableError, Values, put_text};
 use mapkeep_store::StoreError;
-use mapkeep_table::{MAX_ITEM, NulMode, NulModes, Outcome, Step, Table};
 use mapkeep_worker::session::{self, Failure, Nature, Sought};
 use std::borrow::Cow;
 
@@ -24,7 +23,7 @@ impl Handle<'_> {
     /// Does something with what answers for the table.
     fn ask<T>(
         &self,
-        named: impl FnOnce(&Table<Vec<u8>>) -> Result<T, Failure>,
+        named: impl FnOnce(&Named) -> Result<T, Failure>,
         open: impl FnOnce(&mut dyn Engine) -> Result<T, StoreError>,
     ) -> Result<T, Failure> {
         let unjudged = || Failure::Unavailable(Cow::Borrowed("the configuration cannot be read"));
@@ -50,7 +49,7 @@ impl Handle<'_> {
     /// Changes the store. Any error but that of a key ends its group.
     fn change<T>(
         &self,
-        named: impl FnOnce(&Table<Vec<u8>>) -> Result<T, Failure>,
+        named: impl FnOnce(&Named) -> Result<T, Failure>,
         change: impl FnOnce(&mut dyn Engine) -> Result<T, StoreError>,
     ) -> Result<T, Failure> {
         self.ask(named, |engine| {
@@ -102,10 +101,21 @@ fn failure(error: StoreError) -> Failure {
     }
 }
 
-fn unsupported<T>(table: &Table<Vec<u8>>) -> Result<T, Failure> {
-    match table.kind() {
-        Kind::Fail => Err(Failure::OnPurpose),
-        _ => Err(Failure::Unsupported),
+fn unsupported<T>(table: &Named) -> Result<T, Failure> {
+    match table {
+        Named::Fail => Err(Failure::OnPurpose),
+        Named::Static(_) => Err(Failure::Unsupported),
+    }
+}
+
+/// The answer of a table that is its name.
+fn answer(table: &Named, values: Values, found: &mut Vec<u8>) -> Result<Outcome, TableError> {
+    match (table, values) {
+        (Named::Fail, _) => Err(TableError::AlwaysFails),
+        (Named::Static(_), Values::FileContent) => Err(TableError::ValueNamesFiles),
+        (Named::Static(value), Values::Text) => {
+            put_text(found, value).map(|()| Outcome::Found(NulMode::Bare))
+        }
     }
 }
 
@@ -119,7 +129,7 @@ impl session::LookupTable for Handle<'_> {
     fn lookup(&self, sought: Sought<'_>, value: &mut Vec<u8>) -> Result<Outcome, Failure> {
         let mut found = Vec::new();
         let outcome = self.ask(
-            |table| Ok(table.lookup_with(&sought.query(0, &|| std::time::Duration::MAX), &mut found)?),
+            |table| Ok(answer(table, sought.values, &mut found)?),
             |engine| self.find(sought.key, sought.modes, |key| engine.get(key, value)),
         );
         value.append(&mut found);
@@ -136,7 +146,7 @@ impl session::LookupTable for Handle<'_> {
     }
 
     fn usable(&self) -> Result<(), Failure> {
-        self.ask(|table| if table.kind() == Kind::Fail { unsupported(table) } else { Ok(()) }, |_| Ok(()))
+        self.ask(|table| if matches!(table, Named::Fail) { unsupported(table) } else { Ok(()) }, |_| Ok(()))
     }
 
     fn put(&self, key: &[u8], value: &[u8], mode: NulMode) -> Result<(), Failure> {

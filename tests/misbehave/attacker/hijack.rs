@@ -9,7 +9,7 @@
 //! is changed or left out for this.
 #![allow(unsafe_code)]
 
-use crate::deeds::{DEEDS, Process, Scene};
+use crate::deeds::{Process, Scene, deeds};
 use crate::raw;
 use libc::{c_int, c_long, c_void, epoll_event};
 use std::ffi::CStr;
@@ -101,7 +101,7 @@ fn obey(process: Process) {
         return;
     }
     DONE.store(number, Ordering::Relaxed);
-    let Some(deed) = DEEDS.get(usize::from(byte(REST + 1))) else { return };
+    let Some(deed) = deeds().nth(usize::from(byte(REST + 1))) else { return };
     let at = SHEET_AT.get().copied().unwrap_or_default() as *const u8;
     let scene = Scene {
         // SAFETY: the sheet has a path here that ends with a zero byte and never changes.

@@ -101,3 +101,58 @@ fn race_directory_opens_only_in_the_sound_one() {
         assert!(opened > 0 && refused > 0, "{opened} {refused}");
     }
 }
+
+#[test]
+fn file_exchanged_between_look_and_opening_is_not_opened() {
+    type Exchange = (&'static str, fn(&Bed), Option<Rule>);
+    let exchanges: [Exchange; 9] = [
+        ("another sound file", |b| fs::rename(b.path("g/p/u"), b.path("g/p/x.db")).expect("rename"), None),
+        ("nothing", |b| b.remove("g/p/x.db"), None),
+        (
+            "a link",
+            |b| {
+                b.remove("g/p/x.db");
+                b.link("u", "g/p/x.db");
+            },
+            None,
+        ),
+        ("a socket", |b| socket(b, "g/p/x.db"), None),
+        ("a FIFO", |b| fifo(b, "g/p/x.db"), None),
+        ("a directory", |b| replace_by_directory(b, "g/p/x.db"), None),
+        (
+            "a second name",
+            |b| fs::hard_link(b.path("g/p/x.db"), b.path("g/p/v")).expect("link"),
+            Some(Rule::W3),
+        ),
+        ("another mode", |b| b.mode("g/p/x.db", 0o622), None),
+        ("another owner", |b| b.owner("g/p/x.db", STRANGER), None),
+    ];
+    let anchor = Anchor::host().expect("anchor");
+    for access in [Access::Read, Access::Write, Access::Synced] {
+        for (what, exchange, rule) in exchanges {
+            let Some(bed) = sound() else { return };
+            owned(&bed, "g/p/u");
+            let place = place_of(&anchor, &table_of(&bed, "g/p/x"), OWNER).expect("place");
+            let found = place.look(b"x.db", access).expect("sound").expect("there");
+            exchange(&bed);
+            // With the rights of root, so that it is the check that fails and not the opening.
+            let refusal = place.open_expected(b"x.db", access, &found).expect_err(what);
+            assert_eq!(refusal.rule(), rule, "{what}: {refusal}");
+            assert!(
+                rule.is_some() || refusal == Refusal::Retry { component: bed.bytes("g/p/x.db") },
+                "{what}"
+            );
+        }
+    }
+}
+
+#[test]
+fn directory_exchanged_after_the_walk_is_not_used() {
+    let Some(bed) = sound() else { return };
+    let anchor = Anchor::host().expect("anchor");
+    let place = place_of(&anchor, &table_of(&bed, "g/p/x"), OWNER).expect("place");
+    fs::rename(bed.path("g/p"), bed.path("g/old")).expect("rename");
+    bed.directory("g/p");
+    as_owner(|| place.create(b"made")).expect("in the directory that was checked");
+    assert!(bed.path("g/old/made").exists() && !bed.path("g/p/made").exists());
+}

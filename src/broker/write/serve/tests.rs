@@ -18,7 +18,7 @@ fn broker(list: Vec<Listed>, listener: UnixListener, bounds: Bounds, supervisor:
     let broker = WriteBroker {
         supervisor: Link::new(supervisor),
         epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap(),
-        door: Door::new(vec![listener.into()], crate::serve::LISTENERS),
+        door: Door::new(vec![listener.into()], crate::rhythm::LISTENERS),
         tables: Tables::new(list, Anchor::host().unwrap(), OWNER),
         hello: (
             BrokerToWriter::Names { size: 3, smtputf8: true, approval_known: true },
@@ -227,7 +227,7 @@ fn client_that_a_dead_writer_did_not_get_goes_to_the_next() {
     drop(admit(&mut broker, 1));
     // It has died, and we do not know yet.
     let _client = UnixStream::connect(bed.path("socket")).unwrap();
-    broker.accept(crate::serve::LISTENERS).unwrap();
+    broker.accept(crate::rhythm::LISTENERS).unwrap();
     assert_eq!(broker.writer.as_ref().unwrap().clients, 1);
     broker.flush().unwrap();
     assert!(broker.writer.is_none());

@@ -71,7 +71,10 @@ fn tables_that_are_written_are_told_with_their_state() {
         assert_eq!(found["component"].as_str().unwrap_or_default(), component, "{found}");
         assert_eq!(found["remedy"].is_null(), state == "served", "{found}");
     }
-    assert_eq!(write_table(&json, "hash:/w/bad")["remedy"], "run: chmod go-w /w/bad.mapkeep");
+    assert_eq!(
+        write_table(&json, "hash:/w/bad")["remedy"],
+        "if nobody else is to write it, run: chmod go-w /w/bad.mapkeep"
+    );
     let remedy = write_table(&json, "btree:/none/x")["remedy"].as_str().unwrap().to_owned();
     assert!(remedy.ends_with(&format!("run: install -d -m 0700 -o {uid} /none")), "{remedy}");
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::fd::AsFd;
 use std::process::Command;
 
-use mapkeep_table::build::{BtreeBuilder, HashBuilder, PAGE_SIZE, Progress as Written};
+use mapkeep_table_format::build::{BtreeBuilder, HashBuilder, PAGE_SIZE, Progress as Written};
 
 use super::super::testing::{Entries, Model, Numbers, Scratch, list, new_file};
 use crate::sqlite::{Contents, Form, Imported, SqliteStore, read_file};

@@ -3,8 +3,8 @@
 //! Purpose: parse `[!]address[/length]` with its brackets. May: compute. Never: guess. Called by: `rules::cidr`.
 
 use super::{Address, address};
-use crate::error::Fault;
-use crate::text::is_space;
+use mapkeep_table_format::Fault;
+use mapkeep_table_format::text::is_space;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A network of one family: its address, and how many of the leading bits count.

@@ -5,8 +5,8 @@
 //! number of rules decides. Never: change which rule is first. Called by: `rules::cidr`.
 
 use super::network::{Bits, Prefix};
-use crate::error::TableError;
 use crate::rules::Effort;
+use mapkeep_query::TableError;
 
 /// The steps, in order.
 pub(crate) struct Program<T> {

@@ -3,12 +3,12 @@ use super::*;
 fn table(text: &str) -> (Cidr, Vec<(u32, Fault)>) {
     let mut complaints = Vec::new();
     let table = Cidr::build(text.as_bytes(), &mut complaints).unwrap();
-    (table, complaints.iter().map(|complaint| (complaint.line, complaint.fault)).collect())
+    (table, complaints.iter().map(|complaint| (complaint.line, complaint.fault.clone())).collect())
 }
 
 fn get(table: &Cidr, key: &str) -> Option<String> {
     let mut answer = Vec::new();
-    let found = table.find(&Query::plain(key.as_bytes()), &mut answer).unwrap();
+    let found = table.find(&crate::plain(key.as_bytes()), &mut answer).unwrap();
     found.then(|| String::from_utf8(answer).unwrap())
 }
 
@@ -89,7 +89,7 @@ fn build_faulty_rules_skipped_with_complaints() {
         (1, Fault::BadAddress),
         (2, Fault::NoAnswer),
         (3, Fault::BadPrefixLength),
-        (4, host_bits),
+        (4, host_bits.clone()),
         (5, Fault::EndifWithoutIf),
         (6, host_bits),
         (6, Fault::Unconditional),
@@ -102,7 +102,7 @@ fn build_faulty_rules_skipped_with_complaints() {
 
 #[test]
 fn find_out_of_time_reported() {
-    let query = Query { time_left: &|| std::time::Duration::ZERO, ..Query::plain(b"1.1.1.1") };
+    let query = Query { time_left: &|| std::time::Duration::ZERO, ..crate::plain(b"1.1.1.1") };
     let found = table("#\n1.1.1.1 x\n").0.find(&query, &mut Vec::new());
     assert_eq!(found, Err(TableError::OutOfTime { line: 2 }));
 }

@@ -2,19 +2,19 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use super::*;
-use crate::MAX_WORK;
 use crate::rules::pcre::Pcre;
 use crate::rules::regexp::Posix;
+use crate::{MAX_WORK, Pause, Place};
 
 fn table<L: Library>(text: &str) -> (Patterns<L>, Vec<(u32, Fault)>) {
     let mut complaints = Vec::new();
     let table = Patterns::build(text.as_bytes(), &mut complaints).unwrap();
-    (table, complaints.iter().map(|complaint| (complaint.line, complaint.fault)).collect())
+    (table, complaints.iter().map(|complaint| (complaint.line, complaint.fault.clone())).collect())
 }
 
 fn get<L: Library>(table: &Patterns<L>, key: &str) -> Option<String> {
     let mut answer = Vec::new();
-    let found = table.find(&Query::plain(key.as_bytes()), &mut answer).unwrap();
+    let found = table.find(&crate::plain(key.as_bytes()), &mut answer).unwrap();
     found.then(|| String::from_utf8(answer).unwrap())
 }
 
@@ -88,11 +88,18 @@ fn build_faulty_rules_skipped_with_complaints() {
     // An `if` that is skipped leaves its block behind, whose end closes the block around it.
     let text = "if /a/\nif /(/\n/./ x\nendif\n/./ y\nendif\n";
     let (posix, complaints) = table::<Posix>(text);
-    let expected = [(2, Fault::BadPosixPattern(8)), (2, Fault::Unconditional), (6, Fault::EndifWithoutIf)];
+    let expected = [
+        (2, Fault::BadPattern { text: mapkeep_regex::posix::error_text(8), offset: None }),
+        (2, Fault::Unconditional),
+        (6, Fault::EndifWithoutIf),
+    ];
     assert_eq!(complaints, expected);
     assert_eq!((get(&posix, "a").as_deref(), get(&posix, "b").as_deref()), (Some("x"), Some("y")));
     let (_, complaints) = table::<Pcre>(text);
-    assert_eq!(complaints[0], (2, Fault::BadPcrePattern { code: 114, offset: 1 }));
+    assert_eq!(
+        complaints[0],
+        (2, Fault::BadPattern { text: mapkeep_regex::pcre::error_text(114), offset: Some(1) })
+    );
     assert_eq!(table::<Pcre>("/a/XX x").1, [(1, Fault::ObsoleteOption), (1, Fault::ObsoleteOption)]);
 }
 
@@ -134,7 +141,7 @@ fn build_a_long_list_of_ordinary_patterns_is_loaded() {
 fn find_substitution_refused_rules_passed_over() {
     for text in ["/(a)/ sub $1\n/a/ plain $$\n", "if /a/\n/(a)/ $1\n/(a)/ plain $$\nendif\n"] {
         let (posix, pcre) = (table::<Posix>(text).0, table::<Pcre>(text).0);
-        let query = Query { substitution: Substitution::Refused, ..Query::plain(b"a") };
+        let query = Query { substitution: Substitution::Refused, ..crate::plain(b"a") };
         let mut answer = Vec::new();
         assert_eq!(posix.find(&query, &mut answer), Ok(true));
         assert_eq!(answer, b"plain $");
@@ -144,14 +151,69 @@ fn find_substitution_refused_rules_passed_over() {
     }
 }
 
+/// Looks `key` up in turns, in each of which the time is up before the rule of this number. Gives the answer, and the number of
+/// turns.
+fn find_in_turns<L: Library>(table: &Patterns<L>, key: &str, rules: u32) -> (Option<String>, u32) {
+    let place = Cell::new(Place::default());
+    for turn in 1.. {
+        let left = Cell::new(rules + 2);
+        let time_left = || {
+            left.set(left.get() - 1);
+            Duration::from_secs(u64::from(left.get()))
+        };
+        let pause = Pause { below: Duration::from_secs(2), place: &place };
+        let query = Query { pause: Some(&pause), time_left: &time_left, ..crate::plain(key.as_bytes()) };
+        let mut answer = Vec::new();
+        match table.find(&query, &mut answer) {
+            Err(TableError::Paused) => assert!(turn < 100, "it comes to no end"),
+            found => return (found.unwrap().then(|| String::from_utf8(answer).unwrap()), turn),
+        }
+    }
+    unreachable!()
+}
+
+#[test]
+fn find_interrupted_lookup_gives_what_one_in_one_go_gives() {
+    let text = "/^1/ one\n/(a)(b)/ $2$1\nif /c/\nif !/d/\n/./ c without d\nendif\n/e/ cde\nendif\n!/f/ no f\n/f/ f\n";
+    let (posix, pcre) = (table::<Posix>(text).0, table::<Pcre>(text).0);
+    for key in ["1", "ab", "c", "cd", "cde", "cdf", "x", "f"] {
+        for rules in 1..8 {
+            let whole = get(&posix, key);
+            assert_eq!(find_in_turns(&posix, key, rules).0, whole, "regexp {key} {rules}");
+            assert_eq!(find_in_turns(&pcre, key, rules).0, whole, "pcre {key} {rules}");
+        }
+    }
+    // One rule in each turn: five are tried before the sixth, and the end of the block is none.
+    assert_eq!(find_in_turns(&pcre, "cdf", 1), (Some("f".to_owned()), 7));
+}
+
+#[test]
+fn find_work_of_all_turns_counts_together() {
+    let text = "/x/ x\n".repeat(2_000);
+    let (table, key) = (table::<Pcre>(&text).0, "a".repeat(200_000));
+    let place = Cell::new(Place::default());
+    let pause = Pause { below: Duration::from_secs(2), place: &place };
+    let found = (0..2_000).find_map(|_| {
+        let left = Cell::new(12);
+        let time_left = || {
+            left.set(left.get() - 1);
+            Duration::from_secs(left.get())
+        };
+        let query = Query { pause: Some(&pause), time_left: &time_left, ..crate::plain(key.as_bytes()) };
+        let found = table.find(&query, &mut Vec::new());
+        (found != Err(TableError::Paused)).then_some(found)
+    });
+    assert_eq!(found, Some(Err(TableError::TooMuchWork { line: 1343 })));
+}
+
 #[test]
 fn find_match_limit_is_an_error_never_a_miss() {
     let key = format!("{}!", "a".repeat(60));
     for text in ["#\n/^(a+)+$/ x\n/./ y", "#\n!/^(a+)+$/ x", "#\nif /^(a+)+$/\n/./ x\nendif\n/./ y"] {
-        let found = table::<Pcre>(text).0.find(&Query::plain(key.as_bytes()), &mut Vec::new());
+        let found = table::<Pcre>(text).0.find(&crate::plain(key.as_bytes()), &mut Vec::new());
         assert_eq!(found, Err(TableError::Limit { line: 2 }), "{text}");
     }
-    let found = table::<Pcre>("/(*UTF)a/ x").0.find(&Query::plain(b"\xff"), &mut Vec::new());
+    let found = table::<Pcre>("/(*UTF)a/ x").0.find(&crate::plain(b"\xff"), &mut Vec::new());
     assert_eq!(found, Err(TableError::Limit { line: 1 }));
 }
 
@@ -163,7 +225,7 @@ fn find_out_of_time_checked_before_each_rule() {
         if asked.get() > 3 { Duration::ZERO } else { Duration::MAX }
     };
     let table = table::<Posix>(&"/x/ y\n".repeat(10)).0;
-    let query = Query { time_left: &time_left, ..Query::plain(b"a") };
+    let query = Query { time_left: &time_left, ..crate::plain(b"a") };
     assert_eq!(table.find(&query, &mut Vec::new()), Err(TableError::OutOfTime { line: 4 }));
 }
 
@@ -172,13 +234,13 @@ fn find_long_key_and_many_rules_given_up() {
     let table = table::<Posix>(&"/^x/ y\n".repeat(300)).0;
     let key = vec![b'a'; 1 << 20];
     let error = TableError::TooMuchWork { line: u32::try_from(MAX_WORK >> 20).unwrap() + 1 };
-    assert_eq!(table.find(&Query::plain(&key), &mut Vec::new()), Err(error));
-    assert_eq!(table.find(&Query::plain(&key[..1000]), &mut Vec::new()), Ok(false));
+    assert_eq!(table.find(&crate::plain(&key), &mut Vec::new()), Err(error));
+    assert_eq!(table.find(&crate::plain(&key[..1000]), &mut Vec::new()), Ok(false));
 }
 
 #[test]
 fn find_key_with_nul_refused() {
     let (posix, pcre) = (table::<Posix>("/a/ x").0, table::<Pcre>("/a/ x").0);
-    assert_eq!(posix.find(&Query::plain(b"a\0b"), &mut Vec::new()), Err(TableError::NulInKey));
-    assert_eq!(pcre.find(&Query::plain(b"a\0b"), &mut Vec::new()), Err(TableError::NulInKey));
+    assert_eq!(posix.find(&crate::plain(b"a\0b"), &mut Vec::new()), Err(TableError::NulInKey));
+    assert_eq!(pcre.find(&crate::plain(b"a\0b"), &mut Vec::new()), Err(TableError::NulInKey));
 }
