@@ -26,6 +26,8 @@ use std::time::{Duration, Instant};
 const CHUNK: usize = 16 << 10;
 /// Events taken in one go, and turns given in one go to clients that wait for another.
 const EVENTS: usize = 256;
+/// Messages of the broker that are heard in one go. Each may be a client that sends, leaves and comes again at once.
+const MESSAGES: usize = 1024;
 /// How long contents are loaded before clients are heard again;
 const STEP: Duration = Duration::from_millis(2);
 /// and while there are none. The broker is heard each time.
@@ -97,27 +99,35 @@ impl Lookup {
 
     /// Waits for something to do, and does it. False when there is nothing left to be done.
     ///
-    /// Everybody who is there is heard for a turn: first clients that have sent something, then those that have sent more than
-    /// a turn had room for, then those that stand in line for tables that take long, and the broker. Then new contents are gone
+    /// Everybody who is there is heard for a turn: first clients that have sent something, and the broker; then those that have
+    /// sent more than a turn had room for, and those that stand in line for tables that take long. Then new contents are gone
     /// on with for a step.
     fn round(&mut self) -> io::Result<bool> {
         let mut events = [EpollEvent::empty(); EVENTS];
-        let timeout = self.sleep();
-        let count = match self.epoll.wait(&mut events, timeout) {
-            Ok(count) => count,
-            Err(Errno::EINTR) => 0,
-            Err(error) => return Err(error.into()),
-        };
-        let now = Instant::now();
-        if count < EVENTS {
-            self.looked = now;
+        let mut count = self.wait(&mut events, self.sleep())?;
+        let carried = self.begin_round();
+        let mut broker_speaks = false;
+        // All of them, however many: what stands in line can take long.
+        let mut more = self.clients.count().div_ceil(EVENTS);
+        loop {
+            let (told, now) = (events.get(..count).unwrap_or_default(), Instant::now());
+            broker_speaks |= told.iter().any(|event| event.data() == BROKER);
+            self.hear_clients(told, now)?;
+            if count < EVENTS {
+                self.looked = now;
+            }
+            if count < EVENTS || more == 0 {
+                break;
+            }
+            more = more.saturating_sub(1);
+            count = self.wait(&mut events, EpollTimeout::ZERO)?;
         }
-        let events = events.get(..count).unwrap_or_default();
-        self.hear_clients(events, now)?;
-        if events.iter().any(|event| event.data() == BROKER) && !self.hear_broker(now)? {
+        let now = Instant::now();
+        if broker_speaks && !self.hear_broker(now)? {
             self.leave()?;
             return Ok(false);
         }
+        self.hear_waiting(carried, now)?;
         self.load()?;
         self.clients.close_late(&self.epoll, self.looked, |_| false)?;
         self.drain(now)?;
@@ -126,16 +136,29 @@ impl Lookup {
         Ok(!self.draining || !self.clients.is_empty())
     }
 
+    fn wait(&self, events: &mut [EpollEvent], timeout: EpollTimeout) -> io::Result<usize> {
+        match self.epoll.wait(events, timeout) {
+            Err(Errno::EINTR) => Ok(0),
+            count => Ok(count?),
+        }
+    }
+
     /// The broker has gone: answers what has arrived.
     fn leave(&mut self) -> io::Result<()> {
         let began = Instant::now();
         let mut events = [EpollEvent::empty(); EVENTS];
-        let mut count = self.epoll.wait(&mut events, EpollTimeout::ZERO).unwrap_or_default();
+        // Each client is read from once more; what comes after that would have no end.
+        for _ in 0..=self.clients.count().div_ceil(EVENTS) {
+            let count = self.wait(&mut events, EpollTimeout::ZERO).unwrap_or_default();
+            self.hear_clients(events.get(..count).unwrap_or_default(), began)?;
+            if count < EVENTS {
+                break;
+            }
+        }
         loop {
             let now = Instant::now();
-            self.hear_clients(events.get(..count).unwrap_or_default(), now)?;
-            // Each client is read from once more; what comes after that would have no end.
-            count = 0;
+            let carried = self.begin_round();
+            self.hear_waiting(carried, now)?;
             let waiting = !self.carried.is_empty() || self.pressed;
             if !waiting || now.saturating_duration_since(began) > GRACE {
                 return Ok(());
@@ -182,11 +205,15 @@ impl Lookup {
         Ok(())
     }
 
-    /// Takes what the broker has sent, up to the first answer that has no room. False when the broker has gone.
+    /// Takes what the broker has sent, up to the first answer that has no room, or some of it if there is much. False when the
+    /// broker has gone.
     fn hear_broker(&mut self, now: Instant) -> io::Result<bool> {
         let mut buffer = [0; MAX_MESSAGE];
         self.answers.flush(&self.broker)?;
-        while !self.answers.wait() {
+        for _ in 0..MESSAGES {
+            if self.answers.wait() {
+                break;
+            }
             let (length, mut freight) = match self.broker.receive(&mut buffer)? {
                 Received::Message(length, freight) => (length, freight),
                 Received::Empty => return Ok(true),

@@ -34,14 +34,16 @@ pub(crate) struct Pace {
 impl Pace {
     /// Whether a lookup in `table`, which is measured, has to wait.
     pub(crate) fn turns_away(&self, table: u32) -> bool {
-        let Meter { turn, slice, serving, .. } = &self.meter;
+        let Meter { turn, slice, serving, gone, .. } = &self.meter;
         let first = serving.get() == Some(table);
-        turn.get() >= TURN || (!first && (!self.line.is_empty() || slice.get() >= SLICE))
+        let is_over = gone.get() || turn.get() >= TURN;
+        is_over || (!first && (!self.line.is_empty() || slice.get() >= SLICE))
     }
 
     /// Whether any lookup may have to wait.
     pub(crate) fn is_tight(&self) -> bool {
-        !self.line.is_empty() || self.meter.turn.get() >= TURN || self.meter.slice_is_over()
+        let Meter { turn, gone, .. } = &self.meter;
+        !self.line.is_empty() || gone.get() || turn.get() >= TURN || self.meter.slice_is_over()
     }
 
     /// The client to be served now of those that wait, and the table for which it does.
@@ -87,6 +89,8 @@ pub(crate) struct Meter {
     long: Cell<Option<(u32, Duration)>>,
     /// The table whose line is being served.
     serving: Cell<Option<u32>>,
+    /// Nobody is there any more to hear what the client whose turn it is has asked.
+    gone: Cell<bool>,
 }
 
 impl Meter {
@@ -95,8 +99,10 @@ impl Meter {
         self.slice.set(Duration::ZERO);
     }
 
-    /// A client has its turn; `serving` is the table for which it stood in line.
-    pub(crate) fn begin_turn(&self, serving: Option<u32>) {
+    /// A client has its turn; `serving` is the table for which it stood in line. Of one that has `gone` nothing is asked that is
+    /// measured.
+    pub(crate) fn begin_turn(&self, serving: Option<u32>, gone: bool) {
+        self.gone.set(gone);
         self.turn.set(Duration::ZERO);
         self.long.set(None);
         self.serving.set(serving);

@@ -2,6 +2,7 @@
 
 use super::{BROKER, EVENTS, Lookup};
 use crate::client::{Client, Desk, Fate};
+use crate::clients::GONE;
 use nix::sys::epoll::EpollEvent;
 use std::io;
 use std::time::Instant;
@@ -18,18 +19,25 @@ enum Call {
 }
 
 impl Lookup {
-    /// Gives everybody who has something for us a turn.
-    pub(super) fn hear_clients(&mut self, events: &[EpollEvent], now: Instant) -> io::Result<()> {
+    /// Everybody has been heard. Gives how many of those that wait for another turn have it in this round.
+    pub(super) fn begin_round(&mut self) -> usize {
         let pace = &mut self.catalogue.pace;
         pace.meter.begin_slice();
         if !pace.line.is_empty() {
-            pace.line.tidy(now);
+            pace.line.tidy(Instant::now());
         }
-        let waiting = self.carried.len().min(EVENTS);
-        for event in events.iter().filter(|event| event.data() != BROKER) {
-            self.give_turn(Call::Told(*event), now)?;
-        }
-        for _ in 0..waiting {
+        self.carried.len().min(EVENTS)
+    }
+
+    /// Gives everybody who has sent something a turn.
+    pub(super) fn hear_clients(&mut self, events: &[EpollEvent], now: Instant) -> io::Result<()> {
+        let mut clients = events.iter().filter(|event| event.data() != BROKER);
+        clients.try_for_each(|event| self.give_turn(Call::Told(*event), now))
+    }
+
+    /// Gives those a turn who have waited for another, `carried` of them, and then those who stand in line.
+    pub(super) fn hear_waiting(&mut self, carried: usize, now: Instant) -> io::Result<()> {
+        for _ in 0..carried {
             let Some(client) = self.carried.pop_front() else { break };
             self.give_turn(Call::Carried(client), now)?;
         }
@@ -55,12 +63,12 @@ impl Lookup {
     fn give_turn(&mut self, call: Call, now: Instant) -> io::Result<()> {
         let Lookup { clients, epoll, catalogue, service, settings, scratch, turn, .. } = self;
         let (service, settings) = (*service, *settings);
-        let (number, table) = match call {
-            Call::Told(event) => (event.data(), None),
-            Call::Carried(client) => (client, None),
-            Call::InLine(table, client) => (client, Some(table)),
+        let (number, table, gone) = match call {
+            Call::Told(event) => (event.data(), None, event.events().intersects(GONE)),
+            Call::Carried(client) => (client, None, false),
+            Call::InLine(table, client) => (client, Some(table), false),
         };
-        catalogue.pace.meter.begin_turn(table);
+        catalogue.pace.meter.begin_turn(table, gone);
         turn.begin();
         let mut waits = None;
         let work = |client: &mut Client<_, _>, room_for_input| {

@@ -190,6 +190,27 @@ fn a_lookup_of_many_rules_is_gone_on_with_between_the_requests_of_others() {
 }
 
 #[test]
+fn everybody_is_heard_before_the_line_however_many_have_come() {
+    let mut service = Service::new();
+    let mut other = service.client();
+    let crowd: Vec<UnixStream> = (0..EVENTS + 10).map(|_| service.client()).collect();
+    let (leaving, staying) = crowd.split_at(EVENTS);
+    for mut client in leaving.iter().chain(staying) {
+        client.write_all(&slow(1)).unwrap();
+    }
+    other.write_all(&fine(1)).unwrap();
+    drop(leaving.iter().map(|client| client.shutdown(Shutdown::Both)).collect::<Vec<_>>());
+    assert!(service.worker.round().unwrap());
+    assert_eq!(replies(&other), 1);
+    // Nothing is kept for those who have gone.
+    assert!(
+        service.worker.clients.count() <= 1 + staying.len(),
+        "{} clients",
+        service.worker.clients.count()
+    );
+}
+
+#[test]
 fn nothing_is_done_for_who_has_gone_and_all_for_who_still_listens() {
     let mut service = Service::new();
     let (mut gone, mut finished) = (service.client(), service.client());
@@ -207,6 +228,18 @@ fn nothing_is_done_for_who_has_gone_and_all_for_who_still_listens() {
     assert_eq!(replies(&finished), 280);
     assert_eq!(service.heard(), LookupToBroker::Closed(1));
     assert_eq!(service.heard(), LookupToBroker::Closed(1));
+}
+
+#[test]
+fn nothing_is_kept_of_long_requests_of_who_has_gone() {
+    let mut service = Service::new();
+    let key = "a".repeat(100_000);
+    for _ in 0..20 {
+        // More than is read in one go, and then the end.
+        service.client().write_all(&lookups(SLOW, [key.clone()].into_iter())).unwrap();
+    }
+    assert!(service.worker.round().unwrap());
+    assert!(service.worker.clients.is_empty(), "{} clients", service.worker.clients.count());
 }
 
 #[test]

@@ -16,22 +16,31 @@ fn turn(pace: &mut Pace, client: u64, table: u32, used: &[Duration], now: Instan
 fn a_turn_and_a_slice_end_when_their_time_is_used() {
     let (mut pace, now) = (Pace::default(), Instant::now());
     pace.meter.begin_slice();
-    pace.meter.begin_turn(None);
+    pace.meter.begin_turn(None, false);
     assert!(!pace.is_tight());
     turn(&mut pace, 1, 7, &[TURN - MS], now);
     assert!(!pace.turns_away(7));
     turn(&mut pace, 1, 7, &[MS], now);
     assert!(pace.is_tight() && pace.turns_away(7), "the turn is over");
-    pace.meter.begin_turn(None);
+    pace.meter.begin_turn(None, false);
     assert!(!pace.turns_away(7), "another client's is not");
     for _ in 0..5 {
-        pace.meter.begin_turn(None);
+        pace.meter.begin_turn(None, false);
         turn(&mut pace, 1, 7, &[TURN], now);
     }
-    pace.meter.begin_turn(None);
+    pace.meter.begin_turn(None, false);
     assert!(pace.turns_away(7) && pace.turns_away(8), "the slice is over for every table that is measured");
     pace.meter.begin_slice();
     assert!(!pace.is_tight());
+}
+
+#[test]
+fn nothing_that_takes_time_is_done_for_who_has_gone() {
+    let pace = Pace::default();
+    pace.meter.begin_turn(None, true);
+    assert!(pace.is_tight() && pace.turns_away(7));
+    pace.meter.begin_turn(None, false);
+    assert!(!pace.is_tight() && !pace.turns_away(7));
 }
 
 #[test]
@@ -40,11 +49,11 @@ fn whoever_waits_is_not_overtaken_and_has_his_turn() {
     pace.line.join(7, 1, now);
     pace.line.join(7, 2, now + MS);
     pace.line.join(8, 3, now + 2 * MS);
-    pace.meter.begin_turn(None);
+    pace.meter.begin_turn(None, false);
     assert!(pace.turns_away(7) && pace.turns_away(9));
     // Tables take turns, and clients within a table.
     assert_eq!(pace.next(now), Some((7, 1)));
-    pace.meter.begin_turn(Some(7));
+    pace.meter.begin_turn(Some(7), false);
     assert!(!pace.turns_away(7) && pace.turns_away(8), "only for what it stood in line");
     assert_eq!(pace.next(now), Some((8, 3)));
     assert_eq!(pace.next(now), Some((7, 2)));
@@ -57,7 +66,7 @@ fn whoever_waits_is_not_overtaken_and_has_his_turn() {
 fn a_table_that_takes_long_rests_while_others_ask() {
     let (mut pace, now) = (Pace::default(), Instant::now());
     pace.askers.note(2, now);
-    pace.meter.begin_turn(None);
+    pace.meter.begin_turn(None, false);
     turn(&mut pace, 1, 7, &[500 * MS], now);
     let ended = now + 500 * MS;
     pace.line.join(7, 1, ended);
@@ -90,7 +99,7 @@ fn no_table_rests_for_longer_than_some_seconds() {
 fn whoever_is_alone_does_not_wait_for_nobody() {
     let (mut pace, now) = (Pace::default(), Instant::now());
     pace.askers.note(1, now);
-    pace.meter.begin_turn(None);
+    pace.meter.begin_turn(None, false);
     turn(&mut pace, 1, 7, &[500 * MS], now);
     pace.line.join(7, 1, now + 500 * MS);
     assert_eq!(pace.next(now + 500 * MS), Some((7, 1)), "its own requests are no others");
@@ -122,7 +131,7 @@ fn many_tables_that_take_long_have_half_of_the_time_together() {
         pace.meter.begin_slice();
         match pace.next(now) {
             Some((table, client)) => {
-                pace.meter.begin_turn(Some(table));
+                pace.meter.begin_turn(Some(table), false);
                 turn(&mut pace, client, table, &[300 * MS], now);
                 (now, used) = (now + 300 * MS, used + 300 * MS);
                 pace.line.join(table, client, now);
@@ -140,7 +149,7 @@ fn who_has_used_much_stands_behind_who_has_not() {
     pace.askers.note(99, now);
     (1..=3).for_each(|client| pace.line.join(7, client, now));
     assert_eq!(pace.next(now), Some((7, 1)));
-    pace.meter.begin_turn(Some(7));
+    pace.meter.begin_turn(Some(7), false);
     let owes = turn(&mut pace, 1, 7, &[500 * MS], now).unwrap();
     assert_eq!(owes, now + 500 * MS + 2 * 2 * 500 * MS, "twice for each of the two that wait");
     pace.line.join(7, 1, owes);
