@@ -51,7 +51,6 @@ pub struct Regex {
     /// On the heap, so that it stays where regcomp() made it.
     compiled: Box<libc::regex_t>,
     with_groups: bool,
-    size: usize,
 }
 
 impl Regex {
@@ -72,7 +71,6 @@ impl Regex {
         ];
         let flags = bits.into_iter().filter(|(set, _)| *set).fold(0, |all, (_, bit)| all | bit);
         let mut room: Box<MaybeUninit<libc::regex_t>> = Box::new(MaybeUninit::zeroed());
-        let before = allocated();
         // SAFETY: `room` is writable memory of the size of a regex_t, and `pattern` ends in NUL.
         let code = unsafe { libc::regcomp(room.as_mut_ptr(), pattern.as_ptr(), flags) };
         match code {
@@ -82,14 +80,7 @@ impl Regex {
         }
         // SAFETY: all zero bytes are a valid regex_t (numbers and null pointers), and regcomp() has succeeded.
         let compiled = unsafe { room.assume_init() };
-        let size = allocated().saturating_sub(before).saturating_add(size_of::<libc::regex_t>());
-        Ok(Regex { compiled, with_groups, size })
-    }
-
-    /// How much memory the pattern takes, in bytes. What matching adds to it is not counted.
-    #[must_use]
-    pub fn size(&self) -> usize {
-        self.size
+        Ok(Regex { compiled, with_groups })
     }
 
     /// How many groups the pattern has, not counting the whole match.
@@ -137,8 +128,10 @@ impl Drop for Regex {
     }
 }
 
-/// The bytes that this process has from malloc(). regcomp() does not tell how much it takes.
-fn allocated() -> usize {
+/// The bytes that this process has from malloc(). regcomp() does not tell how much it takes; what this has grown by does. It
+/// takes time for each free piece of the heap: milliseconds where that is in many pieces.
+#[must_use]
+pub fn allocated() -> usize {
     // SAFETY: mallinfo2() has no argument, and reads the allocator's own counters.
     let counters = unsafe { libc::mallinfo2() };
     counters.uordblks.saturating_add(counters.hblkhd)

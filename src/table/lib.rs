@@ -96,31 +96,6 @@ impl<B: AsRef<[u8]>> Table<B> {
         }
     }
 
-    /// Opens a table in one go.
-    fn at_once(kind: Kind, bytes: B, complaints: &mut Vec<Complaint>) -> Result<Self, TableError> {
-        let data = bytes.as_ref();
-        let content = match kind {
-            Kind::Hash => Content::Bdb(bdb::Head::read(bdb::Method::Hash, data)?, bytes),
-            Kind::Btree => Content::Bdb(bdb::Head::read(bdb::Method::Btree, data)?, bytes),
-            Kind::Lmdb => Content::Lmdb(lmdb::Head::read(data)?, bytes),
-            Kind::Cdb => Content::Cdb(cdb::Head::read(data)?, bytes),
-            Kind::Passwd | Kind::Group => Content::Accounts(accounts::build(data)?, bytes),
-            Kind::Cidr | Kind::Regexp | Kind::Pcre => rules(kind, data, complaints)?,
-            Kind::Texthash
-            | Kind::Static
-            | Kind::Inline
-            | Kind::Fail
-            | Kind::Internal
-            | Kind::Environ
-            | Kind::Randmap
-            | Kind::Unionmap
-            | Kind::Pipemap
-            | Kind::Debug
-            | Kind::Unknown => return Err(TableError::WrongKind),
-        };
-        Ok(Table { kind, content, incomplete: false })
-    }
-
     /// Opens a table of a kind whose content is in its name. `rest` is the name after `type:`.
     ///
     /// # Errors
@@ -144,7 +119,7 @@ impl<B: AsRef<[u8]>> Table<B> {
             Kind::Static => Content::Static(static_value(rest)?),
             Kind::Inline => Content::Inline(Inline::parse(rest)?),
             Kind::Fail => Content::Fail,
-            Kind::Cidr | Kind::Regexp | Kind::Pcre => rules(kind, &inline_text(rest)?, complaints)?,
+            Kind::Cidr | Kind::Regexp | Kind::Pcre => opening::rules(kind, &inline_text(rest)?, complaints)?,
             Kind::Internal => Content::Internal,
             Kind::Environ => Content::Environ,
             Kind::Randmap => Content::Random(Random::parse(rest)?),
@@ -305,16 +280,6 @@ impl<B: AsRef<[u8]>> Table<B> {
 impl<B> fmt::Debug for Table<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Table").field("kind", &self.kind).finish_non_exhaustive()
-    }
-}
-
-/// A table of rules from its text; nothing of the text is kept.
-fn rules<B>(kind: Kind, text: &[u8], complaints: &mut Vec<Complaint>) -> Result<Content<B>, TableError> {
-    match kind {
-        Kind::Cidr => Cidr::build(text, complaints).map(Content::Cidr),
-        Kind::Regexp => Patterns::build(text, complaints).map(Content::Regexp),
-        Kind::Pcre => Patterns::build(text, complaints).map(Content::Pcre),
-        _ => Err(TableError::WrongKind),
     }
 }
 

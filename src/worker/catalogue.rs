@@ -83,7 +83,7 @@ impl session::LookupTable for Handle<'_> {
         let slot = self.slot()?;
         // The clock is read by tables of rules only, which ask; the first question starts it.
         let began = Cell::new(None);
-        let time_left = || left(&began, Instant::now());
+        let time_left = || left(&began, std::time::Duration::ZERO, Instant::now());
         let query = sought.query(self.catalogue.next_random(), &time_left);
         let outcome = match &slot.content {
             Content::Table(Ok(table)) => table.lookup_with(&query, value),

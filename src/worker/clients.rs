@@ -17,7 +17,7 @@ const HELD: usize = 64 << 20;
 const ENDS: EpollFlags = EpollFlags::EPOLLRDHUP.union(EpollFlags::EPOLLHUP).union(EpollFlags::EPOLLERR);
 
 /// Both halves are closed: what it is sent is read by nobody.
-const GONE: EpollFlags = EpollFlags::EPOLLHUP.union(EpollFlags::EPOLLERR);
+pub(crate) const GONE: EpollFlags = EpollFlags::EPOLLHUP.union(EpollFlags::EPOLLERR);
 
 /// How epoll tells of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,7 +147,8 @@ impl<C: Default> Clients<C> {
         let (held, deadline) = (client.held(), client.deadline);
         let fate = work(client, self.held < HELD);
         self.held = self.held.saturating_sub(held).saturating_add(client.held());
-        if fate == Fate::Closed || (gone && client.has_more()) {
+        // Whoever is served at once has had its turn. What it has sent besides would only be kept, for nobody.
+        if fate == Fate::Closed || (gone && (client.has_more() || self.trigger == Trigger::Edge)) {
             return self.close(epoll, number);
         }
         if let Some(moment) = client.deadline.filter(|moment| Some(*moment) != deadline) {

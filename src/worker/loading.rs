@@ -32,7 +32,7 @@ struct Load {
 #[derive(Debug)]
 enum Stage {
     Settling(Settling),
-    Opening(Opening<Mapping>),
+    Opening(Box<Opening<Mapping>>),
 }
 
 /// How far a content has come.
@@ -121,11 +121,11 @@ impl Load {
             stage = match stage {
                 Stage::Settling(mut settling) => match (settling.step(), contents.kind(id)) {
                     (false, _) => Stage::Settling(settling),
-                    (true, Some(kind)) => Stage::Opening(Opening::new(kind, settling.finish())),
+                    (true, Some(kind)) => Stage::Opening(Box::new(Opening::new(kind, settling.finish()))),
                     (true, None) => break Err(TableError::WrongKind),
                 },
                 Stage::Opening(opening) => match opening.step(&mut complaints, enough) {
-                    Ok(Opened::Later(opening)) => Stage::Opening(opening),
+                    Ok(Opened::Later(opening)) => Stage::Opening(Box::new(opening)),
                     Ok(Opened::Table(table)) => break Ok(table),
                     Err(error) => break Err(error),
                 },

@@ -27,6 +27,8 @@ use std::time::{Duration, Instant};
 const CHUNK: usize = 16 << 10;
 /// Events taken in one go, and turns given in one go to clients that wait for another.
 const EVENTS: usize = 256;
+/// Messages of the broker that are heard in one go. Each may be a client that sends, leaves and comes again at once.
+const MESSAGES: usize = 1024;
 /// Once the broker has gone: how long those are served that wait for us. They connect again.
 const GRACE: Duration = Duration::from_secs(1);
 /// While draining: a client that has been silent for this long is let go.
@@ -155,15 +157,17 @@ impl Lookup {
         }
     }
 
-    /// Takes what the broker has sent, up to the first answer that has no room. False when the broker has gone.
+    /// Takes what the broker has sent, up to the first answer that has no room, or some of it if there is much. False when the
+    /// broker has gone.
     fn hear_broker(&mut self, now: Instant) -> io::Result<bool> {
-        loop {
+        for _ in 0..MESSAGES {
             match self.broker.hear()? {
                 Heard::Message(message, freight) => self.obey(message, freight, now)?,
                 Heard::Nothing => return Ok(true),
                 Heard::Gone => return Ok(false),
             }
         }
+        Ok(true)
     }
 
     fn obey(&mut self, message: BrokerToLookup, freight: Option<OwnedFd>, now: Instant) -> io::Result<()> {

@@ -15,8 +15,8 @@ use crate::broker::{BROKER, Broker, Heard};
 use crate::contents::Contents;
 use crate::loading::{LONG_STEP, Loading, STEP};
 use crate::process::sleep_until;
-use answering::Pending;
 pub(crate) use answering::left;
+use answering::{Came, Pending};
 use asker::{Asker, Gone};
 use mapkeep_proto::{Answer, BrokerToLookup, Duty, LookupToBroker, decode_names};
 use mapkeep_sandbox::Confined;
@@ -165,21 +165,28 @@ impl RulesWorker {
         let (mut now, mut sent) = (began, began);
         while now.saturating_duration_since(began) < SLICE {
             let reads = |asker: u64| askers.get(&asker).is_some_and(Asker::reads);
-            let Some(Turn { table, who, question }) = pace.next(now, reads) else { break };
+            let Some(Turn { table, who, mut question }) = pace.next(now, reads) else { break };
             if now.saturating_duration_since(sent) >= TOGETHER || !pace.is_quick(table) {
                 // An error is met again, and dealt with, at the end.
                 askers.values_mut().for_each(|asker| drop(asker.flush()));
                 sent = now;
             }
-            let outcome = question.answer(table, contents, *clock, value);
-            let mut reason = String::new();
-            let answered = answering::answered(&outcome, value, &mut reason);
-            if let Some(asker) = askers.get_mut(&who.asker) {
-                asker.answer(&question, &Answer { ticket: question.ticket, answered });
-            }
+            let came = question.answer(table, contents, *clock, value);
             let ended = clock();
             pace.ended(table, who, ended.saturating_duration_since(now), ended);
             now = ended;
+            let Some(asker) = askers.get_mut(&who.asker) else { continue };
+            match came {
+                Came::Done(outcome) => {
+                    let mut reason = String::new();
+                    let answered = answering::answered(&outcome, value, &mut reason);
+                    asker.answer(&question, &Answer { ticket: question.ticket, answered });
+                }
+                Came::Interrupted => {
+                    let ticket = question.ticket;
+                    asker.waits_again(ticket, table, pace.join(table, who, question, now));
+                }
+            }
         }
         let askers: Vec<u64> = self.askers.keys().copied().collect();
         askers.into_iter().try_for_each(|number| {

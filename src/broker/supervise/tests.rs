@@ -212,6 +212,6 @@ fn broker_that_does_not_hear_what_it_is_told_is_ended() {
     // The channel alone has room for more than ours can ever have before it reads.
     assert!(told > 100, "{told}");
     assert!(broker.lives());
-    (0..64).for_each(|number| supervisor.serving.tell(SupervisorToBroker::Gone(WorkerId(number)), None));
+    (0..=512).for_each(|number| supervisor.serving.tell(SupervisorToBroker::Gone(WorkerId(number)), None));
     assert_eq!(broker.killed_by(), Some(Signal::SIGKILL as i32));
 }

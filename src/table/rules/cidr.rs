@@ -16,10 +16,14 @@ use super::{Effort, Keyword, each_line, keyword};
 use crate::Query;
 use mapkeep_query::TableError;
 use mapkeep_query::append;
+use mapkeep_table_format::text::lines::Place;
 use mapkeep_table_format::text::{is_space, trim};
-use mapkeep_table_format::{Complaint, Fault, complain};
+use mapkeep_table_format::{Complaint, Fault, Portion, complain};
 use network::{Network, Parsed};
 use program::{Builder, Program};
+
+/// How much work a rule is, as a [`Portion`] counts it.
+const RULE: usize = 256;
 
 /// A compiled table: one list of steps for each family, and the answers one after another.
 pub(crate) struct Cidr {
@@ -30,58 +34,91 @@ pub(crate) struct Cidr {
     ends: Vec<u32>,
 }
 
-impl Cidr {
-    /// Compiles the rules of `text`.
+/// A table on its way.
+pub(crate) struct Building {
+    place: Place,
+    v4: Builder<u32>,
+    v6: Builder<u128>,
+    answers: Vec<u8>,
+    ends: Vec<u32>,
+    /// The lines of blocks that have no end yet.
+    open: Vec<u32>,
+}
+
+impl Building {
+    pub fn new() -> Building {
+        let (v4, v6) = (Builder::default(), Builder::default());
+        Building { place: Place::START, v4, v6, answers: Vec::new(), ends: Vec::new(), open: Vec::new() }
+    }
+
+    /// Goes on with `text`, which is the same each time, until the portion is used up or the table is there. Rules that follow
+    /// one another are put in order in one go.
     ///
     /// # Errors
     /// There is no memory; the answers are longer than 4 GiB. Rules with other faults are skipped.
-    pub fn build(text: &[u8], complaints: &mut Vec<Complaint>) -> Result<Cidr, TableError> {
-        let (mut v4, mut v6) = (Builder::<u32>::default(), Builder::<u128>::default());
-        let (mut answers, mut ends) = (Vec::new(), Vec::new());
-        let mut open: Vec<u32> = Vec::new();
-        each_line(text, complaints, |line, content, complaints| {
-            match keyword(content) {
-                Some(Keyword::If(condition)) => match network::parse(condition) {
-                    Ok(Parsed { negated, network }) => {
-                        open.push(line);
-                        v4.begin_block(network.v4().map(|network| (network, negated)), line)?;
-                        v6.begin_block(network.v6().map(|network| (network, negated)), line)?;
-                    }
-                    Err(fault) => {
-                        complain(complaints, line, fault);
-                        complain(complaints, line, Fault::Unconditional);
-                    }
-                },
-                Some(Keyword::Endif(extra)) if !extra.is_empty() => {
-                    complain(complaints, line, Fault::ExtraTextSkipped);
-                }
-                Some(Keyword::Endif(_)) => {
-                    if open.pop().is_none() {
-                        complain(complaints, line, Fault::EndifWithoutIf);
-                    }
-                    v4.end_block()?;
-                    v6.end_block()?;
-                }
-                None => match rule(content) {
-                    Ok((Parsed { negated, network }, answer)) => {
-                        let number = ends.len();
-                        put_answer(answer, &mut answers, &mut ends)?;
-                        match network {
-                            Network::V4(network) => v4.add(network, negated, number, line)?,
-                            Network::V6(network) => v6.add(network, negated, number, line)?,
-                        }
-                    }
-                    Err(fault) => complain(complaints, line, fault),
-                },
-            }
-            Ok(())
+    pub fn step(
+        mut self,
+        text: &[u8],
+        complaints: &mut Vec<Complaint>,
+        portion: &mut Portion<'_>,
+    ) -> Result<Result<Cidr, Building>, TableError> {
+        let mut place = self.place;
+        let is_done = each_line(text, &mut place, complaints, portion, |line, content, complaints| {
+            self.take(line, content, complaints).map(|()| RULE)
         })?;
-        while let Some(line) = open.pop() {
+        self.place = place;
+        if !is_done {
+            return Ok(Err(self));
+        }
+        while let Some(line) = self.open.pop() {
             complain(complaints, line, Fault::IfWithoutEndif);
         }
-        Ok(Cidr { v4: v4.finish()?, v6: v6.finish()?, answers, ends })
+        let Building { v4, v6, answers, ends, .. } = self;
+        Ok(Ok(Cidr { v4: v4.finish()?, v6: v6.finish()?, answers, ends }))
     }
 
+    /// Adds what a line says.
+    fn take(&mut self, line: u32, content: &[u8], complaints: &mut Vec<Complaint>) -> Result<(), TableError> {
+        let Building { v4, v6, answers, ends, open, .. } = self;
+        match keyword(content) {
+            Some(Keyword::If(condition)) => match network::parse(condition) {
+                Ok(Parsed { negated, network }) => {
+                    open.push(line);
+                    v4.begin_block(network.v4().map(|network| (network, negated)), line)?;
+                    v6.begin_block(network.v6().map(|network| (network, negated)), line)?;
+                }
+                Err(fault) => {
+                    complain(complaints, line, fault);
+                    complain(complaints, line, Fault::Unconditional);
+                }
+            },
+            Some(Keyword::Endif(extra)) if !extra.is_empty() => {
+                complain(complaints, line, Fault::ExtraTextSkipped);
+            }
+            Some(Keyword::Endif(_)) => {
+                if open.pop().is_none() {
+                    complain(complaints, line, Fault::EndifWithoutIf);
+                }
+                v4.end_block()?;
+                v6.end_block()?;
+            }
+            None => match rule(content) {
+                Ok((Parsed { negated, network }, answer)) => {
+                    let number = ends.len();
+                    put_answer(answer, answers, ends)?;
+                    match network {
+                        Network::V4(network) => v4.add(network, negated, number, line)?,
+                        Network::V6(network) => v6.add(network, negated, number, line)?,
+                    }
+                }
+                Err(fault) => complain(complaints, line, fault),
+            },
+        }
+        Ok(())
+    }
+}
+
+impl Cidr {
     /// Fills `answer` and returns true if a rule holds for the key. A key that is not an address is not found.
     pub fn find(&self, query: &Query<'_>, answer: &mut Vec<u8>) -> Result<bool, TableError> {
         let mut effort = Effort::new(query);

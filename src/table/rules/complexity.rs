@@ -19,11 +19,15 @@ const MAX_LOOSE_COPIES: u64 = 100;
 /// of a part of 64 items, which take over 10 seconds. One part of 100 items is the most.
 const MAX_WEIGHT: u64 = 100_000_000;
 
-/// Whether the pattern is beyond [`MAX_DEPTH`], [`MAX_COPIES`], [`MAX_LOOSE_COPIES`] or [`MAX_WEIGHT`]. It need not be well formed;
-/// then what is counted is no less than what regcomp() sees before it stops.
-pub(crate) fn is_too_complex(pattern: &[u8], extended: bool) -> bool {
+/// How many alternatives a group may have, and how many items that match the empty string may follow one another. regcomp()
+/// notes for each which of the others can be reached from it: with so many, that is over [`crate::MAX_COMPILED`].
+const MAX_CHAIN: u64 = 4_000;
+
+/// No less than regcomp() takes for the pattern, in bytes; nothing if that is beyond a limit of this file. The pattern need not
+/// be well formed; then what is counted is no less than what regcomp() sees before it stops.
+pub(crate) fn most_memory(pattern: &[u8], extended: bool) -> Option<u64> {
     let (mut open, mut group) = (Vec::new(), Group::default());
-    let (mut copies, mut loose_copies) = (0_u64, 0_u64);
+    let (mut copies, mut loose_copies, mut signs, mut anchors) = (0_u64, 0_u64, 0_u64, 0_u64);
     let mut rest = pattern;
     while let Some((byte, after)) = rest.split_first() {
         rest = after;
@@ -34,6 +38,7 @@ pub(crate) fn is_too_complex(pattern: &[u8], extended: bool) -> bool {
         }
         // In basic syntax it is the backslash that makes most of these special.
         let special = if extended { escaped.is_none().then_some(*byte) } else { escaped };
+        signs = signs.saturating_add(special.is_some_and(|byte| b"()|?*+{".contains(&byte)).into());
         match special {
             Some(b'(') => open.push(std::mem::take(&mut group)),
             Some(b')') => {
@@ -67,16 +72,24 @@ pub(crate) fn is_too_complex(pattern: &[u8], extended: bool) -> bool {
                     None => matches!(byte, b'^' | b'$'),
                     Some(next) => matches!(next, b'0'..=b'9' | b'<' | b'>' | b'b' | b'B' | b'`' | b'\''),
                 };
-                group.add(Item { size: 1, loose, weight: loose.into() });
+                anchors = anchors.saturating_add(loose.into());
+                group.add(Item { size: 1, loose, weight: loose.into(), anchors: loose.into() });
             }
         }
-        let weight = group.weight.saturating_add(group.last.weight);
+        let weight = group.weight.saturating_add(group.last.weight).max(group.chain_weight());
         let copied = copies > MAX_COPIES || loose_copies > MAX_LOOSE_COPIES || weight > MAX_WEIGHT;
-        if open.len() > MAX_DEPTH || copied {
-            return true;
+        if open.len() > MAX_DEPTH || copied || group.longest_chain() > MAX_CHAIN {
+            return None;
         }
     }
-    false
+    // Measured with glibc 2.36: 90 bytes for each byte of text, up to 20 for each pair of signs, and 11 for each three anchors.
+    let times = copies.saturating_add(1);
+    let anchors = anchors.saturating_mul(times);
+    let signs = signs.saturating_mul(times).saturating_add(anchors);
+    let length = u64::try_from(pattern.len()).unwrap_or(u64::MAX).saturating_add(copies);
+    let pairs = signs.saturating_mul(signs).saturating_mul(24);
+    let threes = anchors.saturating_mul(anchors).saturating_mul(signs).saturating_mul(12);
+    Some(length.saturating_mul(150).saturating_add(pairs).saturating_add(threes).saturating_add(8 << 10))
 }
 
 /// A part of a pattern that a repetition may follow.
@@ -88,6 +101,8 @@ struct Item {
     loose: bool,
     /// The fourth powers of the sizes of the loose parts in it, summed.
     weight: u64,
+    /// How many anchors it has.
+    anchors: u64,
 }
 
 impl Item {
@@ -110,6 +125,13 @@ struct Group {
     firm: bool,
     has_last: bool,
     last: Item,
+    /// How many items there are, and how many anchors in them, that match the empty string and follow one another up to
+    /// the last item.
+    chain: (u64, u64),
+    /// How many branches have ended.
+    branches: u64,
+    /// How many anchors there are before the last item.
+    anchors: u64,
 }
 
 impl Group {
@@ -117,19 +139,43 @@ impl Group {
         self.size = self.size.saturating_add(self.last.size);
         self.weight = self.weight.saturating_add(self.last.weight);
         self.firm |= self.has_last && !self.last.loose;
+        self.chain = self.chain_with_last();
+        self.anchors = self.anchors.saturating_add(self.last.anchors);
         (self.last, self.has_last) = (item, true);
     }
 
     fn next_branch(&mut self) {
         self.add(Item::default());
         self.loose_branch |= !self.firm;
-        (self.firm, self.has_last) = (false, false);
+        self.branches = self.branches.saturating_add(1);
+        (self.firm, self.has_last, self.chain) = (false, false, (0, 0));
+    }
+
+    /// The chain up to here.
+    fn chain_with_last(&self) -> (u64, u64) {
+        let (items, anchors) = self.chain;
+        match (self.has_last, self.last.loose) {
+            (true, true) => (items.saturating_add(self.last.size), anchors.saturating_add(self.last.anchors)),
+            (true, false) => (0, 0),
+            (false, _) => self.chain,
+        }
+    }
+
+    /// regcomp() copies what follows an anchor in a chain, with the anchors in it: what it takes for that grows like this.
+    fn chain_weight(&self) -> u64 {
+        let (items, anchors) = self.chain_with_last();
+        items.saturating_mul(anchors).saturating_pow(2)
+    }
+
+    fn longest_chain(&self) -> u64 {
+        self.chain_with_last().0.max(self.branches)
     }
 
     /// Makes the last item `times` as long, and says by how much.
     fn repeat(&mut self, times: u64) -> u64 {
         let more = self.last.size.saturating_mul(times.saturating_sub(1));
         self.last.size = self.last.size.saturating_add(more);
+        self.last.anchors = self.last.anchors.saturating_mul(times);
         self.last.weight = match self.last.loose {
             // The copies make one longer loose part.
             true => self.last.size.saturating_pow(4),
@@ -141,7 +187,7 @@ impl Group {
     /// The group as an item.
     fn end(mut self) -> Item {
         self.next_branch();
-        Item { size: self.size.max(1), loose: self.loose_branch, weight: self.weight }
+        Item { size: self.size.max(1), loose: self.loose_branch, weight: self.weight, anchors: self.anchors }
     }
 }
 
@@ -186,6 +232,10 @@ fn after_bracket(text: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn is_too_complex(pattern: &[u8], extended: bool) -> bool {
+        most_memory(pattern, extended).is_none()
+    }
 
     #[test]
     fn complexity_ordinary_patterns_allowed() {
@@ -234,6 +284,76 @@ mod tests {
             !is_too_complex(&[b"a", &b"+".repeat(20)[..]].concat(), false),
             "a plus sign in basic syntax"
         );
+    }
+
+    #[test]
+    fn complexity_chains_refused() {
+        // 800 of them took 700 MB and three seconds, 80,000 alternatives the stack.
+        for pattern in
+            ["^".repeat(200), "\\<a?".repeat(100), "(^|a?)".repeat(100), "(a?|".to_owned() + &"$".repeat(200)]
+        {
+            assert!(is_too_complex(pattern.as_bytes(), true), "{pattern}");
+        }
+        assert!(is_too_complex(&b"a|".repeat(5_000), true));
+        assert!(is_too_complex(&[b"x(", &b"a|".repeat(5_000)[..]].concat(), true));
+        assert!(is_too_complex(&b"a?".repeat(5_000), true));
+        for pattern in
+            ["^foo|".repeat(1_000), "(^|,)x".repeat(1_000), "a?b".repeat(5_000), "\\bx*".repeat(20)]
+        {
+            assert!(!is_too_complex(pattern.as_bytes(), true), "{pattern}");
+        }
+        assert!(!is_too_complex(&b"a|".repeat(3_000), true));
+    }
+
+    #[test]
+    fn complexity_memory_is_no_less_than_what_is_taken() {
+        use mapkeep_regex::posix::{Flags, Regex, allocated};
+        let _alone = crate::rules::MEMORY.lock();
+        let flags = Flags { extended: true, ignore_case: true, newline: false };
+        let shapes = [
+            ("", "abcdefgh", ""),
+            ("", "a|", "b"),
+            ("(", "a|", "b)"),
+            ("", "a?", ""),
+            ("^", "a?", "$"),
+            ("^", "(a?)", "$"),
+            ("^", "(|a)", "$"),
+            ("", ".*", ""),
+            ("", "[[:alpha:]x]", ""),
+            ("", "^", ""),
+            ("", "^|$|", "a"),
+            ("", "\\<a?", ""),
+            ("", "(a)\\1", ""),
+            ("", "(a?)\\1?", ""),
+            ("", "[a-z]+", ""),
+            ("^", "([a-z0-9-]+[.])+", "$"),
+            ("", "x{1,3}", ""),
+            ("^(a?){1,", "9", "}$"),
+            ("^(a|b){0,", "9", "}(.{0,9})$"),
+            ("", "(((a?)))+", ""),
+        ];
+        for (before, middle, after) in shapes {
+            for count in [1, 2, 8, 40, 90] {
+                let pattern = format!("{before}{}{after}", middle.repeat(count));
+                let Some(most) = most_memory(pattern.as_bytes(), true) else { continue };
+                for with_groups in [false, true] {
+                    // Other tests of this process allocate, too, but not each time.
+                    let sizes = (0..5).filter_map(|_| {
+                        let before = allocated();
+                        let _regex = Regex::compile(pattern.as_bytes(), flags, with_groups).ok()?;
+                        Some(allocated().saturating_sub(before))
+                    });
+                    let size = u64::try_from(sizes.min().unwrap_or_default()).unwrap();
+                    assert!(
+                        size <= most,
+                        "{size} bytes for {pattern}, and no more than {most} were foreseen"
+                    );
+                }
+            }
+        }
+        // Not much more for patterns as they come.
+        let usual = most_memory(b"^(.*[.@])?host17\\.example\\.(net|com)$", true).unwrap();
+        assert!(usual < 64 << 10, "{usual}");
     }
 
     #[test]

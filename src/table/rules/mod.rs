@@ -17,18 +17,27 @@ pub(crate) mod regexp;
 use crate::MAX_WORK;
 use mapkeep_query::{Place, Query, TableError};
 use mapkeep_regex::Time;
-use mapkeep_table_format::text::lines::Lines;
+use mapkeep_table_format::text::lines::{self, Found, Lines};
 use mapkeep_table_format::text::trim;
-use mapkeep_table_format::{Complaint, Fault, complain};
+use mapkeep_table_format::{Complaint, Fault, Portion, complain};
 
-/// Calls `take` with the number and the content of each logical line that can be used; the content begins with
-/// something else than white space and has none at its end.
+/// Calls `take` with the number and the content of each logical line from `place` on that can be used, until the portion is
+/// used up; the content begins with something else than white space and has none at its end. `take` says how much work it was.
+/// True at the end of the text.
 pub(crate) fn each_line(
     text: &[u8],
+    place: &mut lines::Place,
     complaints: &mut Vec<Complaint>,
-    mut take: impl FnMut(u32, &[u8], &mut Vec<Complaint>) -> Result<(), TableError>,
-) -> Result<(), TableError> {
-    for logical in Lines::from(text, 0) {
+    portion: &mut Portion<'_>,
+    mut take: impl FnMut(u32, &[u8], &mut Vec<Complaint>) -> Result<usize, TableError>,
+) -> Result<bool, TableError> {
+    let mut lines = Lines::resume(text, *place);
+    loop {
+        let logical = match lines.find(portion) {
+            Found::Line(logical) => logical,
+            Found::Later => break,
+            Found::End => return Ok(true),
+        };
         if logical.is_orphan() {
             complain(complaints, logical.line, Fault::NothingToContinue);
             continue;
@@ -42,11 +51,16 @@ pub(crate) fn each_line(
         }
         let content = logical.content();
         let content = trim(&content);
-        if !content.is_empty() {
-            take(logical.line, content, complaints)?;
+        let work = match content {
+            [] => 0,
+            content => take(logical.line, content, complaints)?,
+        };
+        if portion.is_used_up(work) {
+            break;
         }
     }
-    Ok(())
+    *place = lines.place();
+    Ok(false)
 }
 
 /// What a line is, by its first word.
@@ -105,6 +119,10 @@ impl<'a> Effort<'a> {
         Ok(Time { now, left: self.query.time_left })
     }
 }
+
+/// For tests that look at the memory of this process: one at a time.
+#[cfg(test)]
+pub(crate) static MEMORY: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
 #[cfg(test)]
 mod tests {

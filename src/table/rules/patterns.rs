@@ -17,8 +17,16 @@ use super::answer::Answer;
 use super::{Effort, Keyword, each_line, keyword, pattern};
 use crate::{MAX_COMPILED, Query, Substitution};
 use mapkeep_query::TableError;
+use mapkeep_table_format::text::lines::Place;
 use mapkeep_table_format::text::{is_space, trim};
-use mapkeep_table_format::{Complaint, Fault, complain};
+use mapkeep_table_format::{Complaint, Fault, Portion, complain};
+
+/// How much work a rule is, as a [`Portion`] counts it: the caller is asked after each.
+const RULE: usize = usize::MAX;
+
+/// By how much the memory of patterns may have grown without a look at it, in bytes: as many patterns as take no more, by what
+/// is foreseen, are looked at together. A look takes long where the heap is in many pieces.
+const UNKNOWN: usize = 4 << 20;
 
 /// The library of a kind of table, and what its rules look like.
 pub(crate) trait Library {
@@ -36,18 +44,23 @@ pub(crate) trait Library {
     /// Changes what `letter` stands for.
     fn change(options: &mut Self::Options, letter: u8) -> Letter;
 
+    /// No less than what the pattern may take and [`Library::size`] does not tell, in bytes; nothing if it is too complex.
+    fn foreseen(pattern: &[u8], options: Self::Options) -> Option<usize>;
+
     /// A complaint is for this pattern, an error for the table.
     fn compile(
         pattern: &[u8],
         options: Self::Options,
         with_groups: bool,
-        line: u32,
     ) -> Result<Result<Self::Regex, Fault>, TableError>;
 
     fn groups(regex: &Self::Regex) -> usize;
 
-    /// The memory that it takes, in bytes.
+    /// The memory that it takes, in bytes, as far as the library tells.
     fn size(regex: &Self::Regex) -> usize;
+
+    /// The memory that the process has, in bytes, where the library does not tell what a pattern takes.
+    fn allocated() -> Option<usize>;
 
     /// `groups`: as many as any answer of the table needs.
     fn matcher(groups: usize) -> Result<Self::Matcher, TableError>;
@@ -98,58 +111,110 @@ enum Action {
     },
 }
 
-impl<L: Library> Patterns<L> {
-    /// Compiles the rules of `text`.
+/// A table on its way.
+pub(crate) struct Building<L: Library> {
+    place: Place,
+    table: Patterns<L>,
+    /// The blocks that have no end yet.
+    open: Vec<usize>,
+    used: Compiled,
+}
+
+impl<L: Library> Building<L> {
+    pub fn new() -> Self {
+        let table = Patterns { steps: Vec::new(), highest_group: 0 };
+        Building { place: Place::START, table, open: Vec::new(), used: Compiled::default() }
+    }
+
+    /// Goes on with `text`, which is the same each time, until the portion is used up or the table is there.
     ///
     /// # Errors
     /// There is no memory; a pattern is too complex, or all together are too large. Rules with other faults are skipped.
-    pub fn build(text: &[u8], complaints: &mut Vec<Complaint>) -> Result<Self, TableError> {
-        let mut table = Patterns { steps: Vec::new(), highest_group: 0 };
-        let mut open: Vec<usize> = Vec::new();
-        let mut used = Compiled::default();
-        each_line(text, complaints, |line, content, complaints| {
-            let plain = content.first().is_some_and(u8::is_ascii_alphanumeric);
-            let step = match keyword(content) {
-                Some(Keyword::If(condition)) => block(condition, line, &mut used, complaints)?,
-                Some(Keyword::Endif(extra)) => {
-                    if !extra.is_empty() {
-                        complain(complaints, line, Fault::ExtraText);
-                    }
-                    match open.pop() {
-                        Some(place) => table.end_block(place),
-                        None => complain(complaints, line, Fault::EndifWithoutIf),
-                    }
-                    return Ok(());
-                }
-                None if plain => Err(Fault::UnknownRequest),
-                None => rule(content, line, &mut used, complaints)?,
-            };
-            match step {
-                Ok(step) => {
-                    match &step.action {
-                        Action::Block { .. } => open.push(table.steps.len()),
-                        Action::Answer(answer) => {
-                            table.highest_group = table.highest_group.max(answer.highest_group());
-                        }
-                    }
-                    table.steps.try_reserve(1).map_err(|_| TableError::OutOfMemory)?;
-                    table.steps.push(step);
-                }
-                Err(fault) => {
-                    complain(complaints, line, fault);
-                    if matches!(keyword(content), Some(Keyword::If(_))) {
-                        complain(complaints, line, Fault::Unconditional);
-                    }
-                }
-            }
-            Ok(())
+    pub fn step(
+        mut self,
+        text: &[u8],
+        complaints: &mut Vec<Complaint>,
+        portion: &mut Portion<'_>,
+    ) -> Result<Result<Patterns<L>, Self>, TableError> {
+        let Building { place, table, open, used } = &mut self;
+        used.begin::<L>();
+        // Where a look at the memory takes long, as many patterns as may be are compiled between two of them.
+        let looks_long = used.before.is_some() && portion.is_used_up(RULE);
+        let mut last = 0;
+        let is_done = each_line(text, place, complaints, portion, |line, content, complaints| {
+            last = line;
+            take::<L>(table, open, used, (line, content), complaints)?;
+            Ok(if looks_long && used.before.is_some() { 0 } else { RULE })
         })?;
+        used.settle::<L>(last)?;
+        if !is_done {
+            return Ok(Err(self));
+        }
         while let Some(place) = open.pop() {
             table.end_block(place);
             let line = table.steps.get(place).map_or(0, |step| step.line);
             complain(complaints, line, Fault::IfWithoutEndif);
         }
-        Ok(table)
+        Ok(Ok(self.table))
+    }
+}
+
+/// Adds what a line says to a table.
+fn take<L: Library>(
+    table: &mut Patterns<L>,
+    open: &mut Vec<usize>,
+    used: &mut Compiled,
+    (line, content): (u32, &[u8]),
+    complaints: &mut Vec<Complaint>,
+) -> Result<(), TableError> {
+    let plain = content.first().is_some_and(u8::is_ascii_alphanumeric);
+    let step = match keyword(content) {
+        Some(Keyword::If(condition)) => block(condition, line, used, complaints)?,
+        Some(Keyword::Endif(extra)) => {
+            if !extra.is_empty() {
+                complain(complaints, line, Fault::ExtraText);
+            }
+            match open.pop() {
+                Some(place) => table.end_block(place),
+                None => complain(complaints, line, Fault::EndifWithoutIf),
+            }
+            return Ok(());
+        }
+        None if plain => Err(Fault::UnknownRequest),
+        None => rule(content, line, used, complaints)?,
+    };
+    match step {
+        Ok(step) => {
+            match &step.action {
+                Action::Block { .. } => open.push(table.steps.len()),
+                Action::Answer(answer) => {
+                    table.highest_group = table.highest_group.max(answer.highest_group());
+                }
+            }
+            table.steps.try_reserve(1).map_err(|_| TableError::OutOfMemory)?;
+            table.steps.push(step);
+        }
+        Err(fault) => {
+            complain(complaints, line, fault);
+            if matches!(keyword(content), Some(Keyword::If(_))) {
+                complain(complaints, line, Fault::Unconditional);
+            }
+        }
+    }
+    Ok(())
+}
+
+impl<L: Library> Patterns<L> {
+    /// Compiles the rules of `text`, one a step.
+    #[cfg(test)]
+    fn build(text: &[u8], complaints: &mut Vec<Complaint>) -> Result<Self, TableError> {
+        let mut building = Building::new();
+        loop {
+            match building.step(text, complaints, &mut Portion::until(&|| true))? {
+                Ok(table) => return Ok(table),
+                Err(later) => building = later,
+            }
+        }
     }
 
     fn end_block(&mut self, place: usize) {
@@ -289,12 +354,41 @@ fn rule<L: Library>(
 
 /// What the patterns of a table have taken so far, in bytes of memory.
 #[derive(Default)]
-struct Compiled(usize);
+struct Compiled {
+    known: usize,
+    /// No less than what those have taken that are not in `known` yet.
+    foreseen: usize,
+    /// What the process had when `known` was right. Whatever else the process does between steps is not ours.
+    before: Option<usize>,
+}
 
 impl Compiled {
-    fn add(&mut self, bytes: usize, line: u32) -> Result<(), TableError> {
-        self.0 = self.0.saturating_add(bytes);
-        if self.0 > MAX_COMPILED { Err(TableError::PatternsTooLarge { line }) } else { Ok(()) }
+    /// To be called before a pattern is compiled.
+    fn begin<L: Library>(&mut self) {
+        self.before = self.before.or_else(L::allocated);
+    }
+
+    /// A pattern has been compiled, and has taken no more than `foreseen`. It counts also if its rule is skipped after that;
+    /// ones that take next to nothing only if they stay.
+    fn add<L: Library>(
+        &mut self,
+        regex: Option<&L::Regex>,
+        foreseen: usize,
+        line: u32,
+    ) -> Result<(), TableError> {
+        self.known = self.known.saturating_add(regex.map_or(0, L::size));
+        self.foreseen = self.foreseen.saturating_add(foreseen);
+        if self.foreseen > UNKNOWN || self.known > MAX_COMPILED { self.settle::<L>(line) } else { Ok(()) }
+    }
+
+    /// Has a look at what is not known yet.
+    fn settle<L: Library>(&mut self, line: u32) -> Result<(), TableError> {
+        if let Some(before) = self.before.take() {
+            let now = L::allocated().unwrap_or(before);
+            self.known = self.known.saturating_add(now.saturating_sub(before));
+        }
+        self.foreseen = 0;
+        if self.known > MAX_COMPILED { Err(TableError::PatternsTooLarge { line }) } else { Ok(()) }
     }
 }
 
@@ -341,9 +435,10 @@ impl<'a, L: Library> Raw<'a, L> {
         line: u32,
         used: &mut Compiled,
     ) -> Result<Result<Test<L>, Fault>, TableError> {
-        let regex = L::compile(self.text, self.options, with_groups, line)?;
-        // What a rule that is skipped has cost counts, too.
-        used.add(regex.as_ref().map_or(0, L::size), line)?;
+        let foreseen = L::foreseen(self.text, self.options).ok_or(TableError::PatternTooComplex { line })?;
+        used.begin::<L>();
+        let regex = L::compile(self.text, self.options, with_groups)?;
+        used.add::<L>(regex.as_ref().ok(), foreseen, line)?;
         Ok(regex.map(|regex| Test { negated: self.negated, regex }))
     }
 }

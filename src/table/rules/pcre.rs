@@ -47,7 +47,11 @@ impl Library for Pcre {
         Letter::Known
     }
 
-    fn compile(pattern: &[u8], options: Flags, _: bool, _: u32) -> Result<Result<Regex, Fault>, TableError> {
+    fn foreseen(_: &[u8], _: Flags) -> Option<usize> {
+        Some(0)
+    }
+
+    fn compile(pattern: &[u8], options: Flags, _: bool) -> Result<Result<Regex, Fault>, TableError> {
         sort::<Pcre>(Regex::compile(pattern, options))
     }
 
@@ -57,6 +61,10 @@ impl Library for Pcre {
 
     fn size(regex: &Regex) -> usize {
         regex.size()
+    }
+
+    fn allocated() -> Option<usize> {
+        None
     }
 
     fn matcher(groups: usize) -> Result<Matcher, TableError> {

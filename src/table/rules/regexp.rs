@@ -5,10 +5,10 @@
 
 use std::ffi::CString;
 
-use mapkeep_regex::posix::{Flags, Regex, error_text};
+use mapkeep_regex::posix::{self, Flags, Regex, error_text};
 use mapkeep_regex::{Groups, MatchError, Time};
 
-use super::complexity::is_too_complex;
+use super::complexity::most_memory;
 use super::patterns::{Letter, Library, sort};
 use mapkeep_query::TableError;
 use mapkeep_table_format::Fault;
@@ -35,15 +35,15 @@ impl Library for Posix {
         Letter::Known
     }
 
+    fn foreseen(pattern: &[u8], options: Flags) -> Option<usize> {
+        most_memory(pattern, options.extended).map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX))
+    }
+
     fn compile(
         pattern: &[u8],
         options: Flags,
         with_groups: bool,
-        line: u32,
     ) -> Result<Result<Regex, Fault>, TableError> {
-        if is_too_complex(pattern, options.extended) {
-            return Err(TableError::PatternTooComplex { line });
-        }
         sort::<Posix>(Regex::compile(pattern, options, with_groups))
     }
 
@@ -51,8 +51,12 @@ impl Library for Posix {
         regex.groups()
     }
 
-    fn size(regex: &Regex) -> usize {
-        regex.size()
+    fn size(_: &Regex) -> usize {
+        0
+    }
+
+    fn allocated() -> Option<usize> {
+        Some(posix::allocated())
     }
 
     fn matcher(_: usize) -> Result<(), TableError> {

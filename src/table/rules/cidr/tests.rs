@@ -2,7 +2,13 @@ use super::*;
 
 fn table(text: &str) -> (Cidr, Vec<(u32, Fault)>) {
     let mut complaints = Vec::new();
-    let table = Cidr::build(text.as_bytes(), &mut complaints).unwrap();
+    let mut building = Building::new();
+    let table = loop {
+        match building.step(text.as_bytes(), &mut complaints, &mut Portion::until(&|| true)).unwrap() {
+            Ok(table) => break table,
+            Err(later) => building = later,
+        }
+    };
     (table, complaints.iter().map(|complaint| (complaint.line, complaint.fault.clone())).collect())
 }
 

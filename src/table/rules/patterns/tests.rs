@@ -113,6 +113,7 @@ fn build_pattern_too_complex_refuses_the_table() {
 
 #[test]
 fn build_patterns_too_large_together_refuse_the_table() {
+    let _alone = crate::rules::MEMORY.lock();
     // Each for itself is allowed, and takes 5 MB; all would take 10 GB and 80 seconds.
     let text = "/^(a?){1,90}b7$/ x\n".repeat(2000);
     let error = Patterns::<Posix>::build(text.as_bytes(), &mut Vec::new()).err();
@@ -125,6 +126,41 @@ fn build_patterns_too_large_together_refuse_the_table() {
     let text = "/^(abcdefgh[x-z]){1,500}$/ x\n".repeat(100_000);
     let error = Patterns::<Pcre>::build(text.as_bytes(), &mut Vec::new()).err();
     assert!(matches!(error, Some(TableError::PatternsTooLarge { line: 100..20_000 })), "{error:?}");
+}
+
+#[test]
+fn build_small_patterns_are_looked_at_together_and_counted() {
+    let _alone = crate::rules::MEMORY.lock();
+    // 32 KB each, of which some are looked at together; and again in steps of one. Other tests allocate, too.
+    let text = format!("/^{}$/ x\n", "(a?)".repeat(25)).repeat(20_000);
+    for enough in [false, true] {
+        let mut building = Building::<Posix>::new();
+        let error = loop {
+            let asked = || enough;
+            match building.step(text.as_bytes(), &mut Vec::new(), &mut Portion::until(&asked)) {
+                Ok(Ok(_)) => break None,
+                Ok(Err(later)) => building = later,
+                Err(error) => break Some(error),
+            }
+        };
+        assert!(matches!(error, Some(TableError::PatternsTooLarge { line: 1_000..20_000 })), "{error:?}");
+    }
+}
+
+#[test]
+fn build_a_step_is_a_pattern_if_the_caller_says_so() {
+    let text = "/a/ x\n/b/ y\nif /c/\n/d/ z\n/(e/ faulty\n";
+    let (mut building, mut complaints, mut steps) = (Building::<Pcre>::new(), Vec::new(), 0);
+    let table = loop {
+        steps += 1;
+        match building.step(text.as_bytes(), &mut complaints, &mut Portion::until(&|| true)).unwrap() {
+            Ok(table) => break table,
+            Err(later) => building = later,
+        }
+    };
+    assert_eq!(steps, 6);
+    assert_eq!(complaints.iter().map(|complaint| complaint.line).collect::<Vec<_>>(), [5, 3]);
+    assert_eq!((get(&table, "cd").as_deref(), get(&table, "d")), (Some("z"), None));
 }
 
 #[test]
