@@ -35,7 +35,7 @@ use mapkeep_proto::Kind;
 pub use accounts::redact_accounts;
 pub use bdb::build;
 pub use bytes::text_of;
-pub use composite::{Composite, members};
+pub use composite::{Composite, Leaf, Walk, members};
 pub use cursor::{Cursor, Step};
 pub use error::{Complaint, Fault, TableError};
 pub use fold::{casefold, fold};

@@ -1,7 +1,9 @@
-use std::cell::RefCell;
+mod recursive;
 
 use super::*;
-use crate::query::Folding;
+use crate::probe::NulMode;
+use crate::query::{Folding, Query};
+use crate::{Outcome, Table};
 
 type Owned = Table<Vec<u8>>;
 
@@ -16,12 +18,27 @@ fn ask(name: &str, query: &Query<'_>) -> Result<Option<String>, TableError> {
             Owned::from_name(kind, rest).map_err(|_| TableError::NoMember)
         })
         .collect();
-    let resolve = |number: usize| tables[number].as_ref().map_err(|error| *error);
     let mut answer = b"left over".to_vec();
-    let outcome = composite.lookup_with(query, &resolve, &mut answer)?;
+    let outcome =
+        at_once(&composite, query, &mut answer, |number| tables[number].as_ref().map_err(|error| *error))?;
     let answer = String::from_utf8(answer).unwrap();
     assert!(outcome != Outcome::Absent || answer.is_empty());
     Ok((outcome != Outcome::Absent).then_some(answer))
+}
+
+/// Looks up with all members there, which `table` gives.
+fn at_once<'t>(
+    composite: &Composite,
+    query: &Query<'_>,
+    answer: &mut Vec<u8>,
+    table: impl Fn(usize) -> Result<&'t Owned, TableError>,
+) -> Result<Outcome, TableError> {
+    let ask = |leaf: Leaf<'_>, answer: &mut Vec<u8>| {
+        let query = Query { key: leaf.key, modes: leaf.modes, ..*query };
+        table(leaf.number)?.lookup_with(&query, answer).map(Some)
+    };
+    let outcome = composite.go_on(&mut composite.walk(query), answer, ask)?;
+    Ok(outcome.expect("no member is put off"))
 }
 
 fn get(name: &str, key: &str) -> Result<Option<String>, TableError> {
@@ -126,30 +143,60 @@ fn utf8_keys_and_answers_of_members_checked() {
     let query = |key, utf8| Query { utf8, ..Query::plain(key) };
     let table = Owned::from_name(Kind::Static, b"\xff").unwrap();
     let composite = Composite::parse(b"unionmap:{static:x}").unwrap();
-    let (resolve, mut answer) = (|_| Ok(&table), Vec::new());
-    let outcome = composite.lookup_with(&query(b"a", true), &resolve, &mut answer);
+    let mut answer = Vec::new();
+    let outcome = at_once(&composite, &query(b"a", true), &mut answer, |_| Ok(&table));
     assert_eq!((outcome, answer.as_slice()), (Err(TableError::NotUtf8), &b""[..]));
-    let outcome = composite.lookup_with(&query(b"a", false), &resolve, &mut answer);
+    let outcome = at_once(&composite, &query(b"a", false), &mut answer, |_| Ok(&table));
     assert_eq!((outcome, answer.as_slice()), (Ok(Outcome::Found(NulMode::Bare)), &b"\xff"[..]));
     assert_eq!(ask("unionmap:{static:x}", &query(b"\xff", true)), Ok(None));
 }
 
 #[test]
-fn resolve_called_only_for_members_that_are_reached() {
+fn leaf_asked_only_when_reached_and_again_after_it_was_put_off() {
     let composite = Composite::parse(b"pipemap:{inline:{a=b},static:x}").unwrap();
     let table = Owned::from_name(Kind::Inline, b"{a=b}").unwrap();
-    let asked = RefCell::new(Vec::new());
-    let resolve = |number| {
-        asked.borrow_mut().push(number);
-        if number == 0 { Ok(&table) } else { Err(TableError::NoMember) }
-    };
-    assert_eq!(composite.lookup_with(&Query::plain(b"z"), &resolve, &mut vec![]), Ok(Outcome::Absent));
-    assert_eq!(*asked.borrow(), [0]);
-    let outcome = composite.lookup_with(&Query::plain(b"a"), &resolve, &mut vec![]);
-    assert_eq!(outcome, Err(TableError::NoMember));
-    let query = Query { time_left: &|| std::time::Duration::ZERO, ..Query::plain(b"a") };
-    let outcome = composite.lookup_with(&query, &resolve, &mut vec![]);
-    assert_eq!(outcome, Err(TableError::OutOfTime { line: 0 }));
+    let mut asked = Vec::new();
+    let mut answer = Vec::new();
+    let mut walk = composite.walk(&Query::plain(b"a"));
+    assert!(walk.leaf().is_none(), "not begun");
+    for puts_off in [true, true, false] {
+        let outcome = composite.go_on(&mut walk, &mut answer, |leaf, answer| {
+            asked.push((leaf.number, leaf.key.to_vec()));
+            match (puts_off, leaf.number) {
+                (true, _) => Ok(None),
+                (false, 0) => {
+                    table.lookup_with(&Query { key: leaf.key, ..Query::plain(b"") }, answer).map(Some)
+                }
+                (false, _) => Err(TableError::NoMember),
+            }
+        });
+        assert_eq!(outcome, if puts_off { Ok(None) } else { Err(TableError::NoMember) });
+        assert_eq!(answer, b"");
+        assert_eq!(walk.held(), 1);
+    }
+    let expected = [(0, b"a"), (0, b"a"), (0, b"a"), (1, b"b")].map(|(leaf, key)| (leaf, key.to_vec()));
+    assert_eq!(asked, expected);
+    let outcome = at_once(&composite, &Query::plain(b"z"), &mut answer, |number| match number {
+        0 => Ok(&table),
+        _ => Err(TableError::NoMember),
+    });
+    assert_eq!(outcome, Ok(Outcome::Absent));
+}
+
+#[test]
+fn answers_that_are_too_long_together_are_an_error() {
+    let composite = Composite::parse(b"unionmap:{static:a static:b}").unwrap();
+    let most = crate::MAX_ITEM;
+    for (second, expected) in
+        [(most / 2 - 1, Ok(Some(Outcome::Found(NulMode::Bare)))), (most / 2, Err(TableError::ItemTooLong))]
+    {
+        let (mut answer, mut walk) = (Vec::new(), composite.walk(&Query::plain(b"k")));
+        let outcome = composite.go_on(&mut walk, &mut answer, |leaf, answer| {
+            answer.resize(if leaf.number == 0 { most / 2 } else { second }, b'x');
+            Ok::<_, TableError>(Some(Outcome::Found(NulMode::Bare)))
+        });
+        assert_eq!(outcome, expected);
+    }
 }
 
 #[test]
