@@ -461,6 +461,39 @@ fn worker_whose_broker_has_gone_gives_answers_that_have_come() {
 }
 
 #[test]
+fn key_that_is_too_long_for_a_question_is_a_temporary_error() {
+    let mut service = Service::timeless();
+    let mut standin = service.standin();
+    let mut client = service.client();
+    // Folding makes six bytes of each two.
+    let key = "\u{390}".repeat(100 << 10);
+    let request = format!("request|lookup|table|{RULES}|flags|{}|key|{key}||", 524_288 + 32_768);
+    let request = request.replace('|', "\0");
+    let mut sent = 0;
+    while sent < request.len() {
+        sent += client.write(&request.as_bytes()[sent..]).unwrap_or_default();
+        service.round();
+    }
+    (0..20).for_each(|_| service.round());
+    assert_eq!((texts(&client), standin.questions().len()), (vec![RETRY.to_owned()], 0));
+    // So is the answer of one member that is the key for the next.
+    ask(&client, PIPE, "k");
+    service.round();
+    let put = standin.questions().pop().unwrap();
+    let value = vec![b'v'; mapkeep_proto::MAX_KEY + 1];
+    let mut frame = Vec::new();
+    let answered = Answered::Found { with_nul: false, value: &value };
+    Answer { ticket: put.ticket, answered }.encode(&mut frame);
+    let mut sent = 0;
+    while sent < frame.len() {
+        sent += standin.stream.write(&frame[sent..]).unwrap_or_default();
+        service.round();
+    }
+    (0..20).for_each(|_| service.round());
+    assert_eq!((texts(&client), standin.questions().len()), (vec![RETRY.to_owned()], 0));
+}
+
+#[test]
 fn message_for_the_other_kind_of_worker_is_an_error() {
     let mut service = Service::timeless();
     let (_, end) = UnixStream::pair().unwrap();
