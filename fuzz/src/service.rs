@@ -1,9 +1,11 @@
 //! The wire protocol and the answers: the input is what a client sends.
 
-use mapkeep_proto::{Kind, split};
+use std::convert::Infallible;
+
+use mapkeep_proto::{Answered, Kind, split};
 use mapkeep_table::{Cursor, Outcome, Step, Table};
 use mapkeep_worker::session::{
-    self, Cursors, Event, Failure, LookupTable, Nature, Service, Settings, Sought, Tables,
+    self, Cursors, Event, Failure, Got, LookupTable, Nature, Service, Settings, Sought, Tables,
 };
 use mapkeep_worker::wire::{Limits, Parser, Progress, Status};
 
@@ -164,13 +166,15 @@ impl Handle<'_> {
 
 impl LookupTable for Handle<'_> {
     type Cursor = Cursor;
+    type Search = Infallible;
 
     fn nature(&self) -> Nature {
         self.0
     }
 
-    fn lookup(&self, sought: Sought<'_>, value: &mut Vec<u8>) -> Result<Outcome, Failure> {
-        Ok(self.table()?.lookup_with(&sought.query(0, &|| std::time::Duration::MAX), value)?)
+    fn lookup(&self, sought: Sought<'_>, value: &mut Vec<u8>) -> Result<Got<Outcome, Infallible>, Failure> {
+        let query = sought.query(0, &|| std::time::Duration::MAX);
+        Ok(Got::Now(self.table()?.lookup_with(&query, value)?))
     }
 
     fn step(&self, cursor: &mut Cursor, key: &mut Vec<u8>, value: &mut Vec<u8>) -> Result<Step, Failure> {
@@ -181,11 +185,25 @@ impl LookupTable for Handle<'_> {
 impl Tables for Set {
     type Id = usize;
     type Cursor = Cursor;
+    type Search = Infallible;
     type Table<'t> = Handle<'t>;
 
     fn find(&self, name: &[u8]) -> Option<(usize, Handle<'_>)> {
         let id = NAMES.iter().position(|known| *known == name)?;
         Some((id, Handle(Nature::of(name), &self.0[id])))
+    }
+
+    fn name(&self, search: &Infallible) -> &[u8] {
+        match *search {}
+    }
+
+    fn resume(
+        &self,
+        search: Infallible,
+        _: Answered<'_>,
+        _: &mut Vec<u8>,
+    ) -> Result<Got<Outcome, Infallible>, Failure> {
+        match search {}
     }
 }
 

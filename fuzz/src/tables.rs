@@ -2,8 +2,8 @@
 
 use mapkeep_proto::{Kind, leaves, redact_accounts};
 use mapkeep_table::{
-    Composite, Cursor, Folding, MAX_ITEM, NulModes, Outcome, Query, Step, Substitution, Table, TableError,
-    Values,
+    Composite, Cursor, Folding, Leaf, MAX_ITEM, NulModes, Outcome, Query, Step, Substitution, Table,
+    TableError, Values,
 };
 
 /// Keys that the seeds contain, keys that they do not, and the empty one.
@@ -143,16 +143,30 @@ pub fn composite(name: &[u8]) {
     let other = Table::<&[u8]>::from_name(Kind::Static, b"stand-in").unwrap();
     let own = |leaf: &Vec<u8>| Table::<&[u8]>::from_name(Kind::of(leaf), mapkeep_proto::split(leaf).1).ok();
     let tables: Vec<_> = composite.leaves().iter().map(own).collect();
-    let resolve = |leaf: usize| Ok(tables[leaf].as_ref().unwrap_or(&other));
-    let mut answer = Vec::new();
     for (key, utf8) in [(&b"key1"[..], false), (b"", false), (b"KEY1", true), (b"\xff", true)] {
-        let outcome = composite.lookup_with(
-            &Query { utf8, folding: Folding { fixed: utf8, pattern: true }, ..query(key) },
-            &resolve,
-            &mut answer,
-        );
-        assert!(matches!(outcome, Ok(Outcome::Found(_))) || answer.is_empty());
+        let query = Query { utf8, folding: Folding { fixed: utf8, pattern: true }, ..query(key) };
+        let ask = |leaf: Leaf<'_>, answer: &mut Vec<u8>| {
+            let table = tables[leaf.number].as_ref().unwrap_or(&other);
+            table.lookup_with(&Query { key: leaf.key, modes: leaf.modes, ..query }, answer).map(Some)
+        };
+        let mut answer = Vec::new();
+        let outcome = composite.go_on(&mut composite.walk(&query), &mut answer, ask);
+        assert!(matches!(outcome, Ok(Some(Outcome::Found(_)))) || answer.is_empty());
         assert!(answer.len() <= MAX_ITEM);
+        // Each leaf is put off once: the lookup comes to the same end.
+        let (mut walk, mut late) = (composite.walk(&query), Vec::new());
+        let again = loop {
+            let mut asked = false;
+            let once = |leaf: Leaf<'_>, answer: &mut Vec<u8>| match std::mem::replace(&mut asked, true) {
+                true => Ok(None),
+                false => ask(leaf, answer),
+            };
+            match composite.go_on(&mut walk, &mut late, once) {
+                Ok(None) => assert!(walk.leaf().is_some() && late.is_empty()),
+                end => break end,
+            }
+        };
+        assert_eq!((again, late), (outcome, answer));
     }
 }
 

@@ -19,7 +19,7 @@ use std::fmt;
 
 use mapkeep_proto::Kind;
 
-pub use composite::Composite;
+pub use composite::{Composite, Leaf, Walk};
 pub use mapkeep_query::{
     Folding, MAX_ITEM, NulMode, NulModes, Outcome, Pause, Place, Query, Step, Substitution, TableError,
     Values, casefold, fold, text_of,

@@ -1,22 +1,23 @@
 //! The tables that clients may ask, by name.
 //!
-//! May: answer from their contents. Never: know a path; a name is only compared with what clients ask.
+//! May: answer from their contents, and say what is to be asked elsewhere. Never: know a path; a name is only compared with
+//! what clients ask.
 
+mod search;
 #[cfg(test)]
 mod tests;
 
 use crate::contents::{Content, Contents, Slot};
-use crate::pace::Pace;
-use crate::rules_worker::left;
-use crate::session;
-use mapkeep_proto::{Kind, Listed, TableId};
+use crate::session::{self, Failure, Got};
+use mapkeep_proto::{Answered as Heard, Duty, Kind, Listed, TableId};
 use mapkeep_sys::mapping::Mapping;
-use mapkeep_table::{Cursor, Outcome, Step, Table, TableError};
+use mapkeep_table::{Cursor, Outcome, Step, Table};
+pub(crate) use search::Search;
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 /// All tables of this worker's class.
 #[derive(Debug, Default)]
@@ -28,8 +29,6 @@ pub(crate) struct Catalogue {
     approval_known: bool,
     /// For `randmap:`; moves on with each lookup.
     random: Cell<u64>,
-    /// Who may ask tables that can take long.
-    pub(crate) pace: Pace,
 }
 
 impl Catalogue {
@@ -39,20 +38,16 @@ impl Catalogue {
         let by_name = approved.map(|(id, table)| (table.name.clone(), id)).collect();
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let random = Cell::new(since.map_or(0, |since| u64::from(since.subsec_nanos())));
-        let contents = Contents::new(tables, |_| true);
-        Catalogue { contents, by_name, approval_known, random, pace: Pace::default() }
+        let contents = Contents::new(tables, |kind| Duty::of(kind) == Duty::Clients);
+        Catalogue { contents, by_name, approval_known, random }
     }
-}
-
-fn elsewhere() -> session::Failure {
-    session::Failure::Unavailable(Cow::Borrowed("another worker has it"))
 }
 
 /// A table as a request sees it.
 #[derive(Debug)]
 pub(crate) struct Handle<'c> {
     catalogue: &'c Catalogue,
-    id: u32,
+    id: TableId,
     nature: session::Nature,
     /// `None` when nobody knows whether the table is approved.
     slot: Option<&'c Slot>,
@@ -66,82 +61,64 @@ pub(crate) struct Scan {
 }
 
 impl Handle<'_> {
-    fn slot(&self) -> Result<&Slot, session::Failure> {
-        let unjudged = || session::Failure::Unavailable(Cow::Borrowed("the configuration cannot be read"));
+    fn slot(&self) -> Result<&Slot, Failure> {
+        let unjudged = || Failure::Unavailable(Cow::Borrowed("the configuration cannot be read"));
         self.slot.ok_or_else(unjudged)
     }
 }
 
 impl session::LookupTable for Handle<'_> {
     type Cursor = Scan;
+    type Search = Search;
 
     fn nature(&self) -> session::Nature {
         self.nature
     }
 
-    fn lookup(&self, sought: session::Sought<'_>, value: &mut Vec<u8>) -> Result<Outcome, session::Failure> {
-        let slot = self.slot()?;
-        // The clock is read by tables of rules only, which ask; the first question starts it.
-        let began = Cell::new(None);
-        let time_left = || left(&began, std::time::Duration::ZERO, Instant::now());
-        let query = sought.query(self.catalogue.next_random(), &time_left);
-        let outcome = match &slot.content {
-            Content::Table(Ok(table)) => table.lookup_with(&query, value),
-            Content::Table(Err(reason)) => return Err(session::Failure::Unavailable(reason.clone())),
-            Content::Elsewhere => return Err(elsewhere()),
-            Content::Composite(composite, leaves) => {
-                let resolve = |leaf: usize| self.catalogue.leaf(leaves.get(leaf).copied().flatten());
-                composite.lookup_with(&query, &resolve, value)
-            }
-        };
-        if let Some(began) = began.get() {
-            let ended = Instant::now();
-            self.catalogue.pace.meter.note(self.id, ended.saturating_duration_since(began), ended);
-        }
-        Ok(outcome?)
-    }
-
-    fn usable(&self) -> Result<(), session::Failure> {
-        match &self.slot()?.content {
-            Content::Table(Ok(table)) if table.kind() == Kind::Fail => Err(session::Failure::OnPurpose),
-            Content::Table(Err(reason)) => Err(session::Failure::Unavailable(reason.clone())),
-            Content::Elsewhere => Err(elsewhere()),
-            Content::Table(Ok(_)) | Content::Composite(..) => Ok(()),
-        }
-    }
-
-    fn step(
+    fn lookup(
         &self,
-        scan: &mut Scan,
-        key: &mut Vec<u8>,
+        sought: session::Sought<'_>,
         value: &mut Vec<u8>,
-    ) -> Result<Step, session::Failure> {
+    ) -> Result<Got<Outcome, Search>, Failure> {
+        match &self.slot()?.content {
+            Content::Table(Ok(table)) => {
+                // No table that is held here asks for the time.
+                let time_left = || Duration::MAX;
+                let query = sought.query(self.catalogue.next_random(), &time_left);
+                Ok(Got::Now(table.lookup_with(&query, value)?))
+            }
+            Content::Table(Err(reason)) => Err(Failure::Unavailable(reason.clone())),
+            Content::Composite(composite, _) => self.catalogue.begin(self.id, composite, &sought, value),
+            Content::Elsewhere => Ok(Got::Later(Search::value(self.id, &sought)?)),
+        }
+    }
+
+    fn usable(&self) -> Result<Got<(), Search>, Failure> {
+        match &self.slot()?.content {
+            Content::Table(Ok(table)) if table.kind() == Kind::Fail => Err(Failure::OnPurpose),
+            Content::Table(Err(reason)) => Err(Failure::Unavailable(reason.clone())),
+            Content::Elsewhere => Ok(Got::Later(Search::usable(self.id))),
+            Content::Table(Ok(_)) | Content::Composite(..) => Ok(Got::Now(())),
+        }
+    }
+
+    fn step(&self, scan: &mut Scan, key: &mut Vec<u8>, value: &mut Vec<u8>) -> Result<Step, Failure> {
         if scan.content.is_none() {
             scan.content = match &self.slot()?.content {
                 Content::Table(Ok(table)) => Some(Rc::downgrade(table)),
-                Content::Table(Err(reason)) => return Err(session::Failure::Unavailable(reason.clone())),
-                Content::Elsewhere => return Err(elsewhere()),
-                Content::Composite(..) => return Err(session::Failure::Unsupported),
+                Content::Table(Err(reason)) => return Err(Failure::Unavailable(reason.clone())),
+                Content::Composite(..) | Content::Elsewhere => return Err(Failure::Unsupported),
             };
         }
         let Some(table) = scan.content.as_ref().and_then(Weak::upgrade) else {
             let gone = "it has changed several times since its list was begun";
-            return Err(session::Failure::Unavailable(Cow::Borrowed(gone)));
+            return Err(Failure::Unavailable(Cow::Borrowed(gone)));
         };
         Ok(table.step(&mut scan.cursor, key, value)?)
     }
 }
 
 impl Catalogue {
-    /// A member of a composite table.
-    fn leaf(&self, id: Option<u16>) -> Result<&Table<Mapping>, TableError> {
-        let slot = id.and_then(|id| self.contents.get(TableId(id)));
-        match slot.map(|slot| &slot.content) {
-            Some(Content::Table(Ok(table))) => Ok(table),
-            _ => Err(TableError::NoMember),
-        }
-    }
-
     /// The next number of a sequence that spreads evenly (a multiplicative generator, Knuth's MMIX constants).
     fn next_random(&self) -> u64 {
         let next =
@@ -154,25 +131,30 @@ impl Catalogue {
 impl session::Tables for Catalogue {
     type Id = u32;
     type Cursor = Scan;
+    type Search = Search;
     type Table<'c> = Handle<'c>;
 
     fn find(&self, name: &[u8]) -> Option<(u32, Handle<'_>)> {
         let Some(id) = self.by_name.get(name).copied() else {
-            let unjudged =
-                Handle { catalogue: self, id: u32::MAX, nature: session::Nature::of(name), slot: None };
+            let (id, nature) = (TableId(u16::MAX), session::Nature::of(name));
+            let unjudged = Handle { catalogue: self, id, nature, slot: None };
             return (!self.approval_known).then_some((u32::MAX, unjudged));
         };
         let slot = self.contents.get(TableId(id))?;
-        let id = u32::from(id);
-        Some((id, Handle { catalogue: self, id, nature: slot.nature, slot: Some(slot) }))
+        let handle = Handle { catalogue: self, id: TableId(id), nature: slot.nature, slot: Some(slot) };
+        Some((u32::from(id), handle))
     }
 
-    fn turn_away(&self, name: &[u8]) -> Option<u32> {
-        if !self.pace.is_tight() {
-            return None;
-        }
-        let id = *self.by_name.get(session::without_proxy(name))?;
-        let measured = self.contents.get(TableId(id)).is_some_and(Slot::is_measured);
-        Some(u32::from(id)).filter(|id| measured && self.pace.turns_away(*id))
+    fn name(&self, search: &Search) -> &[u8] {
+        self.contents.get(search.table).map(|slot| slot.name.as_slice()).unwrap_or_default()
+    }
+
+    fn resume(
+        &self,
+        search: Search,
+        heard: Heard<'_>,
+        value: &mut Vec<u8>,
+    ) -> Result<Got<Outcome, Search>, Failure> {
+        self.go_on_with(search, heard, value)
     }
 }

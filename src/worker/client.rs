@@ -12,7 +12,7 @@ mod turn;
 pub use desk::{Desk, Replies, UNREAD};
 pub(crate) use turn::Turn;
 
-use crate::session::{self, Cursors, Event, Service, Settings, Tables};
+use crate::session::{self, Answer, Cursors, Event, Pending, Service, Settings, Tables};
 use crate::wire::{ANNOUNCEMENT, Limits, Parser, Progress, encode_reply};
 use nix::errno::Errno;
 use nix::unistd::{read, write};
@@ -24,17 +24,16 @@ use std::time::{Duration, Instant};
 /// waits this long, too.
 pub const DEADLINE: Duration = Duration::from_secs(1);
 
-/// A connected client. While it is silent it costs no buffer. `C` is the position of a scan.
-pub struct Client<C> {
+/// A connected client of the tables `T`. While it is silent it costs no buffer.
+pub struct Client<T: Tables> {
     socket: OwnedFd,
     /// Bytes of a request that is not complete, or that has to wait.
     input: Vec<u8>,
-    /// Whether the input may begin with a complete request, which waits for us: for room, or for another turn.
+    /// Whether the input may begin with a complete request, which waits for us: for room, for another turn, or for the reply
+    /// to the request before it.
     more: bool,
-    /// The table that the request waits for, if it is not just another turn.
-    waits_for: Option<u32>,
-    /// Until when it has taken more than its share of the time of tables that take long.
-    pub(crate) owes_until: Option<Instant>,
+    /// The request that waits for another process to answer. What was sent after it stays in the input.
+    pending: Option<Box<Pending<u32, T::Search>>>,
     /// Whether the last reading took all that it had room for, so that there may be more.
     pub(crate) has_unread: bool,
     parser: Parser,
@@ -45,7 +44,7 @@ pub struct Client<C> {
     held: bool,
     /// It is closed once it has its replies: what it sent after that was no request, or too much.
     ends: bool,
-    cursors: Cursors<u32, C>,
+    cursors: Cursors<u32, T::Cursor>,
     /// What the event loop waits for.
     pub(crate) awaited: Fate,
     /// When it must have finished what it is at.
@@ -74,15 +73,14 @@ enum Taken {
     Left(Option<Vec<u8>>),
 }
 
-impl<C: Default> Client<C> {
+impl<T: Tables<Id = u32>> Client<T> {
     /// Takes over a connection, whose socket must be non-blocking, and announces the protocol.
-    pub(crate) fn new(socket: OwnedFd, now: Instant) -> (Client<C>, Fate) {
+    pub(crate) fn new(socket: OwnedFd, now: Instant) -> (Client<T>, Fate) {
         let mut client = Client {
             socket,
             input: Vec::new(),
             more: false,
-            waits_for: None,
-            owes_until: None,
+            pending: None,
             has_unread: false,
             parser: Parser::new(Limits::SERVICE),
             output: ANNOUNCEMENT.to_vec(),
@@ -101,20 +99,38 @@ impl<C: Default> Client<C> {
 
     /// Bytes held of requests that are not complete, or have to wait.
     pub(crate) fn held(&self) -> usize {
-        self.input.len()
+        let pending = self.pending.as_ref().map_or(0, |pending| pending.held());
+        self.input.len().saturating_add(pending)
     }
 
     /// Whether it is between requests.
     pub(crate) fn is_idle(&self) -> bool {
-        self.input.is_empty() && self.output.is_empty()
+        self.input.is_empty() && self.output.is_empty() && self.pending.is_none()
+    }
+
+    /// Whether it waits for us, and not we for it.
+    pub(crate) fn waits(&self) -> bool {
+        (self.more || self.pending.is_some()) && self.output.is_empty()
+    }
+
+    /// Whether it waits for another turn.
+    #[must_use]
+    pub fn has_more(&self) -> bool {
+        self.pending.is_none() && self.waits()
+    }
+
+    /// What is kept of a request that waits for another process.
+    pub(crate) fn search(&mut self) -> Option<&mut T::Search> {
+        self.pending.as_mut().map(|pending| pending.search())
+    }
+
+    /// What was kept of such a request by a client that is closed.
+    pub(crate) fn into_search(self) -> Option<T::Search> {
+        self.pending.map(|pending| pending.into_search())
     }
 
     /// Reads once, and answers what is complete.
-    fn take_in<T: Tables<Id = u32, Cursor = C>, R: Replies>(
-        &mut self,
-        desk: &mut Desk<'_, T, R>,
-        now: Instant,
-    ) -> Taken {
+    fn take_in<R: Replies>(&mut self, desk: &mut Desk<'_, T, R>, now: Instant) -> Taken {
         self.has_unread = false;
         let length = match read(&self.socket, desk.scratch) {
             Ok(0) => {
@@ -141,10 +157,7 @@ impl<C: Default> Client<C> {
     }
 
     /// Answers what is complete of the input that is kept.
-    fn answer_held<T: Tables<Id = u32, Cursor = C>, R: Replies>(
-        &mut self,
-        desk: &mut Desk<'_, T, R>,
-    ) -> Taken {
+    fn answer_held<R: Replies>(&mut self, desk: &mut Desk<'_, T, R>) -> Taken {
         let mut held = std::mem::take(&mut self.input);
         let taken = self.answer_some(&held, desk.tables, desk.service, desk.settings, desk.replies);
         Taken::Left(taken.map(|taken| {
@@ -164,8 +177,8 @@ impl<C: Default> Client<C> {
             }
             Taken::Left(Some(left)) => left,
         };
-        if !left.is_empty() && !room {
-            tracing::warn!("too many incomplete requests from clients -- closing a connection");
+        if (!left.is_empty() || self.pending.is_some()) && !room {
+            tracing::warn!("too many incomplete or waiting requests from clients -- closing a connection");
             self.ends = true;
             return None;
         }
@@ -193,7 +206,7 @@ impl<C: Default> Client<C> {
 
     /// Answers complete requests at the start of `bytes`, as many as there is room for replies and as the turn has
     /// time for; returns how many bytes they took, or nothing when the connection must be closed.
-    fn answer_some<T: Tables<Id = u32, Cursor = C>, R: Replies>(
+    fn answer_some<R: Replies>(
         &mut self,
         bytes: &[u8],
         tables: &T,
@@ -202,7 +215,7 @@ impl<C: Default> Client<C> {
         replies: &mut R,
     ) -> Option<usize> {
         let mut taken = 0usize;
-        (self.more, self.waits_for) = (false, None);
+        self.more = false;
         loop {
             let rest = bytes.get(taken..).unwrap_or_default();
             if rest.is_empty() {
@@ -215,19 +228,20 @@ impl<C: Default> Client<C> {
             match self.parser.parse(rest) {
                 Progress::NeedMore => return Some(taken),
                 Progress::Request { request, complaint, consumed } => {
-                    if let Some(table) = tables.turn_away(request.table) {
-                        (self.more, self.waits_for) = (true, Some(table));
-                        return Some(taken);
-                    }
                     if let Some(complaint) = complaint {
                         warn(&complaint);
                     }
                     let (cursors, out) = (&mut self.cursors, replies.bytes());
                     let start = out.len();
-                    let answered =
-                        session::answer(&request, service, tables, &settings, cursors, out, &mut log);
-                    replies.answered(&answered, start, consumed);
                     taken = taken.saturating_add(consumed);
+                    match session::answer(&request, service, tables, &settings, cursors, out, &mut log) {
+                        Answer::Ready(answered) => replies.answered(&answered, start, consumed),
+                        Answer::Pending(pending) => {
+                            self.pending = Some(Box::new(pending));
+                            self.more = taken < bytes.len();
+                            return Some(taken);
+                        }
+                    }
                 }
                 Progress::Malformed { reply, dialect, complaint, consumed } => {
                     warn(&complaint);
@@ -289,14 +303,14 @@ impl<C: Default> Client<C> {
     }
 }
 
-impl<C> AsFd for Client<C> {
+impl<T: Tables> AsFd for Client<T> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 }
 
 /// Shows nothing that the client has sent.
-impl<C> fmt::Debug for Client<C> {
+impl<T: Tables> fmt::Debug for Client<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("socket", &self.socket).finish_non_exhaustive()
     }

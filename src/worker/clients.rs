@@ -3,6 +3,7 @@
 //! May: add connections to epoll and take them out. Never: answer.
 
 use crate::client::{Client, Fate};
+use crate::session::Tables;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -45,23 +46,33 @@ impl Trigger {
     }
 }
 
-/// The connections, by the number that stands for each in epoll's events. `C` is the position of a scan.
-pub struct Clients<C> {
-    list: BTreeMap<u64, Client<C>>,
+/// The connections, by the number that stands for each in epoll's events. `T` is the tables that they ask.
+pub struct Clients<T: Tables> {
+    list: BTreeMap<u64, Client<T>>,
     trigger: Trigger,
     last: u64,
     /// Deadlines in the order in which they were set; entries whose client has moved on are skipped.
     deadlines: VecDeque<(Instant, u64)>,
     held: usize,
     closed: u32,
+    /// What was kept of requests that nobody waits for any more.
+    given_up: Vec<T::Search>,
 }
 
-impl<C: Default> Clients<C> {
+impl<T: Tables<Id = u32>> Clients<T> {
     /// None yet. They get numbers above `last`, each number once, so that an event of a closed connection can reach no
     /// other.
     #[must_use]
-    pub fn numbered_after(last: u64, trigger: Trigger) -> Clients<C> {
-        Clients { list: BTreeMap::new(), trigger, last, deadlines: VecDeque::new(), held: 0, closed: 0 }
+    pub fn numbered_after(last: u64, trigger: Trigger) -> Clients<T> {
+        Clients {
+            list: BTreeMap::new(),
+            trigger,
+            last,
+            deadlines: VecDeque::new(),
+            held: 0,
+            closed: 0,
+            given_up: Vec::new(),
+        }
     }
 
     /// How many there are.
@@ -79,6 +90,11 @@ impl<C: Default> Clients<C> {
     /// How many have gone since this was asked last.
     pub fn take_closed(&mut self) -> u32 {
         std::mem::take(&mut self.closed)
+    }
+
+    /// What was kept of requests that waited for another process, of clients that have gone since this was asked last.
+    pub(crate) fn take_given_up(&mut self) -> Vec<T::Search> {
+        std::mem::take(&mut self.given_up)
     }
 
     /// When to look for late clients next.
@@ -113,7 +129,7 @@ impl<C: Default> Clients<C> {
         &mut self,
         epoll: &Epoll,
         event: EpollEvent,
-        work: impl FnOnce(&mut Client<C>, bool) -> Fate,
+        work: impl FnOnce(&mut Client<T>, bool) -> Fate,
     ) -> io::Result<()> {
         self.serve(epoll, event.data(), Some(event.events()), work)
     }
@@ -126,7 +142,7 @@ impl<C: Default> Clients<C> {
         &mut self,
         epoll: &Epoll,
         number: u64,
-        work: impl FnOnce(&mut Client<C>, bool) -> Fate,
+        work: impl FnOnce(&mut Client<T>, bool) -> Fate,
     ) -> io::Result<()> {
         self.serve(epoll, number, None, work)
     }
@@ -136,11 +152,11 @@ impl<C: Default> Clients<C> {
         epoll: &Epoll,
         number: u64,
         told: Option<EpollFlags>,
-        work: impl FnOnce(&mut Client<C>, bool) -> Fate,
+        work: impl FnOnce(&mut Client<T>, bool) -> Fate,
     ) -> io::Result<()> {
         let Some(client) = self.list.get_mut(&number) else { return Ok(()) };
         let gone = told.is_some_and(|told| told.intersects(GONE));
-        if told.is_some() && client.has_more() {
+        if told.is_some() && client.waits() {
             client.has_unread = true;
             return if gone { self.close(epoll, number) } else { Ok(()) };
         }
@@ -148,7 +164,7 @@ impl<C: Default> Clients<C> {
         let fate = work(client, self.held < HELD);
         self.held = self.held.saturating_sub(held).saturating_add(client.held());
         // Whoever is served at once has had its turn. What it has sent besides would only be kept, for nobody.
-        if fate == Fate::Closed || (gone && (client.has_more() || self.trigger == Trigger::Edge)) {
+        if fate == Fate::Closed || (gone && (client.waits() || self.trigger == Trigger::Edge)) {
             return self.close(epoll, number);
         }
         if let Some(moment) = client.deadline.filter(|moment| Some(*moment) != deadline) {
@@ -156,7 +172,7 @@ impl<C: Default> Clients<C> {
         }
         // A last request may have come with the end of the connection.
         client.has_unread |= told.is_some_and(|told| told.intersects(ENDS));
-        let more = self.trigger == Trigger::Edge && client.has_unread && !client.has_more();
+        let more = self.trigger == Trigger::Edge && client.has_unread && !client.waits();
         if fate != client.awaited || (more && fate == Fate::Reading) {
             client.awaited = fate;
             // The kernel looks at the connection again, and tells of what it finds.
@@ -166,7 +182,7 @@ impl<C: Default> Clients<C> {
     }
 
     /// The client of this number, if it is still there.
-    pub fn get_mut(&mut self, number: u64) -> Option<&mut Client<C>> {
+    pub fn get_mut(&mut self, number: u64) -> Option<&mut Client<T>> {
         self.list.get_mut(&number)
     }
 
@@ -176,6 +192,7 @@ impl<C: Default> Clients<C> {
             self.held = self.held.saturating_sub(client.held());
             epoll.delete(&client)?;
             self.closed = self.closed.saturating_add(1);
+            self.given_up.extend(client.into_search());
         }
         Ok(())
     }
@@ -212,7 +229,7 @@ impl<C: Default> Clients<C> {
         now: Instant,
         waits: impl Fn(u64) -> bool,
     ) -> io::Result<()> {
-        let silent = |(number, client): &(&u64, &Client<C>)| {
+        let silent = |(number, client): &(&u64, &Client<T>)| {
             let silence_now = now.saturating_duration_since(client.last_active);
             client.is_idle() && silence_now >= silence && !waits(**number)
         };
@@ -231,7 +248,7 @@ impl<C: Default> Clients<C> {
     }
 }
 
-impl<C> fmt::Debug for Clients<C> {
+impl<T: Tables> fmt::Debug for Clients<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Clients").field("count", &self.list.len()).finish_non_exhaustive()
     }

@@ -20,7 +20,7 @@ pub(crate) const LISTED: usize = 2;
 /// One table.
 #[derive(Debug)]
 pub(crate) struct Slot {
-    name: Vec<u8>,
+    pub(crate) name: Vec<u8>,
     pub(crate) nature: Nature,
     /// As [`Listed`] has it.
     incomplete: bool,
@@ -133,11 +133,6 @@ impl Contents {
 }
 
 impl Slot {
-    /// Whether a lookup can take long, and is measured.
-    pub(crate) fn is_measured(&self) -> bool {
-        self.nature.kind.has_rules() || self.nature.kind.is_composite()
-    }
-
     /// Takes a new content into use, and keeps the one before it for those who are listing that.
     fn replace(&mut self, table: Rc<Table<Mapping>>) {
         if let Content::Table(Ok(before)) = std::mem::replace(&mut self.content, Content::Table(Ok(table))) {

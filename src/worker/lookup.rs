@@ -3,12 +3,14 @@
 //! May: read and write connections that it was handed, map snapshots that it was handed. Never: open, connect,
 //! execute, or name anything but a table id to the broker.
 
+mod peers;
 mod serving;
 
 use crate::broker::{BROKER, Broker, Heard};
-use crate::catalogue::{Catalogue, Scan};
+use crate::catalogue::Catalogue;
 use crate::client::Turn;
 use crate::clients::{Clients, Trigger};
+use crate::elsewhere::Elsewhere;
 use crate::loading::{LONG_STEP, Loading, STEP};
 use crate::process::sleep_until;
 use crate::session::{Service, Settings};
@@ -44,11 +46,11 @@ pub(crate) struct Lookup {
     settings: Settings,
     catalogue: Catalogue,
     loading: Loading,
-    clients: Clients<Scan>,
+    clients: Clients<Catalogue>,
+    /// What is asked of other processes.
+    elsewhere: Elsewhere,
     /// Clients that have asked more than one turn had room for, in the order in which they have the next.
     carried: VecDeque<u64>,
-    /// Whether the time for those who stand in line was over before the line.
-    pressed: bool,
     /// When all that had arrived had been noted last. Whoever has sent something by then is not late, however long we
     /// took to read it.
     looked: Instant,
@@ -56,6 +58,7 @@ pub(crate) struct Lookup {
     next_tick: Option<Instant>,
     scratch: Vec<u8>,
     turn: Turn,
+    clock: fn() -> Instant,
 }
 
 impl Lookup {
@@ -69,13 +72,14 @@ impl Lookup {
             catalogue: Catalogue::default(),
             loading: Loading::default(),
             clients: Clients::numbered_after(BROKER, Trigger::Edge),
+            elsewhere: Elsewhere::default(),
             carried: VecDeque::new(),
-            pressed: false,
             looked: Instant::now(),
             draining: false,
             next_tick: None,
             scratch: vec![0; CHUNK],
             turn: Turn::default(),
+            clock: Instant::now,
         })
     }
 
@@ -88,9 +92,9 @@ impl Lookup {
 
     /// Waits for something to do, and does it. False when there is nothing left to be done.
     ///
-    /// Everybody who is there is heard for a turn: first clients that have sent something, then those that have sent more than
-    /// a turn had room for, then those that stand in line for tables that take long, and the broker. Then new contents are gone
-    /// on with for a step.
+    /// Everybody who is there is heard for a turn: first clients whose answers have come from other processes, then clients
+    /// that have sent something, then those that have sent more than a turn had room for, and the broker. What is to be asked
+    /// of other processes is sent in one go. Then new contents are gone on with for a step.
     fn round(&mut self) -> io::Result<bool> {
         let mut events = [EpollEvent::empty(); EVENTS];
         let timeout = self.sleep();
@@ -99,16 +103,18 @@ impl Lookup {
             Err(Errno::EINTR) => 0,
             Err(error) => return Err(error.into()),
         };
-        let now = Instant::now();
+        let now = (self.clock)();
         if count < EVENTS {
             self.looked = now;
         }
         let events = events.get(..count).unwrap_or_default();
+        self.hear_peers(events, now)?;
         self.hear_clients(events, now)?;
         if events.iter().any(|event| event.data() == BROKER) && !self.hear_broker(now)? {
             self.leave()?;
             return Ok(false);
         }
+        self.ask_peers(now)?;
         let time = if self.clients.is_empty() { LONG_STEP } else { STEP };
         self.loading.go_on(&mut self.catalogue.contents, &mut self.broker, time)?;
         self.clients.close_late(&self.epoll, self.looked, |_| false)?;
@@ -120,30 +126,35 @@ impl Lookup {
 
     /// The broker has gone: answers what has arrived.
     fn leave(&mut self) -> io::Result<()> {
-        let began = Instant::now();
+        let began = (self.clock)();
         let mut events = [EpollEvent::empty(); EVENTS];
         let mut count = self.epoll.wait(&mut events, EpollTimeout::ZERO).unwrap_or_default();
+        self.hear_clients(events.get(..count).unwrap_or_default(), began)?;
+        // Each client is read from once more; what comes after that would have no end.
         loop {
-            let now = Instant::now();
-            self.hear_clients(events.get(..count).unwrap_or_default(), now)?;
-            // Each client is read from once more; what comes after that would have no end.
-            count = 0;
-            let waiting = !self.carried.is_empty() || self.pressed;
-            if !waiting || now.saturating_duration_since(began) > GRACE {
+            let now = (self.clock)();
+            self.hear_peers(events.get(..count).unwrap_or_default(), now)?;
+            self.hear_clients(&[], now)?;
+            self.ask_peers(now)?;
+            let time = GRACE.saturating_sub(now.saturating_duration_since(began));
+            let waits = self.elsewhere.is_waited_for();
+            if time.is_zero() || (self.carried.is_empty() && !waits) {
                 return Ok(());
             }
+            let patience = if self.carried.is_empty() { time.min(TICK / 100) } else { Duration::ZERO };
+            let timeout = EpollTimeout::from(u16::try_from(patience.as_millis()).unwrap_or_default());
+            count = self.epoll.wait(&mut events, timeout).unwrap_or_default();
         }
     }
 
     fn sleep(&self) -> EpollTimeout {
         let loads = !self.loading.is_empty() && !self.broker.has_unsaid();
-        if !self.carried.is_empty() || self.pressed || loads {
+        if !self.carried.is_empty() || loads {
             return EpollTimeout::ZERO;
         }
-        let now = Instant::now();
-        let first = self.clients.next_deadline().into_iter().chain(self.next_tick);
-        let first = first.chain(self.catalogue.pace.line.next_moment(now));
-        sleep_until(first, now)
+        let now = (self.clock)();
+        let moments = [self.clients.next_deadline(), self.elsewhere.next_deadline(), self.next_tick];
+        sleep_until(moments.into_iter().flatten(), now)
     }
 
     /// Tells how many clients have gone; while other things wait for room, the number adds up.
@@ -183,11 +194,7 @@ impl Lookup {
                 let given_up = self.loading.begin(id, generation, content.as_fd(), size);
                 given_up.map_or(Ok(()), |message| self.broker.say(message))
             }
-            (BrokerToLookup::Client, Some(socket)) => {
-                let number = self.clients.add(&self.epoll, socket, now)?;
-                self.catalogue.pace.askers.note(number, now);
-                Ok(())
-            }
+            (BrokerToLookup::Client, Some(socket)) => self.clients.add(&self.epoll, socket, now).map(drop),
             (BrokerToLookup::Unavailable { id, reason }, _) => {
                 self.catalogue.contents.unavailable(id, reason);
                 Ok(())
@@ -201,8 +208,9 @@ impl Lookup {
                 self.catalogue.contents.tidy();
                 self.broker.say(LookupToBroker::Pong(number))
             }
-            (BrokerToLookup::Answerer | BrokerToLookup::Asker, Some(_)) => Ok(()),
-            (_, None) => Err(io::ErrorKind::InvalidData.into()),
+            (BrokerToLookup::Answerer, Some(stream)) => self.elsewhere.add(&self.epoll, stream),
+            // Nobody asks a worker of this kind.
+            (BrokerToLookup::Asker, _) | (_, None) => Err(io::ErrorKind::InvalidData.into()),
         }
     }
 

@@ -3,7 +3,7 @@
 //! Purpose: everything that stock's proxymap decides about one request, over tables that it reaches
 //! only through a trait. May: compute, and ask the tables. Never: read or write a connection, open
 //! anything, or let a client's flags be more than hints.
-//! Called by: serve, with each request that wire has parsed.
+//! Called by: client, with each request that wire has parsed.
 //!
 //! Source of the rules: replies and log lines of Postfix 3.7.11 and 3.12. Where stock dies of a
 //! request (a sequence on a table that has none, missing TRY flags, OPEN_LOCK with LOCK), this
@@ -16,6 +16,7 @@ mod differential;
 mod event;
 #[cfg(test)]
 mod fake;
+mod pending;
 mod rules;
 mod source;
 #[cfg(test)]
@@ -25,9 +26,11 @@ use std::borrow::Cow;
 
 pub use cursors::{CURSORS_MAX, Cursors};
 pub use event::Event;
-pub use source::{Failure, LookupTable, Nature, Sought, Tables};
+pub use pending::{Pending, resume};
+pub use source::{Failure, Got, LookupTable, Nature, Search, Sought, Tables, outcome_of};
 
-use mapkeep_table::{Outcome, Step, TableError, Values, fold, text_of};
+use mapkeep_table::{Step, TableError, Values, fold};
+use pending::Form;
 
 use crate::flags::Flags;
 use crate::wire::{Call, Dialect, Function, Reply, Request, Status, Verb, encode_reply};
@@ -74,8 +77,17 @@ impl<I> Answered<I> {
     }
 }
 
-/// Answers one request: appends exactly one reply to `out`, and hands what is worth a log line to
-/// `log`. Total: every request that wire lets through gets a reply, whatever its bytes and flags.
+/// What has become of a request.
+#[derive(Debug)]
+pub enum Answer<I, S> {
+    /// Its reply is there.
+    Ready(Answered<I>),
+    /// Another process has to answer first.
+    Pending(Pending<I, S>),
+}
+
+/// Answers one request: appends exactly one reply to `out`, at once or when it is resumed, and hands what is worth a log
+/// line to `log`. Total: every request that wire lets through gets a reply, whatever its bytes and flags.
 pub fn answer<T: Tables>(
     request: &Request<'_>,
     service: Service,
@@ -84,11 +96,11 @@ pub fn answer<T: Tables>(
     cursors: &mut CursorsOf<T>,
     out: &mut Vec<u8>,
     log: &mut dyn FnMut(Event<'_>),
-) -> Answered<T::Id> {
+) -> Answer<T::Id, T::Search> {
     let dialect = request.dialect;
     let verb = request.call.verb();
     let changes = matches!(request.call, Call::Update { .. } | Call::Delete { .. });
-    let answered = |table, flags| Answered { table, verb, dialect, flags };
+    let answered = |table, flags| Answer::Ready(Answered { table, verb, dialect, flags });
     if changes && service == Service::Read {
         // Before approval, and with the name as the client sent it: so does stock.
         log(Event::ReadOnly { table: request.table, verb });
@@ -104,7 +116,7 @@ pub fn answer<T: Tables>(
         }
     };
     let asked = Asked { request, name, service, settings };
-    let flags = match request.call {
+    let got = match request.call {
         Call::Open => {
             let flags = rules::open_flags(request.instance_flags, table.nature(), settings);
             encode_reply(&Reply::Open(Status::Ok, flags), dialect, out);
@@ -112,11 +124,17 @@ pub fn answer<T: Tables>(
         }
         Call::Lookup { key } => lookup(&asked, key, &table, out, log),
         Call::Sequence { function } => sequence(&asked, function, id, &table, cursors, out, log),
-        Call::Update { key, value } => change::update(&asked, key, value, &table, out, log),
-        Call::Delete { key } => change::delete(&asked, key, &table, out, log),
+        Call::Update { key, value } => Got::Now(change::update(&asked, key, value, &table, out, log)),
+        Call::Delete { key } => Got::Now(change::delete(&asked, key, &table, out, log)),
     };
-    answered(Some(id), flags)
+    match got {
+        Got::Now(flags) => answered(Some(id), flags),
+        Got::Later((form, search)) => Answer::Pending(Pending::new(id, form, search)),
+    }
 }
+
+/// The flags that a reply without an answer has; or what is kept of a request that has to wait.
+type Ready<L> = Got<Flags, (Form, <L as LookupTable>::Search)>;
 
 /// What every part of one answer needs to know.
 struct Asked<'a> {
@@ -161,14 +179,14 @@ fn approved<'t, T: Tables>(
     })
 }
 
-/// Answers a lookup. Returns the flags that a reply without an answer has.
-fn lookup(
+/// Answers a lookup.
+fn lookup<L: LookupTable>(
     asked: &Asked<'_>,
     key: &[u8],
-    table: &impl LookupTable,
+    table: &L,
     out: &mut Vec<u8>,
     log: &mut dyn FnMut(Event<'_>),
-) -> Flags {
+) -> Ready<L> {
     let request = asked.request;
     let nature = table.nature();
     let flags = rules::later_flags(request.flags, nature);
@@ -176,11 +194,12 @@ fn lookup(
     if utf8 && std::str::from_utf8(key).is_err() {
         log(Event::KeyNotUtf8 { table: asked.name });
         encode_reply(&Reply::Lookup(Status::NoKey, flags, b""), request.dialect, out);
-        return flags;
+        return Got::Now(flags);
     }
     let folds = rules::key_is_folded(request.flags, nature) && (utf8 || !nature.kind.is_composite());
     let folded = if folds { fold(key, utf8) } else { Cow::Borrowed(key) };
-    let mut value = Vec::new();
+    let may_be_found = !key.is_empty() || asked.may_find_empty_key(nature);
+    let form = Form { utf8, may_be_found, ..Form::of(request, flags, nature) };
     let sought = Sought {
         key: &folded,
         modes: rules::nul_modes(flags),
@@ -189,32 +208,17 @@ fn lookup(
         utf8,
         values: rules::values(request),
     };
-    let found = table.lookup(sought, &mut value);
-    // What is found shows how the table stores its keys, even where the value cannot be given.
-    let flags_now = match &found {
-        Ok(Outcome::Found(mode)) => rules::after_hit(flags, *mode, nature),
-        _ => flags,
+    let mut value = Vec::new();
+    let found = match table.lookup(sought, &mut value) {
+        Ok(Got::Later(search)) => return Got::Later((form, search)),
+        Ok(Got::Now(outcome)) => Ok(outcome),
+        Err(failure) => Err(failure),
     };
-    let text = text_of(&value);
-    let outcome = match found {
-        Ok(Outcome::Found(_)) if key.is_empty() && !asked.may_find_empty_key(nature) => Ok(Outcome::Absent),
-        Ok(Outcome::Found(_)) if utf8 && std::str::from_utf8(text).is_err() => Err(Failure::ValueNotUtf8),
-        other => other,
-    };
-    let reply = match &outcome {
-        Ok(Outcome::Found(_)) => Reply::Lookup(Status::Ok, flags_now, text),
-        Ok(Outcome::Absent) => Reply::Lookup(Status::NoKey, flags, b""),
-        Err(failure) => {
-            report(asked, failure, log);
-            Reply::Lookup(failure.status(), flags_now, b"")
-        }
-    };
-    encode_reply(&reply, request.dialect, out);
-    flags
+    form.reply_to_lookup(asked.name, found, &value, out, log);
+    Got::Now(flags)
 }
 
-/// Answers a sequence request. What comes back is neither folded nor checked for UTF-8, as in stock. Returns the flags
-/// that a reply without an answer has.
+/// Answers a sequence request. What comes back is neither folded nor checked for UTF-8, as in stock.
 fn sequence<I: Copy + Eq, L: LookupTable>(
     asked: &Asked<'_>,
     function: Function,
@@ -223,21 +227,24 @@ fn sequence<I: Copy + Eq, L: LookupTable>(
     cursors: &mut Cursors<I, L::Cursor>,
     out: &mut Vec<u8>,
     log: &mut dyn FnMut(Event<'_>),
-) -> Flags {
+) -> Ready<L> {
     let request = asked.request;
     let flags = rules::later_flags(request.flags, table.nature());
     let (mut key, mut value) = (Vec::new(), Vec::new());
-    let step = if let Err(failure) = table.usable() {
-        Err(failure)
-    } else if !rules::has_sequence(table.nature()) {
-        Err(Failure::Unsupported)
-    } else {
-        if function == Function::First {
-            cursors.start(id);
+    let step = match table.usable() {
+        Err(failure) => Err(failure),
+        Ok(Got::Later(search)) => {
+            return Got::Later((Form::of(request, flags, table.nature()), search));
         }
-        match cursors.get(id) {
-            Some(cursor) => table.step(cursor, &mut key, &mut value),
-            None => Ok(Step::End),
+        Ok(Got::Now(())) if !rules::has_sequence(table.nature()) => Err(Failure::Unsupported),
+        Ok(Got::Now(())) => {
+            if function == Function::First {
+                cursors.start(id);
+            }
+            match cursors.get(id) {
+                Some(cursor) => table.step(cursor, &mut key, &mut value),
+                None => Ok(Step::End),
+            }
         }
     };
     let names_files = rules::values(request) == Values::FileContent && table.nature().kind.is_source_text();
@@ -249,7 +256,7 @@ fn sequence<I: Copy + Eq, L: LookupTable>(
         Ok(Step::Record) => Reply::Sequence(Status::Ok, flags, &key, &value),
         Ok(Step::End) => Reply::Sequence(Status::NoKey, flags, b"", b""),
         Err(failure) => {
-            report(asked, failure, log);
+            report(asked.name, Verb::Sequence, failure, log);
             Reply::Sequence(failure.status(), flags, b"", b"")
         }
     };
@@ -257,12 +264,12 @@ fn sequence<I: Copy + Eq, L: LookupTable>(
         cursors.forget(id);
     }
     encode_reply(&reply, request.dialect, out);
-    flags
+    Got::Now(flags)
 }
 
 /// Logs a failure, unless it is what the table is for.
-fn report(asked: &Asked<'_>, failure: &Failure, log: &mut dyn FnMut(Event<'_>)) {
+fn report(table: &[u8], verb: Verb, failure: &Failure, log: &mut dyn FnMut(Event<'_>)) {
     if *failure != Failure::OnPurpose {
-        log(Event::Failed { table: asked.name, verb: asked.request.call.verb(), failure });
+        log(Event::Failed { table, verb, failure });
     }
 }

@@ -14,7 +14,7 @@ use crate::group::{Group, Mark};
 use crate::line::Line;
 use crate::opening::{Opener, Openings};
 use crate::saving::{Effect, Saving, When};
-use crate::tables::{Changed, Outturn, Position, Tables};
+use crate::tables::{Changed, Outturn, Tables};
 use mapkeep_proto::{TableId, WriterToBroker};
 use mapkeep_sandbox::Confined;
 use mapkeep_store::StoreError;
@@ -47,7 +47,7 @@ pub(crate) struct Writer<O> {
     epoll: Epoll,
     settings: Settings,
     tables: Tables,
-    clients: Clients<Position>,
+    clients: Clients<Tables>,
     /// Clients that have something for us, in the order in which they are served.
     ready: VecDeque<u64>,
     /// The same, to find one.

@@ -4,8 +4,6 @@
 
 mod handle;
 
-pub(crate) use handle::Position;
-
 use crate::engine::Engine;
 use mapkeep_proto::{Kind, Listed, TableId, Unavailable, split, why_unknown};
 use mapkeep_store::{MemoryStore, StoreError};

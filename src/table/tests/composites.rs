@@ -9,7 +9,7 @@ use std::process::Command;
 use common::{Scratch, have, run};
 use mapkeep_proto::{Kind, split};
 use mapkeep_table::{
-    Composite, Folding, NulModes, Outcome, Query, Substitution, Table, TableError, Values, fold,
+    Composite, Folding, Leaf, NulModes, Outcome, Query, Substitution, Table, TableError, Values, fold,
 };
 
 const POSTMAP: &str = "/usr/sbin/postmap";
@@ -134,8 +134,11 @@ impl Bed {
         let outcome = if Kind::of(&name).is_composite() {
             let composite = Composite::parse(&name).unwrap();
             let tables: Vec<_> = composite.leaves().iter().map(|leaf| open(leaf)).collect();
-            let resolve = |number: usize| tables[number].as_ref().map_err(|error| *error);
-            composite.lookup_with(query, &resolve, &mut answer)?
+            let ask = |leaf: Leaf<'_>, answer: &mut Vec<u8>| {
+                let table = tables[leaf.number].as_ref().map_err(|error| *error)?;
+                table.lookup_with(&Query { key: leaf.key, modes: leaf.modes, ..*query }, answer).map(Some)
+            };
+            composite.go_on(&mut composite.walk(query), &mut answer, ask)?.expect("no leaf is put off")
         } else {
             // Whoever asks a table with content of its own has folded the key.
             let table = open(&name).unwrap();

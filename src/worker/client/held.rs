@@ -5,20 +5,10 @@ use crate::session::{Answered, Tables};
 use crate::wire::Verb;
 use std::time::Instant;
 
-impl<C: Default> Client<C> {
-    /// Whether it waits for us, and not we for it.
-    #[must_use]
-    pub fn has_more(&self) -> bool {
-        self.more && self.output.is_empty()
-    }
-
+impl<T: Tables<Id = u32>> Client<T> {
     /// The client has sent something, or has room for replies again, or has gone: reads and answers. The replies stay
     /// here until they are released; nothing is done with the client before that.
-    pub fn hold<T: Tables<Id = u32, Cursor = C>, R: Replies>(
-        &mut self,
-        desk: &mut Desk<'_, T, R>,
-        now: Instant,
-    ) -> Fate {
+    pub fn hold<R: Replies>(&mut self, desk: &mut Desk<'_, T, R>, now: Instant) -> Fate {
         if self.held {
             return self.awaited;
         }

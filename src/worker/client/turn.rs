@@ -1,8 +1,9 @@
 //! Replies that are sent at once, by a worker that serves each client for one turn after another.
 
-use super::{Client, Desk, Fate, Replies, UNREAD};
-use crate::session::{Answered, Tables};
-use std::time::{Duration, Instant};
+use super::{Client, Desk, Fate, Replies, Taken, UNREAD, log};
+use crate::session::{self, Answer, Answered, Tables};
+use mapkeep_proto::Answered as Heard;
+use std::time::Instant;
 
 /// Requests that are answered to one client before others have their turn. Clients of Postfix send the next one when they
 /// have read the last reply.
@@ -19,11 +20,6 @@ impl Turn {
     /// Begins the next turn.
     pub(crate) fn begin(&mut self) {
         self.requests = 0;
-    }
-
-    /// Whether a request has been answered in this turn.
-    pub(crate) fn has_answered(&self) -> bool {
-        self.requests > 0
     }
 }
 
@@ -45,21 +41,38 @@ impl Replies for Turn {
     }
 }
 
-impl<C: Default> Client<C> {
+impl<T: Tables<Id = u32>> Client<T> {
     /// The client has sent something, or has room for replies again, or has gone, or waits for us: reads, answers and
     /// sends, for one turn. What was read and not answered stays here ([`Client::has_more`]).
-    pub(crate) fn serve<T: Tables<Id = u32, Cursor = C>>(
-        &mut self,
-        desk: &mut Desk<'_, T, Turn>,
-        now: Instant,
-    ) -> Fate {
+    pub(crate) fn serve(&mut self, desk: &mut Desk<'_, T, Turn>, now: Instant) -> Fate {
         if !self.output.is_empty() {
             let fate = self.write(now);
-            if fate != Fate::Reading || !self.more {
+            if fate != Fate::Reading || !self.has_more() {
                 return fate;
             }
         }
+        if self.pending.is_some() {
+            return self.waiting_for();
+        }
         let taken = if self.more { self.answer_held(desk) } else { self.take_in(desk, now) };
+        self.end_turn(taken, desk, now)
+    }
+
+    /// Another process has answered for the request that waits: goes on with that. What the client has sent after it is for
+    /// its next turn.
+    pub(crate) fn resume(&mut self, heard: Heard<'_>, desk: &mut Desk<'_, T, Turn>, now: Instant) -> Fate {
+        let Some(pending) = self.pending.take() else { return self.waiting_for() };
+        // It was our turn until now.
+        self.last_active = now;
+        match session::resume(*pending, heard, desk.tables, desk.replies.bytes(), &mut log) {
+            Answer::Ready(answered) => desk.replies.answered(&answered, 0, 0),
+            Answer::Pending(pending) => self.pending = Some(Box::new(pending)),
+        }
+        let later = std::mem::take(&mut self.input);
+        self.end_turn(Taken::Left(Some(later)), desk, now)
+    }
+
+    fn end_turn(&mut self, taken: Taken, desk: &mut Desk<'_, T, Turn>, now: Instant) -> Fate {
         let answered = !desk.replies.replies.is_empty();
         self.send_first(&mut desk.replies.replies);
         if let Some(fate) = self.keep(taken, answered, desk.room_for_input, now) {
@@ -68,15 +81,5 @@ impl<C: Default> Client<C> {
         let fate = if self.output.is_empty() { Fate::Reading } else { self.write(now) };
         // What was asked before the end has been answered.
         if self.ends { Fate::Closed } else { fate }
-    }
-
-    /// Gives it more time for what it is at: for so long we were busy with its requests.
-    pub(crate) fn extend_deadline(&mut self, used: Duration) {
-        self.deadline = self.deadline.and_then(|deadline| deadline.checked_add(used));
-    }
-
-    /// The table for which it stands in line.
-    pub(crate) fn waits_for(&self) -> Option<u32> {
-        self.waits_for
     }
 }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::catalogue::Catalogue;
-use crate::session::{LookupTable, Sought, Tables};
+use crate::session::{Got, LookupTable, Sought, Tables};
 use mapkeep_proto::Listed;
 use mapkeep_table::Outcome;
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -23,7 +23,7 @@ fn get(catalogue: &Catalogue, table: &[u8], key: &[u8]) -> Option<Vec<u8>> {
     let (_, table) = catalogue.find(table)?;
     let mut value = Vec::new();
     let sought = Sought::plain(key);
-    matches!(table.lookup(sought, &mut value), Ok(Outcome::Found(_))).then_some(value)
+    matches!(table.lookup(sought, &mut value), Ok(Got::Now(Outcome::Found(_)))).then_some(value)
 }
 
 fn many_lines(value: &str) -> String {

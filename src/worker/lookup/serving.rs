@@ -1,95 +1,74 @@
 //! Whose turn it is.
 
-use super::{EVENTS, Lookup};
-use crate::broker::BROKER;
+use super::{BROKER, EVENTS, Lookup};
 use crate::client::{Client, Desk, Fate};
+use crate::elsewhere::{PATIENCE, PEERS};
+use mapkeep_proto::Answered;
 use nix::sys::epoll::EpollEvent;
 use std::io;
 use std::time::Instant;
 
 /// Why a client is served.
 #[derive(Clone, Copy)]
-enum Call {
+pub(super) enum Call<'a> {
     /// epoll has told of it.
     Told(EpollEvent),
     /// It has waited for another turn.
     Carried(u64),
-    /// It stood in line for this table.
-    InLine(u32, u64),
+    /// Another process has answered its question.
+    Answered(u64, Answered<'a>),
 }
 
 impl Lookup {
     /// Gives everybody who has something for us a turn.
     pub(super) fn hear_clients(&mut self, events: &[EpollEvent], now: Instant) -> io::Result<()> {
-        let pace = &mut self.catalogue.pace;
-        pace.meter.begin_slice();
-        if !pace.line.is_empty() {
-            pace.line.tidy(now);
-        }
         let waiting = self.carried.len().min(EVENTS);
-        for event in events.iter().filter(|event| event.data() != BROKER) {
+        for event in events.iter().filter(|event| event.data() != BROKER && event.data() < PEERS) {
             self.give_turn(Call::Told(*event), now)?;
         }
         for _ in 0..waiting {
             let Some(client) = self.carried.pop_front() else { break };
             self.give_turn(Call::Carried(client), now)?;
         }
-        self.serve_line()
-    }
-
-    /// Serves those who stand in line, as long as there is time for them.
-    fn serve_line(&mut self) -> io::Result<()> {
-        self.pressed = false;
-        while !self.catalogue.pace.line.is_empty() {
-            let now = Instant::now();
-            if self.catalogue.pace.meter.slice_is_over() {
-                self.pressed = self.catalogue.pace.has_next(now);
-                break;
-            }
-            let Some((table, client)) = self.catalogue.pace.next(now) else { break };
-            self.give_turn(Call::InLine(table, client), now)?;
-        }
         Ok(())
     }
 
     /// Serves one client, and draws the consequences.
-    fn give_turn(&mut self, call: Call, now: Instant) -> io::Result<()> {
-        let Lookup { clients, epoll, catalogue, service, settings, scratch, turn, .. } = self;
+    pub(super) fn give_turn(&mut self, call: Call<'_>, now: Instant) -> io::Result<()> {
+        let Lookup { clients, elsewhere, epoll, catalogue, service, settings, scratch, turn, .. } = self;
         let (service, settings) = (*service, *settings);
-        let (number, table) = match call {
-            Call::Told(event) => (event.data(), None),
-            Call::Carried(client) => (client, None),
-            Call::InLine(table, client) => (client, Some(table)),
+        let number = match call {
+            Call::Told(event) => event.data(),
+            Call::Carried(client) | Call::Answered(client, _) => client,
         };
-        catalogue.pace.meter.begin_turn(table);
         turn.begin();
-        let mut waits = None;
+        let mut has_more = false;
         let work = |client: &mut Client<_>, room_for_input| {
-            let tables = &*catalogue;
-            let replies = &mut *turn;
-            let fate =
-                client.serve(&mut Desk { tables, service, settings, scratch, replies, room_for_input }, now);
-            let answered = turn.has_answered();
-            if let Some((used, _)) = catalogue.pace.meter.used() {
-                client.extend_deadline(used);
+            let (tables, replies) = (&*catalogue, &mut *turn);
+            let mut desk = Desk { tables, service, settings, scratch, replies, room_for_input };
+            let fate = match call {
+                Call::Told(_) | Call::Carried(_) => client.serve(&mut desk, now),
+                Call::Answered(_, answered) => client.resume(answered, &mut desk, now),
+            };
+            if fate == Fate::Closed {
+                return fate;
             }
-            client.owes_until = catalogue.pace.end_turn(number, answered, client.owes_until, now);
-            if fate != Fate::Closed && client.has_more() {
-                waits = Some((client.waits_for(), client.owes_until));
+            has_more = client.has_more();
+            if let Some(search) = client.search()
+                && let Some(question) = search.question.take()
+                && let Some(deadline) = search.deadline.or_else(|| now.checked_add(PATIENCE))
+            {
+                search.deadline = Some(deadline);
+                search.ticket = Some(elsewhere.ask(number, question, deadline));
             }
             fate
         };
         match call {
             Call::Told(event) => clients.hear(epoll, event, work)?,
-            Call::Carried(_) | Call::InLine(..) => clients.with(epoll, number, work)?,
+            Call::Carried(_) | Call::Answered(..) => clients.with(epoll, number, work)?,
         }
-        match waits {
-            Some((Some(table), owes)) => {
-                let since = owes.map_or(now, |owes| owes.max(now));
-                self.catalogue.pace.line.join(table, number, since);
-            }
-            Some((None, _)) => self.carried.push_back(number),
-            None => {}
+        if has_more {
+            self.carried.push_back(number);
         }
         Ok(())
     }

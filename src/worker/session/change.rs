@@ -35,7 +35,7 @@ pub(super) fn update(
         match table.put(&folded(asked, key, nature, utf8), value, mode) {
             Ok(()) => (Status::Ok, rules::after_hit(flags, mode, nature)),
             Err(failure) => {
-                report(asked, &failure, log);
+                report(asked.name, request.call.verb(), &failure, log);
                 (failure.status(), flags)
             }
         }
@@ -64,7 +64,7 @@ pub(super) fn delete(
             Ok(Outcome::Found(mode)) => (Status::Ok, rules::after_hit(flags, mode, nature)),
             Ok(Outcome::Absent) => (Status::NoKey, flags),
             Err(failure) => {
-                report(asked, &failure, log);
+                report(asked.name, request.call.verb(), &failure, log);
                 (failure.status(), flags)
             }
         }

@@ -2,9 +2,10 @@
 
 use std::sync::{Mutex, MutexGuard};
 
+use mapkeep_proto::Answered as Heard;
 use mapkeep_table::{NulMode, NulModes, Outcome, Step};
 
-use super::{Failure, LookupTable, Nature, Sought, Tables};
+use super::{Failure, Got, LookupTable, Nature, Search, Sought, Tables, outcome_of};
 
 /// Keys and values as they would be in a file, NUL and all.
 type Entries = Vec<(Vec<u8>, Vec<u8>)>;
@@ -19,6 +20,20 @@ pub(super) enum Content {
     Same(Vec<u8>),
     /// No answer, for this reason.
     Fails(Failure),
+    /// Another process answers, out of this.
+    Elsewhere(Box<Content>),
+}
+
+/// What is kept while another process has to answer, and what it will answer.
+pub(super) struct FakeSearch {
+    name: Vec<u8>,
+    pub(super) answer: Result<(Outcome, Vec<u8>), Failure>,
+}
+
+impl Search for FakeSearch {
+    fn held(&self) -> usize {
+        1
+    }
 }
 
 /// One fake table.
@@ -59,29 +74,24 @@ impl FakeTables {
     }
 }
 
-impl LookupTable for &FakeTable {
-    type Cursor = usize;
-
-    fn nature(&self) -> Nature {
-        Nature::of(&self.name)
-    }
-
-    fn lookup(&self, sought: Sought<'_>, value: &mut Vec<u8>) -> Result<Outcome, Failure> {
+impl Content {
+    fn lookup(&self, nature: Nature, sought: Sought<'_>, value: &mut Vec<u8>) -> Result<Outcome, Failure> {
         let Sought { key, modes, .. } = sought;
         assert!(value.is_empty(), "the buffer must be empty");
-        let entries = match &self.content {
+        let entries = match self {
             Content::Entries(entries) | Content::Changeable(entries, _) => locked(entries),
             Content::Same(text) => {
                 value.extend_from_slice(text);
                 return Ok(Outcome::Found(NulMode::Bare));
             }
             Content::Fails(failure) => return Err(failure.clone()),
+            Content::Elsewhere(_) => panic!("two processes away"),
         };
         let mut find = |key: &[u8]| {
             let found = entries.iter().find(|(stored, _)| stored == key);
             found.map(|(_, text)| value.extend_from_slice(text)).is_some()
         };
-        if !self.nature().kind.has_nul_modes() {
+        if !nature.kind.has_nul_modes() {
             let hit = find(key);
             return Ok(if hit { Outcome::Found(NulMode::Bare) } else { Outcome::Absent });
         }
@@ -94,10 +104,36 @@ impl LookupTable for &FakeTable {
         Ok(Outcome::Absent)
     }
 
+    fn usable(&self) -> Result<(), Failure> {
+        match self {
+            Content::Fails(failure) => Err(failure.clone()),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl LookupTable for &FakeTable {
+    type Cursor = usize;
+    type Search = FakeSearch;
+
+    fn nature(&self) -> Nature {
+        Nature::of(&self.name)
+    }
+
+    fn lookup(&self, sought: Sought<'_>, value: &mut Vec<u8>) -> Result<Got<Outcome, FakeSearch>, Failure> {
+        let Content::Elsewhere(content) = &self.content else {
+            return self.content.lookup(self.nature(), sought, value).map(Got::Now);
+        };
+        let mut found = Vec::new();
+        let outcome = content.lookup(self.nature(), sought, &mut found);
+        let answer = outcome.map(|outcome| (outcome, found));
+        Ok(Got::Later(FakeSearch { name: self.name.clone(), answer }))
+    }
+
     fn step(&self, cursor: &mut usize, key: &mut Vec<u8>, value: &mut Vec<u8>) -> Result<Step, Failure> {
         match &self.content {
             Content::Fails(failure) => Err(failure.clone()),
-            Content::Same(_) => Err(Failure::Unsupported),
+            Content::Same(_) | Content::Elsewhere(_) => Err(Failure::Unsupported),
             Content::Entries(entries) | Content::Changeable(entries, _) => match locked(entries).get(*cursor)
             {
                 None => Ok(Step::End),
@@ -111,17 +147,18 @@ impl LookupTable for &FakeTable {
         }
     }
 
-    fn usable(&self) -> Result<(), Failure> {
-        match &self.content {
-            Content::Fails(failure) => Err(failure.clone()),
-            _ => Ok(()),
-        }
+    fn usable(&self) -> Result<Got<(), FakeSearch>, Failure> {
+        let Content::Elsewhere(content) = &self.content else {
+            return self.content.usable().map(Got::Now);
+        };
+        let answer = content.usable().map(|()| (Outcome::Absent, Vec::new()));
+        Ok(Got::Later(FakeSearch { name: self.name.clone(), answer }))
     }
 
     fn put(&self, key: &[u8], value: &[u8], mode: NulMode) -> Result<(), Failure> {
         match &self.content {
             Content::Fails(failure) => Err(failure.clone()),
-            Content::Entries(_) | Content::Same(_) => Err(Failure::Unsupported),
+            Content::Entries(_) | Content::Same(_) | Content::Elsewhere(_) => Err(Failure::Unsupported),
             Content::Changeable(entries, limit) => {
                 let (key, value) = (stored(key, mode), stored(value, mode));
                 match *limit {
@@ -143,7 +180,9 @@ impl LookupTable for &FakeTable {
     fn remove(&self, key: &[u8], modes: NulModes) -> Result<Outcome, Failure> {
         let entries = match &self.content {
             Content::Fails(failure) => return Err(failure.clone()),
-            Content::Entries(_) | Content::Same(_) => return Err(Failure::Unsupported),
+            Content::Entries(_) | Content::Same(_) | Content::Elsewhere(_) => {
+                return Err(Failure::Unsupported);
+            }
             Content::Changeable(entries, _) => entries,
         };
         let plain = !self.nature().kind.has_nul_modes();
@@ -173,9 +212,23 @@ fn stored(text: &[u8], mode: NulMode) -> Vec<u8> {
 impl Tables for FakeTables {
     type Id = usize;
     type Cursor = usize;
+    type Search = FakeSearch;
     type Table<'t> = &'t FakeTable;
 
     fn find(&self, name: &[u8]) -> Option<(usize, &FakeTable)> {
         self.0.iter().enumerate().find(|(_, table)| table.name == name)
+    }
+
+    fn name(&self, search: &FakeSearch) -> &[u8] {
+        self.find(&search.name).map(|(_, table)| table.name.as_slice()).unwrap()
+    }
+
+    fn resume(
+        &self,
+        _: FakeSearch,
+        heard: Heard<'_>,
+        value: &mut Vec<u8>,
+    ) -> Result<Got<Outcome, FakeSearch>, Failure> {
+        outcome_of(heard, value).map(Got::Now)
     }
 }

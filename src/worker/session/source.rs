@@ -1,8 +1,9 @@
 //! The tables as session sees them. Implemented by serve for the table room, and by fakes in tests.
 
 use std::borrow::Cow;
+use std::convert::Infallible;
 
-use mapkeep_proto::{Class, Kind, NoAnswer};
+use mapkeep_proto::{Answered as Heard, Class, Kind, NoAnswer};
 use mapkeep_table::{Folding, NulMode, NulModes, Outcome, Query, Step, Substitution, TableError, Values};
 
 use crate::wire::Status;
@@ -87,6 +88,21 @@ impl Failure {
     }
 }
 
+/// What another process has answered, as if it had been looked up here: the value is appended to `value`.
+///
+/// # Errors
+/// The reason why there is no answer, not even "absent".
+pub fn outcome_of(heard: Heard<'_>, value: &mut Vec<u8>) -> Result<Outcome, Failure> {
+    match heard {
+        Heard::Found { with_nul, value: found } => {
+            value.extend_from_slice(found);
+            Ok(Outcome::Found(if with_nul { NulMode::WithNul } else { NulMode::Bare }))
+        }
+        Heard::Absent => Ok(Outcome::Absent),
+        Heard::Failed { why, reason } => Err(Failure::reported(why, reason)),
+    }
+}
+
 impl From<TableError> for Failure {
     fn from(error: TableError) -> Failure {
         match error {
@@ -155,6 +171,28 @@ impl<'a> Sought<'a> {
     }
 }
 
+/// What is there now, or what is kept until it is.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Got<T, S> {
+    /// It is there.
+    Now(T),
+    /// Another process has to answer first.
+    Later(S),
+}
+
+/// What a table keeps of a lookup for which another process has to answer. It owns what it needs.
+pub trait Search {
+    /// Bytes that it keeps, for the bound on what all clients together may have kept.
+    fn held(&self) -> usize;
+}
+
+/// Of tables that always answer at once.
+impl Search for Infallible {
+    fn held(&self) -> usize {
+        match *self {}
+    }
+}
+
 /// One approved table, whether it can be read now or not.
 ///
 /// One that takes changes has `put` and `remove` of its own. A change is seen at once by whatever is asked next; when it
@@ -162,6 +200,8 @@ impl<'a> Sought<'a> {
 pub trait LookupTable {
     /// The position of a scan; its default is before the first entry.
     type Cursor: Default;
+    /// What is kept while another process has to answer; [`Infallible`] where none ever has.
+    type Search: Search;
 
     /// The type and class of the table, by its name: an unavailable table keeps them.
     fn nature(&self) -> Nature;
@@ -170,7 +210,7 @@ pub trait LookupTable {
     ///
     /// # Errors
     /// The reason why there is no answer, not even "absent".
-    fn lookup(&self, sought: Sought<'_>, value: &mut Vec<u8>) -> Result<Outcome, Failure>;
+    fn lookup(&self, sought: Sought<'_>, value: &mut Vec<u8>) -> Result<Got<Outcome, Self::Search>, Failure>;
 
     /// Puts the entry after `cursor` into `key` and `value`, both empty before, and moves the cursor.
     ///
@@ -188,8 +228,8 @@ pub trait LookupTable {
     ///
     /// # Errors
     /// The reason why it cannot.
-    fn usable(&self) -> Result<(), Failure> {
-        Ok(())
+    fn usable(&self) -> Result<Got<(), Self::Search>, Failure> {
+        Ok(Got::Now(()))
     }
 
     /// Stores an entry in the place of any with the same key, both with or without a NUL byte at the end as `mode` says.
@@ -218,8 +258,10 @@ pub trait Tables {
     type Id: Copy + Eq;
     /// The position of a scan.
     type Cursor: Default;
+    /// What is kept of a request while another process has to answer.
+    type Search: Search;
     /// A table, or a handle to one.
-    type Table<'t>: LookupTable<Cursor = Self::Cursor>
+    type Table<'t>: LookupTable<Cursor = Self::Cursor, Search = Self::Search>
     where
         Self: 't;
 
@@ -228,10 +270,18 @@ pub trait Tables {
     /// lookups fail: DENY would kill the client.
     fn find(&self, name: &[u8]) -> Option<(Self::Id, Self::Table<'_>)>;
 
-    /// The table, if a request for `table` (as the client wrote it) has to wait now, with all that the client has asked
-    /// after it: an answer may take long, and others have to be served first.
-    fn turn_away(&self, table: &[u8]) -> Option<Self::Id> {
-        let _ = table;
-        None
-    }
+    /// The name of the table that the client has asked.
+    fn name(&self, search: &Self::Search) -> &[u8];
+
+    /// Goes on with a search, with what was answered to it. The value is put into `value`, which is empty before. To the
+    /// question whether a table is usable, "absent" says yes.
+    ///
+    /// # Errors
+    /// The reason why there is no answer, not even "absent".
+    fn resume(
+        &self,
+        search: Self::Search,
+        heard: Heard<'_>,
+        value: &mut Vec<u8>,
+    ) -> Result<Got<Outcome, Self::Search>, Failure>;
 }

@@ -1,6 +1,7 @@
 //! Answers over fake tables, in both dialects. The notation `|` is one NUL byte.
 
 mod changes;
+mod later;
 mod random;
 
 use std::borrow::Cow;
@@ -62,8 +63,13 @@ impl Conversation {
         let mut log = |event: Event<'_>| logged.push(event.to_string());
         let cursors = &mut self.cursors;
         let tables = &self.tables;
-        let answered = answer(request, self.service, tables, &self.settings, cursors, &mut out, &mut log);
-        (out, answered)
+        match answer(request, self.service, tables, &self.settings, cursors, &mut out, &mut log) {
+            Answer::Ready(answered) => (out, answered),
+            Answer::Pending(pending) => {
+                assert!(out.is_empty(), "no part of the reply is there before the answer");
+                later::resumed(tables, pending, out, &mut log)
+            }
+        }
     }
 
     fn ask(&mut self, text: &str) -> String {

@@ -2,10 +2,12 @@
 
 use super::{Named, Slot, State, Tables};
 use crate::engine::Engine;
+use mapkeep_proto::Answered;
 use mapkeep_query::{MAX_ITEM, NulMode, NulModes, Outcome, Step, TableError, Values, put_text};
 use mapkeep_store::StoreError;
-use mapkeep_worker::session::{self, Failure, Nature, Sought};
+use mapkeep_worker::session::{self, Failure, Got, Nature, Sought};
 use std::borrow::Cow;
+use std::convert::Infallible;
 
 /// A table as a request sees it.
 pub(crate) struct Handle<'t> {
@@ -121,19 +123,20 @@ fn answer(table: &Named, values: Values, found: &mut Vec<u8>) -> Result<Outcome,
 
 impl session::LookupTable for Handle<'_> {
     type Cursor = Position;
+    type Search = Infallible;
 
     fn nature(&self) -> Nature {
         self.nature
     }
 
-    fn lookup(&self, sought: Sought<'_>, value: &mut Vec<u8>) -> Result<Outcome, Failure> {
+    fn lookup(&self, sought: Sought<'_>, value: &mut Vec<u8>) -> Result<Got<Outcome, Infallible>, Failure> {
         let mut found = Vec::new();
         let outcome = self.ask(
             |table| Ok(answer(table, sought.values, &mut found)?),
             |engine| self.find(sought.key, sought.modes, |key| engine.get(key, value)),
         );
         value.append(&mut found);
-        outcome
+        outcome.map(Got::Now)
     }
 
     fn step(&self, position: &mut Position, key: &mut Vec<u8>, value: &mut Vec<u8>) -> Result<Step, Failure> {
@@ -145,8 +148,9 @@ impl session::LookupTable for Handle<'_> {
         Ok(Step::Record)
     }
 
-    fn usable(&self) -> Result<(), Failure> {
+    fn usable(&self) -> Result<Got<(), Infallible>, Failure> {
         self.ask(|table| if matches!(table, Named::Fail) { unsupported(table) } else { Ok(()) }, |_| Ok(()))
+            .map(Got::Now)
     }
 
     fn put(&self, key: &[u8], value: &[u8], mode: NulMode) -> Result<(), Failure> {
@@ -166,6 +170,7 @@ impl session::LookupTable for Handle<'_> {
 impl session::Tables for Tables {
     type Id = u32;
     type Cursor = Position;
+    type Search = Infallible;
     type Table<'t> = Handle<'t>;
 
     fn find(&self, name: &[u8]) -> Option<(u32, Handle<'_>)> {
@@ -175,5 +180,18 @@ impl session::Tables for Tables {
         };
         let slot = self.slots.get(usize::from(id))?;
         Some((u32::from(id), Handle { tables: self, nature: slot.nature, slot: Some((id, slot)) }))
+    }
+
+    fn name(&self, search: &Infallible) -> &[u8] {
+        match *search {}
+    }
+
+    fn resume(
+        &self,
+        search: Infallible,
+        _: Answered<'_>,
+        _: &mut Vec<u8>,
+    ) -> Result<Got<Outcome, Infallible>, Failure> {
+        match search {}
     }
 }
