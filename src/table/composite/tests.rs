@@ -25,7 +25,7 @@ fn ask(name: &str, query: &Query<'_>) -> Result<Option<String>, TableError> {
 }
 
 fn get(name: &str, key: &str) -> Result<Option<String>, TableError> {
-    ask(name, &crate::plain(key.as_bytes()))
+    ask(name, &Query::plain(key.as_bytes()))
 }
 
 fn found(text: &str) -> Result<Option<String>, TableError> {
@@ -56,7 +56,7 @@ fn pipe_answer_is_the_next_key() {
 
 #[test]
 fn substitution_refused_reaches_members() {
-    let query = Query { substitution: crate::Substitution::Refused, ..crate::plain(b"abc") };
+    let query = Query { substitution: crate::Substitution::Refused, ..Query::plain(b"abc") };
     assert_eq!(ask("pipemap:{regexp:{{/(b)/ $1}{/./ x}}}", &query).ok(), None);
     assert_eq!(ask("pipemap:{regexp:{{/(b)/ $1} {/./ x}}}", &query), found("x"));
 }
@@ -65,9 +65,9 @@ fn substitution_refused_reaches_members() {
 fn folding_each_member_by_its_class() {
     let name = "pipemap:{static:AB,regexp:{{/AB/i found}}}";
     assert_eq!(get(name, "x"), found("found"));
-    let query = Query { folding: Folding { fixed: true, pattern: true }, ..crate::plain(b"x") };
+    let query = Query { folding: Folding { fixed: true, pattern: true }, ..Query::plain(b"x") };
     assert_eq!(ask(name, &query), Ok(None));
-    let query = Query { folding: Folding { fixed: true, pattern: false }, ..crate::plain(b"x") };
+    let query = Query { folding: Folding { fixed: true, pattern: false }, ..Query::plain(b"x") };
     assert_eq!(ask(name, &query), found("found"));
 }
 
@@ -75,14 +75,14 @@ fn folding_each_member_by_its_class() {
 fn folding_answer_of_one_member_is_folded_for_the_next() {
     let folding = Folding { fixed: true, pattern: false };
     let name = "pipemap:{inline:{key=Alice},inline:{alice=x}}";
-    assert_eq!(ask(name, &Query { folding, ..crate::plain(b"KEY") }), found("x"));
+    assert_eq!(ask(name, &Query { folding, ..Query::plain(b"KEY") }), found("x"));
     assert_eq!(get(name, "KEY"), Ok(None));
 }
 
 #[test]
 fn folding_composite_itself_folds_with_utf8_only() {
     let query =
-        |utf8| Query { folding: Folding { fixed: true, pattern: false }, utf8, ..crate::plain(b"ALICE") };
+        |utf8| Query { folding: Folding { fixed: true, pattern: false }, utf8, ..Query::plain(b"ALICE") };
     // The first member says which keys the union has; the pattern gets what the union has made of the key.
     let union = "unionmap:{inline:{alice=x},regexp:{{/ALICE/i capitals}}}";
     assert_eq!(ask(union, &query(false)), found("x,capitals"));
@@ -96,7 +96,7 @@ fn folding_composite_itself_folds_with_utf8_only() {
 fn folding_without_utf8_folds_ascii_only() {
     let query = |utf8| {
         let folding = Folding { fixed: true, pattern: false };
-        Query { folding, utf8, ..crate::plain("M\u{dc}LLER".as_bytes()) }
+        Query { folding, utf8, ..Query::plain("M\u{dc}LLER".as_bytes()) }
     };
     // A pattern that tells cases apart shows what it is asked for.
     let name = "pipemap:{inline:{{m\u{fc}ller=u}},static:U}";
@@ -107,7 +107,7 @@ fn folding_without_utf8_folds_ascii_only() {
 
 #[test]
 fn values_that_name_files_are_no_answers() {
-    let files = |key| Query { values: crate::Values::FileContent, ..crate::plain(key) };
+    let files = |key| Query { values: crate::Values::FileContent, ..Query::plain(key) };
     for table in ["static:/f", "inline:{a=/f}", "regexp:{{/a/ /f}}", "cidr:{{1.1.1.1 /f}}", "randmap:{/f}"] {
         let key = if table.starts_with("cidr") { &b"1.1.1.1"[..] } else { b"a" };
         for name in [format!("unionmap:{{internal:x {table}}}"), format!("pipemap:{{{table} static:x}}")] {
@@ -123,7 +123,7 @@ fn values_that_name_files_are_no_answers() {
 
 #[test]
 fn utf8_keys_and_answers_of_members_checked() {
-    let query = |key, utf8| Query { utf8, ..crate::plain(key) };
+    let query = |key, utf8| Query { utf8, ..Query::plain(key) };
     let table = Owned::from_name(Kind::Static, b"\xff").unwrap();
     let composite = Composite::parse(b"unionmap:{static:x}").unwrap();
     let (resolve, mut answer) = (|_| Ok(&table), Vec::new());
@@ -143,11 +143,11 @@ fn resolve_called_only_for_members_that_are_reached() {
         asked.borrow_mut().push(number);
         if number == 0 { Ok(&table) } else { Err(TableError::NoMember) }
     };
-    assert_eq!(composite.lookup_with(&crate::plain(b"z"), &resolve, &mut vec![]), Ok(Outcome::Absent));
+    assert_eq!(composite.lookup_with(&Query::plain(b"z"), &resolve, &mut vec![]), Ok(Outcome::Absent));
     assert_eq!(*asked.borrow(), [0]);
-    let outcome = composite.lookup_with(&crate::plain(b"a"), &resolve, &mut vec![]);
+    let outcome = composite.lookup_with(&Query::plain(b"a"), &resolve, &mut vec![]);
     assert_eq!(outcome, Err(TableError::NoMember));
-    let query = Query { time_left: &|| std::time::Duration::ZERO, ..crate::plain(b"a") };
+    let query = Query { time_left: &|| std::time::Duration::ZERO, ..Query::plain(b"a") };
     let outcome = composite.lookup_with(&query, &resolve, &mut vec![]);
     assert_eq!(outcome, Err(TableError::OutOfTime { line: 0 }));
 }

@@ -71,17 +71,7 @@ const KEYS: [&str; 15] = [
 
 /// A query in all forms of the key, with these ways of folding.
 fn query(key: &str, folding: Folding, utf8: bool) -> Query<'_> {
-    Query {
-        key: key.as_bytes(),
-        modes: NulModes::BOTH,
-        substitution: Substitution::Allowed,
-        folding,
-        utf8,
-        values: Values::Text,
-        random: 0,
-        time_left: &|| std::time::Duration::MAX,
-        pause: None,
-    }
+    Query { folding, utf8, ..Query::plain(key.as_bytes()) }
 }
 
 struct Bed {
