@@ -3,7 +3,6 @@
 use mapkeep_proto::{Kind, leaves, redact_accounts};
 use mapkeep_table::{
     Composite, Cursor, Folding, MAX_ITEM, NulModes, Outcome, Query, Step, Substitution, Table, TableError,
-    Values,
 };
 
 /// Keys that the seeds contain, keys that they do not, and the empty one.
