@@ -22,7 +22,7 @@ use common::postfix::{Instance, Server, Way};
 use common::process;
 use common::smtp::Smtp;
 use common::stopwatch::poll_promise;
-use common::{PATIENCE, can_run, poll};
+use common::{PATIENCE, poll};
 use std::time::Duration;
 
 /// An instance with the tables that the routing and access scenarios ask.
