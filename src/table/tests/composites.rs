@@ -8,9 +8,7 @@ use std::process::Command;
 
 use common::{Scratch, have, run};
 use mapkeep_proto::{Kind, split};
-use mapkeep_table::{
-    Composite, Folding, NulModes, Outcome, Query, Substitution, Table, TableError, Values, fold,
-};
+use mapkeep_table::{Composite, Folding, Outcome, Query, Substitution, Table, TableError, fold};
 
 const POSTMAP: &str = "/usr/sbin/postmap";
 const PROXYMAP: &str = "/usr/lib/postfix/sbin/proxymap";
