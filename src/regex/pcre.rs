@@ -200,7 +200,6 @@ pub fn error_text(code: i32) -> String {
 mod tests {
     use super::*;
     use crate::{Groups, MatchError, Time};
-    use std::time::Duration;
 
     const POSTFIX: Flags = Flags::POSTFIX;
 

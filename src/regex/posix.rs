@@ -161,7 +161,6 @@ fn span(found: &libc::regmatch_t) -> Option<(usize, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     const POSTFIX: Flags = Flags::POSTFIX;
 
