@@ -38,24 +38,8 @@ mod several;
 #[path = "life/starting.rs"]
 mod starting;
 
-/// One test for each scenario.
-macro_rules! scenarios {
-    ($($module:ident: $($name:ident),+;)+) => {
-        $(mod $module {
-            $(
-                #[test]
-                fn $name() {
-                    if crate::common::can_run(stringify!($name)) {
-                        crate::$module::$name();
-                    }
-                }
-            )+
-        })+
-    };
-}
-
 mod scenario {
-    scenarios! {
+    crate::common::scenarios_by_module! {
         starting:
             status_records_come_with_the_first_client_and_once,
             closed_status_channel_ends_the_whole_family,

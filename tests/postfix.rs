@@ -22,7 +22,7 @@ use common::postfix::{Instance, Server, Way};
 use common::process;
 use common::smtp::Smtp;
 use common::stopwatch::poll_promise;
-use common::{PATIENCE, can_run, poll};
+use common::{PATIENCE, poll};
 use std::time::Duration;
 
 /// An instance with the tables that the routing and access scenarios ask.
@@ -261,23 +261,8 @@ fn assert_chrooted(mail: &Instance, program: &str) {
     );
 }
 
-/// One test for each scenario and server: `cargo test --test postfix stock::` or `ours::`.
-macro_rules! scenarios {
-    ($module:ident, $server:expr, $($name:ident),+ $(,)?) => {
-        mod $module {
-            $(
-                #[test]
-                fn $name() {
-                    if crate::can_run(stringify!($name)) {
-                        crate::$name($server);
-                    }
-                }
-            )+
-        }
-    };
-}
-
-scenarios!(
+// `cargo test --test postfix stock::` or `ours::` for those of one server.
+common::scenarios_by_server!(
     stock,
     crate::Server::Stock,
     recipients_of_each_class,
@@ -290,7 +275,7 @@ scenarios!(
     missing_table_appears,
 );
 
-scenarios!(
+common::scenarios_by_server!(
     ours,
     crate::Server::Ours,
     recipients_of_each_class,

@@ -23,24 +23,8 @@ mod reload;
 #[path = "standalone/serve.rs"]
 mod serve;
 
-/// One test for each scenario.
-macro_rules! scenarios {
-    ($($module:ident: $($name:ident),+;)+) => {
-        $(mod $module {
-            $(
-                #[test]
-                fn $name() {
-                    if crate::common::can_run(stringify!($name)) {
-                        crate::$module::$name();
-                    }
-                }
-            )+
-        })+
-    };
-}
-
 mod scenario {
-    scenarios! {
+    crate::common::scenarios_by_module! {
         place:
             usual_socket_has_owner_and_mode_of_master,
             socket_in_a_directory_of_root_gets_the_owner_too,

@@ -21,26 +21,10 @@ mod fixture;
 
 use beyond_stock::*;
 use both::*;
-use common::can_run;
 use common::postfix::Server;
 
-/// One test for each scenario and server: `cargo test --test wire stock::` or `ours::`.
-macro_rules! scenarios {
-    ($module:ident, $server:expr, $($name:ident),+ $(,)?) => {
-        mod $module {
-            $(
-                #[test]
-                fn $name() {
-                    if crate::can_run(stringify!($name)) {
-                        crate::$name($server);
-                    }
-                }
-            )+
-        }
-    };
-}
-
-scenarios!(
+// `cargo test --test wire stock::` or `ours::` for those of one server.
+common::scenarios_by_server!(
     stock,
     crate::Server::Stock,
     old_dialect_has_the_known_bytes,
@@ -55,7 +39,7 @@ scenarios!(
     idle_service_leaves_and_comes_back,
 );
 
-scenarios!(
+common::scenarios_by_server!(
     ours,
     crate::Server::Ours,
     old_dialect_has_the_known_bytes,

@@ -3,7 +3,7 @@
 use mapkeep_proto::{Kind, leaves, redact_accounts};
 use mapkeep_table::{
     Composite, Cursor, Folding, Leaf, MAX_ITEM, NulModes, Outcome, Query, Step, Substitution, Table,
-    TableError, Values,
+    TableError,
 };
 
 /// Keys that the seeds contain, keys that they do not, and the empty one.
@@ -93,19 +93,9 @@ pub fn pcre(text: &[u8]) {
     rules(Kind::Pcre, text);
 }
 
-/// All forms of the key, with substitution, without folding, without an end of the time.
+/// As postmap(1) asks, with a number of our choice.
 fn query(key: &[u8]) -> Query<'_> {
-    Query {
-        key,
-        modes: NulModes::BOTH,
-        substitution: Substitution::Allowed,
-        folding: Folding::NONE,
-        utf8: false,
-        values: Values::Text,
-        random: 7,
-        time_left: &|| std::time::Duration::MAX,
-        pause: None,
-    }
+    Query { random: 7, ..Query::plain(key) }
 }
 
 /// A file of rules, asked for addresses of each sort and for text, with substitution and without.

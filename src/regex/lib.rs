@@ -24,6 +24,11 @@ pub struct Time<'a> {
     pub left: &'a dyn Fn() -> Duration,
 }
 
+impl Time<'_> {
+    /// It may take as long as it takes.
+    pub const ENDLESS: Time<'static> = Time { now: Duration::MAX, left: &|| Duration::MAX };
+}
+
 impl fmt::Debug for Time<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Time").field("now", &self.now).finish_non_exhaustive()

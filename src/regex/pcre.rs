@@ -37,6 +37,19 @@ pub struct Flags {
     pub ungreedy: bool,
 }
 
+impl Flags {
+    /// Those of a rule without letters (pcre_table(5)).
+    pub const POSTFIX: Flags = Flags {
+        ignore_case: true,
+        multi_line: false,
+        dot_all: true,
+        extended: false,
+        anchored: false,
+        dollar_end_only: false,
+        ungreedy: false,
+    };
+}
+
 /// A compiled pattern.
 pub struct Regex {
     code: NonNull<sys::pcre2_code_8>,
@@ -187,19 +200,10 @@ pub fn error_text(code: i32) -> String {
 mod tests {
     use super::*;
     use crate::{Groups, MatchError, Time};
-    use std::time::Duration;
 
-    const POSTFIX: Flags = Flags {
-        ignore_case: true,
-        multi_line: false,
-        dot_all: true,
-        extended: false,
-        anchored: false,
-        dollar_end_only: false,
-        ungreedy: false,
-    };
+    const POSTFIX: Flags = Flags::POSTFIX;
 
-    const ENDLESS: Time<'_> = Time { now: Duration::MAX, left: &|| Duration::MAX };
+    const ENDLESS: Time<'_> = Time::ENDLESS;
 
     fn exec(pattern: &str, flags: Flags, subject: &[u8]) -> Result<Option<Groups>, MatchError> {
         let regex = Regex::compile(pattern.as_bytes(), flags).unwrap();

@@ -28,6 +28,11 @@ pub struct Flags {
     pub newline: bool,
 }
 
+impl Flags {
+    /// Those of a rule without letters (regexp_table(5)).
+    pub const POSTFIX: Flags = Flags { extended: true, ignore_case: true, newline: false };
+}
+
 /// glibc's regex_t. POSIX makes `re_nsub` public, but the libc crate does not give access to it.
 #[repr(C)]
 struct Layout {
@@ -156,11 +161,10 @@ fn span(found: &libc::regmatch_t) -> Option<(usize, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
-    const POSTFIX: Flags = Flags { extended: true, ignore_case: true, newline: false };
+    const POSTFIX: Flags = Flags::POSTFIX;
 
-    const ENDLESS: Time<'_> = Time { now: Duration::MAX, left: &|| Duration::MAX };
+    const ENDLESS: Time<'_> = Time::ENDLESS;
 
     fn exec(pattern: &str, flags: Flags, subject: &CStr) -> Option<Groups> {
         Regex::compile(pattern.as_bytes(), flags, true).unwrap().exec(subject, ENDLESS).unwrap()

@@ -151,18 +151,7 @@ impl<B: AsRef<[u8]>> Table<B> {
     /// # Errors
     /// The table is damaged where the lookup leads, the value is too long, memory is short, or the table is `fail:`.
     pub fn lookup(&self, key: &[u8], modes: NulModes, answer: &mut Vec<u8>) -> Result<Outcome, TableError> {
-        let query = Query {
-            key,
-            modes,
-            substitution: Substitution::Allowed,
-            folding: Folding::NONE,
-            utf8: false,
-            values: Values::Text,
-            random: 0,
-            time_left: &|| std::time::Duration::MAX,
-            pause: None,
-        };
-        self.lookup_with(&query, answer)
+        self.lookup_with(&Query { modes, ..Query::plain(key) }, answer)
     }
 
     /// The same for a request with more to say. Nothing is folded here.
@@ -288,21 +277,6 @@ fn bare(found: bool) -> Outcome {
     if found { Outcome::Found(NulMode::Bare) } else { Outcome::Absent }
 }
 
-/// For tests of this crate: all forms of the key, with substitution, without folding, without an end of the time.
-#[cfg(test)]
-pub(crate) fn plain(key: &[u8]) -> Query<'_> {
-    Query {
-        key,
-        modes: NulModes::BOTH,
-        substitution: Substitution::Allowed,
-        folding: Folding::NONE,
-        utf8: false,
-        values: Values::Text,
-        random: 0,
-        time_left: &|| std::time::Duration::MAX,
-        pause: None,
-    }
-}
 /// Tries the forms of `key` that `modes` allows, the one with NUL first.
 fn try_forms(
     key: &[u8],

@@ -371,17 +371,7 @@ impl Drop for Master<'_> {
         if self.ended.is_some() || matches!(self.child.try_wait(), Ok(Some(_))) {
             return;
         }
-        let family: Vec<u32> = self.family().iter().map(|p| p.pid).collect();
-        process::signal("TERM", self.pid());
-        if poll(PATIENCE, || self.child.try_wait().ok().flatten()).is_none() {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
-        }
-        let left = process::wait_gone(&family, PATIENCE);
-        for pid in &left {
-            process::signal("KILL", *pid);
-        }
-        assert!(std::thread::panicking() || left.is_empty(), "left behind: {left:?}");
+        process::end_family(&mut self.child);
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! May: start and stop programs of its own instance. Never: touch the machine's Postfix, its queue or its
 //! configuration. Called by the test programs in `tests/`.
-#![allow(dead_code)] // every test program compiles this module and uses its own part of it
+#![allow(dead_code, unused_imports, unused_macros)] // every test program compiles this module and uses its own part of it
 
 mod config;
 pub mod master;
@@ -84,3 +84,37 @@ pub fn can_run(test: &str) -> bool {
     eprintln!("\n*** SKIPPED: {test}: {reason}. Nothing was tested. ***\n");
     false
 }
+
+/// One test for each scenario, which is given a server.
+macro_rules! scenarios_by_server {
+    ($module:ident, $server:expr, $($name:ident),+ $(,)?) => {
+        mod $module {
+            $(
+                #[test]
+                fn $name() {
+                    if crate::common::can_run(stringify!($name)) {
+                        crate::$name($server);
+                    }
+                }
+            )+
+        }
+    };
+}
+pub(crate) use scenarios_by_server;
+
+/// One test for each scenario of each module.
+macro_rules! scenarios_by_module {
+    ($($module:ident: $($name:ident),+;)+) => {
+        $(mod $module {
+            $(
+                #[test]
+                fn $name() {
+                    if crate::common::can_run(stringify!($name)) {
+                        crate::$module::$name();
+                    }
+                }
+            )+
+        })+
+    };
+}
+pub(crate) use scenarios_by_module;

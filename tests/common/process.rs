@@ -2,10 +2,10 @@
 //!
 //! May: read /proc, and send a signal to one process by its id. Never: choose processes by name alone.
 
-use super::{BEAT, poll};
+use super::{BEAT, PATIENCE, poll};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command};
 use std::time::Duration;
 
 /// One process as /proc shows it at the moment of the look.
@@ -105,4 +105,19 @@ pub fn signal(name: &str, pid: u32) {
 pub fn wait_gone(pids: &[u32], within: Duration) -> Vec<u32> {
     let left = || pids.iter().copied().filter(|&p| alive(p)).collect::<Vec<_>>();
     poll(within.max(BEAT), || left().is_empty().then_some(())).map_or_else(left, |()| Vec::new())
+}
+
+/// Ends a service by SIGTERM. It must take all its processes along.
+pub fn end_family(service: &mut Child) {
+    let family: Vec<u32> = descendants(service.id()).iter().map(|p| p.pid).collect();
+    signal("TERM", service.id());
+    if poll(PATIENCE, || service.try_wait().ok().flatten()).is_none() {
+        let _ = service.kill();
+        let _ = service.wait();
+    }
+    let left = wait_gone(&family, PATIENCE);
+    for pid in &left {
+        signal("KILL", *pid);
+    }
+    assert!(std::thread::panicking() || left.is_empty(), "left behind: {left:?}");
 }

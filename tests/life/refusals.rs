@@ -35,12 +35,8 @@ pub fn assert_refused(mut master: Master<'_>, texts: &[&str]) -> Line {
 }
 
 pub fn chroot_directory_that_is_not_empty() {
-    let site = Site::new();
-    site.approve(&[TABLE], "");
-    let jail = site.path("jail");
-    fs::create_dir(&jail).unwrap();
-    set_mode(&jail, 0o755);
-    site.keep(&format!("chroot_directory = {}\n", jail.display()));
+    let site = site("");
+    let jail = site.path("empty");
     fs::write(jail.join("file"), "").unwrap();
     assert_refused(site.start(), &[jail.to_str().unwrap(), "not empty"]);
     fs::remove_file(jail.join("file")).unwrap();
@@ -49,12 +45,8 @@ pub fn chroot_directory_that_is_not_empty() {
 }
 
 pub fn chroot_directory_of_somebody_else() {
-    let site = Site::new();
-    site.approve(&[TABLE], "");
-    let jail = site.path("jail");
-    fs::create_dir(&jail).unwrap();
-    set_mode(&jail, 0o755);
-    site.keep(&format!("chroot_directory = {}\n", jail.display()));
+    let site = site("");
+    let jail = site.path("empty");
     chown(&jail, Some(1), None).unwrap();
     assert_refused(site.start(), &[jail.to_str().unwrap(), "others could put files", "install -d"]);
     chown(&jail, Some(0), None).unwrap();

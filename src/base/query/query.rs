@@ -37,6 +37,25 @@ pub struct Query<'a> {
     pub pause: Option<&'a Pause<'a>>,
 }
 
+impl<'a> Query<'a> {
+    /// What postmap(1) asks: all forms of the key, nothing folded, rules may substitute, the answer is text, and there is
+    /// neither an end of the time nor an interruption.
+    #[must_use]
+    pub const fn plain(key: &'a [u8]) -> Query<'a> {
+        Query {
+            key,
+            modes: NulModes::BOTH,
+            substitution: Substitution::Allowed,
+            folding: Folding::NONE,
+            utf8: false,
+            values: Values::Text,
+            random: 0,
+            time_left: &|| Duration::MAX,
+            pause: None,
+        }
+    }
+}
+
 /// A lookup that is interrupted between two rules when it has used some time ([`crate::TableError::Paused`]), and is gone on
 /// with later: by the same query, and with the same table.
 #[derive(Debug)]

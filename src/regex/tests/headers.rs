@@ -10,16 +10,8 @@ use mapkeep_regex::{MatchError, Time, pcre, posix};
 /// What a rule has at least.
 const BUDGET: Duration = Duration::from_millis(280);
 
-const PCRE: pcre::Flags = pcre::Flags {
-    ignore_case: true,
-    multi_line: false,
-    dot_all: true,
-    extended: false,
-    anchored: false,
-    dollar_end_only: false,
-    ungreedy: false,
-};
-const POSIX: posix::Flags = posix::Flags { extended: true, ignore_case: true, newline: false };
+const PCRE: pcre::Flags = pcre::Flags::POSTFIX;
+const POSIX: posix::Flags = posix::Flags::POSTFIX;
 
 /// Rules as they are found in header_checks, body_checks and client restrictions.
 const RULES: [&str; 15] = [

@@ -19,15 +19,7 @@ impl Library for Pcre {
     type Regex = Regex;
     type Matcher = Matcher;
 
-    const DEFAULT: Flags = Flags {
-        ignore_case: true,
-        multi_line: false,
-        dot_all: true,
-        extended: false,
-        anchored: false,
-        dollar_end_only: false,
-        ungreedy: false,
-    };
+    const DEFAULT: Flags = Flags::POSTFIX;
     const SECOND: bool = false;
 
     fn change(options: &mut Flags, letter: u8) -> Letter {

@@ -21,7 +21,7 @@ impl Library for Posix {
     type Regex = Regex;
     type Matcher = ();
 
-    const DEFAULT: Flags = Flags { extended: true, ignore_case: true, newline: false };
+    const DEFAULT: Flags = Flags::POSTFIX;
     const SECOND: bool = true;
 
     fn change(options: &mut Flags, letter: u8) -> Letter {

@@ -8,9 +8,7 @@ use std::process::Command;
 
 use common::{Scratch, have, run};
 use mapkeep_proto::{Kind, split};
-use mapkeep_table::{
-    Composite, Folding, Leaf, NulModes, Outcome, Query, Substitution, Table, TableError, Values, fold,
-};
+use mapkeep_table::{Composite, Folding, Leaf, Outcome, Query, Substitution, Table, TableError, fold};
 
 const POSTMAP: &str = "/usr/sbin/postmap";
 const PROXYMAP: &str = "/usr/lib/postfix/sbin/proxymap";
@@ -71,17 +69,7 @@ const KEYS: [&str; 15] = [
 
 /// A query in all forms of the key, with these ways of folding.
 fn query(key: &str, folding: Folding, utf8: bool) -> Query<'_> {
-    Query {
-        key: key.as_bytes(),
-        modes: NulModes::BOTH,
-        substitution: Substitution::Allowed,
-        folding,
-        utf8,
-        values: Values::Text,
-        random: 0,
-        time_left: &|| std::time::Duration::MAX,
-        pause: None,
-    }
+    Query { folding, utf8, ..Query::plain(key.as_bytes()) }
 }
 
 struct Bed {

@@ -3,17 +3,9 @@ use std::cell::Cell;
 use super::super::{Flags, HEAP_LIMIT, MATCH_LIMIT, Regex};
 use super::*;
 
-const POSTFIX: Flags = Flags {
-    ignore_case: true,
-    multi_line: false,
-    dot_all: true,
-    extended: false,
-    anchored: false,
-    dollar_end_only: false,
-    ungreedy: false,
-};
+const POSTFIX: Flags = Flags::POSTFIX;
 
-const ENDLESS: Time<'_> = Time { now: Duration::MAX, left: &|| Duration::MAX };
+const ENDLESS: Time<'_> = Time::ENDLESS;
 
 fn compile(pattern: &str) -> Regex {
     Regex::compile(pattern.as_bytes(), POSTFIX).unwrap()

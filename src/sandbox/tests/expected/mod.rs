@@ -3,6 +3,9 @@
 //! `SYS_name: any;` allows a call with any arguments. Otherwise each pair of brackets is one way to be allowed, and all that
 //! it says must hold: `3 int = X` compares the low 32 bits of argument 3, `long` all 64; `2 int & (M) = X` compares the bits
 //! under M.
+//!
+//! Roles have many lines in common, and each list has its own copy of them: who reads one sees all that this process may do,
+//! and nobody can widen several by a change in one place.
 
 /// A table of calls; see the head of this file.
 macro_rules! rules {

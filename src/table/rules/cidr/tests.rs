@@ -14,7 +14,7 @@ fn table(text: &str) -> (Cidr, Vec<(u32, Fault)>) {
 
 fn get(table: &Cidr, key: &str) -> Option<String> {
     let mut answer = Vec::new();
-    let found = table.find(&crate::plain(key.as_bytes()), &mut answer).unwrap();
+    let found = table.find(&Query::plain(key.as_bytes()), &mut answer).unwrap();
     found.then(|| String::from_utf8(answer).unwrap())
 }
 
@@ -108,7 +108,7 @@ fn build_faulty_rules_skipped_with_complaints() {
 
 #[test]
 fn find_out_of_time_reported() {
-    let query = Query { time_left: &|| std::time::Duration::ZERO, ..crate::plain(b"1.1.1.1") };
+    let query = Query { time_left: &|| std::time::Duration::ZERO, ..Query::plain(b"1.1.1.1") };
     let found = table("#\n1.1.1.1 x\n").0.find(&query, &mut Vec::new());
     assert_eq!(found, Err(TableError::OutOfTime { line: 2 }));
 }

@@ -14,7 +14,7 @@ fn table<L: Library>(text: &str) -> (Patterns<L>, Vec<(u32, Fault)>) {
 
 fn get<L: Library>(table: &Patterns<L>, key: &str) -> Option<String> {
     let mut answer = Vec::new();
-    let found = table.find(&crate::plain(key.as_bytes()), &mut answer).unwrap();
+    let found = table.find(&Query::plain(key.as_bytes()), &mut answer).unwrap();
     found.then(|| String::from_utf8(answer).unwrap())
 }
 
@@ -177,7 +177,7 @@ fn build_a_long_list_of_ordinary_patterns_is_loaded() {
 fn find_substitution_refused_rules_passed_over() {
     for text in ["/(a)/ sub $1\n/a/ plain $$\n", "if /a/\n/(a)/ $1\n/(a)/ plain $$\nendif\n"] {
         let (posix, pcre) = (table::<Posix>(text).0, table::<Pcre>(text).0);
-        let query = Query { substitution: Substitution::Refused, ..crate::plain(b"a") };
+        let query = Query { substitution: Substitution::Refused, ..Query::plain(b"a") };
         let mut answer = Vec::new();
         assert_eq!(posix.find(&query, &mut answer), Ok(true));
         assert_eq!(answer, b"plain $");
@@ -198,7 +198,7 @@ fn find_in_turns<L: Library>(table: &Patterns<L>, key: &str, rules: u32) -> (Opt
             Duration::from_secs(u64::from(left.get()))
         };
         let pause = Pause { below: Duration::from_secs(2), place: &place };
-        let query = Query { pause: Some(&pause), time_left: &time_left, ..crate::plain(key.as_bytes()) };
+        let query = Query { pause: Some(&pause), time_left: &time_left, ..Query::plain(key.as_bytes()) };
         let mut answer = Vec::new();
         match table.find(&query, &mut answer) {
             Err(TableError::Paused) => assert!(turn < 100, "it comes to no end"),
@@ -235,7 +235,7 @@ fn find_work_of_all_turns_counts_together() {
             left.set(left.get() - 1);
             Duration::from_secs(left.get())
         };
-        let query = Query { pause: Some(&pause), time_left: &time_left, ..crate::plain(key.as_bytes()) };
+        let query = Query { pause: Some(&pause), time_left: &time_left, ..Query::plain(key.as_bytes()) };
         let found = table.find(&query, &mut Vec::new());
         (found != Err(TableError::Paused)).then_some(found)
     });
@@ -246,10 +246,10 @@ fn find_work_of_all_turns_counts_together() {
 fn find_match_limit_is_an_error_never_a_miss() {
     let key = format!("{}!", "a".repeat(60));
     for text in ["#\n/^(a+)+$/ x\n/./ y", "#\n!/^(a+)+$/ x", "#\nif /^(a+)+$/\n/./ x\nendif\n/./ y"] {
-        let found = table::<Pcre>(text).0.find(&crate::plain(key.as_bytes()), &mut Vec::new());
+        let found = table::<Pcre>(text).0.find(&Query::plain(key.as_bytes()), &mut Vec::new());
         assert_eq!(found, Err(TableError::Limit { line: 2 }), "{text}");
     }
-    let found = table::<Pcre>("/(*UTF)a/ x").0.find(&crate::plain(b"\xff"), &mut Vec::new());
+    let found = table::<Pcre>("/(*UTF)a/ x").0.find(&Query::plain(b"\xff"), &mut Vec::new());
     assert_eq!(found, Err(TableError::Limit { line: 1 }));
 }
 
@@ -261,7 +261,7 @@ fn find_out_of_time_checked_before_each_rule() {
         if asked.get() > 3 { Duration::ZERO } else { Duration::MAX }
     };
     let table = table::<Posix>(&"/x/ y\n".repeat(10)).0;
-    let query = Query { time_left: &time_left, ..crate::plain(b"a") };
+    let query = Query { time_left: &time_left, ..Query::plain(b"a") };
     assert_eq!(table.find(&query, &mut Vec::new()), Err(TableError::OutOfTime { line: 4 }));
 }
 
@@ -270,13 +270,13 @@ fn find_long_key_and_many_rules_given_up() {
     let table = table::<Posix>(&"/^x/ y\n".repeat(300)).0;
     let key = vec![b'a'; 1 << 20];
     let error = TableError::TooMuchWork { line: u32::try_from(MAX_WORK >> 20).unwrap() + 1 };
-    assert_eq!(table.find(&crate::plain(&key), &mut Vec::new()), Err(error));
-    assert_eq!(table.find(&crate::plain(&key[..1000]), &mut Vec::new()), Ok(false));
+    assert_eq!(table.find(&Query::plain(&key), &mut Vec::new()), Err(error));
+    assert_eq!(table.find(&Query::plain(&key[..1000]), &mut Vec::new()), Ok(false));
 }
 
 #[test]
 fn find_key_with_nul_refused() {
     let (posix, pcre) = (table::<Posix>("/a/ x").0, table::<Pcre>("/a/ x").0);
-    assert_eq!(posix.find(&crate::plain(b"a\0b"), &mut Vec::new()), Err(TableError::NulInKey));
-    assert_eq!(pcre.find(&crate::plain(b"a\0b"), &mut Vec::new()), Err(TableError::NulInKey));
+    assert_eq!(posix.find(&Query::plain(b"a\0b"), &mut Vec::new()), Err(TableError::NulInKey));
+    assert_eq!(pcre.find(&Query::plain(b"a\0b"), &mut Vec::new()), Err(TableError::NulInKey));
 }
