@@ -104,6 +104,7 @@ fn query(key: &[u8]) -> Query<'_> {
         values: Values::Text,
         random: 7,
         time_left: &|| std::time::Duration::MAX,
+        pause: None,
     }
 }
 

@@ -56,6 +56,8 @@ pub enum TableError {
         /// The line, counted from 1; 0 for a member of a composite table.
         line: u32,
     },
+    /// The lookup was interrupted, as the query allows ([`crate::Pause`]). It is not an answer, and is to be gone on with.
+    Paused,
     /// The key is so long, and the rules before this line are so many, that the request was given up
     /// ([`crate::MAX_WORK`]).
     TooMuchWork {
@@ -114,6 +116,7 @@ impl fmt::Display for TableError {
                 f,
                 "line {line}: the time for a lookup is over before it is known whether the rule matches"
             ),
+            TableError::Paused => f.write_str("not at its end yet"),
             TableError::TooMuchWork { line } => {
                 write!(f, "line {line}: too many rules for a key of this length")
             }

@@ -41,7 +41,7 @@ pub use error::{Complaint, Fault, TableError};
 pub use fold::{casefold, fold};
 pub use opening::{Opened, Opening};
 pub use probe::{NulMode, NulModes};
-pub use query::{Folding, Query, Substitution, Values};
+pub use query::{Folding, Pause, Place, Query, Substitution, Values};
 
 use probe::Probe;
 use random::Random;
@@ -220,6 +220,7 @@ impl<B: AsRef<[u8]>> Table<B> {
             values: Values::Text,
             random: 0,
             time_left: &|| std::time::Duration::MAX,
+            pause: None,
         };
         self.lookup_with(&query, answer)
     }
@@ -228,7 +229,7 @@ impl<B: AsRef<[u8]>> Table<B> {
     ///
     /// # Errors
     /// As for [`Table::lookup`]; a pattern ran into a limit, or the time is over ([`Query::time_left`]). Neither
-    /// means that the key is not in the table. `environ:` always fails. [`TableError::ValueNamesFiles`] where there is an
+    /// means that the key is not in the table. [`TableError::Paused`] where the query lets it be interrupted. `environ:` always fails. [`TableError::ValueNamesFiles`] where there is an
     /// answer that the client would take for the content of files ([`Query::values`]).
     pub fn lookup_with(&self, query: &Query<'_>, answer: &mut Vec<u8>) -> Result<Outcome, TableError> {
         let (key, modes) = (query.key, query.modes);

@@ -2,6 +2,7 @@
 //!
 //! Purpose: plain data. May: nothing else. Never: I/O; the clock is the caller's. Called by: the worker (fills it in).
 
+use std::cell::Cell;
 use std::fmt;
 use std::time::Duration;
 
@@ -31,6 +32,28 @@ pub struct Query<'a> {
     /// How much time is left for the request; zero when it is over. Asked before each rule, within matches that take
     /// long, and before each member of a composite table; it should be cheap, and take no locks.
     pub time_left: &'a dyn Fn() -> Duration,
+    /// For `regexp:` and `pcre:` tables: where a lookup may be interrupted. Others, and members of composite tables, are
+    /// asked in one go.
+    pub pause: Option<&'a Pause<'a>>,
+}
+
+/// A lookup that is interrupted between two rules when it has used some time ([`crate::TableError::Paused`]), and is gone on
+/// with later: by the same query, and with the same table.
+#[derive(Debug)]
+pub struct Pause<'a> {
+    /// It is interrupted before a rule that would begin with less time left than this.
+    pub below: Duration,
+    /// Where it begins; and, when it is interrupted, where it goes on.
+    pub place: &'a Cell<Place>,
+}
+
+/// How far a lookup in a table of rules has come. The default is the beginning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The rule that is tried next.
+    pub(crate) rule: usize,
+    /// What has been read so far, as [`crate::MAX_WORK`] counts it.
+    pub(crate) work: u64,
 }
 
 /// Whether `$1` and the like are allowed in answers: the NO_REGSUB flag. Where they are refused, a rule that has
@@ -89,6 +112,7 @@ impl<'a> Query<'a> {
             values: Values::Text,
             random: 0,
             time_left: &|| Duration::MAX,
+            pause: None,
         }
     }
 }

@@ -165,21 +165,25 @@ impl RulesWorker {
         let (mut now, mut sent) = (began, began);
         while now.saturating_duration_since(began) < SLICE {
             let reads = |asker: u64| askers.get(&asker).is_some_and(Asker::reads);
-            let Some(Turn { table, who, question }) = pace.next(now, reads) else { break };
+            let Some(Turn { table, who, mut question }) = pace.next(now, reads) else { break };
             if now.saturating_duration_since(sent) >= TOGETHER || !pace.is_quick(table) {
                 // An error is met again, and dealt with, at the end.
                 askers.values_mut().for_each(|asker| drop(asker.flush()));
                 sent = now;
             }
             let outcome = question.answer(table, contents, *clock, value);
-            let mut reason = String::new();
-            let answered = answering::answered(&outcome, value, &mut reason);
-            if let Some(asker) = askers.get_mut(&who.asker) {
-                asker.answer(&question, &Answer { ticket: question.ticket, answered });
-            }
             let ended = clock();
             pace.ended(table, who, ended.saturating_duration_since(now), ended);
             now = ended;
+            let Some(asker) = askers.get_mut(&who.asker) else { continue };
+            if let Some(outcome) = outcome {
+                let mut reason = String::new();
+                let answered = answering::answered(&outcome, value, &mut reason);
+                asker.answer(&question, &Answer { ticket: question.ticket, answered });
+            } else {
+                let ticket = question.ticket;
+                asker.waits_at(ticket, table, pace.join(table, who, question, now));
+            }
         }
         let askers: Vec<u64> = self.askers.keys().copied().collect();
         askers.into_iter().try_for_each(|number| {

@@ -17,7 +17,7 @@ pub(crate) mod regexp;
 use crate::error::{Complaint, Fault, TableError, complain};
 use crate::text::lines::Lines;
 use crate::text::{braced, next_element, trim};
-use crate::{MAX_WORK, Query};
+use crate::{MAX_WORK, Place, Query};
 use mapkeep_regex::Time;
 
 /// Calls `take` with the number and the content of each logical line that can be used; the content begins with
@@ -94,7 +94,20 @@ pub(crate) struct Effort<'a> {
 
 impl<'a> Effort<'a> {
     pub fn new(query: &'a Query<'a>) -> Self {
-        Effort { query, work: 0 }
+        Effort { query, work: query.pause.map_or(0, |pause| pause.place.get().work) }
+    }
+
+    /// The rule that a lookup begins with, or goes on with.
+    pub fn first_rule(&self) -> usize {
+        self.query.pause.map_or(0, |pause| pause.place.get().rule)
+    }
+
+    /// Interrupts the lookup before `rule`, which would read `bytes` and has `time`, if it is to be interrupted now.
+    pub fn pause(&self, rule: usize, bytes: usize, time: Time<'_>) -> Result<(), TableError> {
+        let Some(pause) = self.query.pause.filter(|pause| time.now < pause.below) else { return Ok(()) };
+        let work = self.work.saturating_sub(u64::try_from(bytes).unwrap_or(u64::MAX));
+        pause.place.set(Place { rule, work });
+        Err(TableError::Paused)
     }
 
     /// To be called before the rule of `line` is tried on a subject of `bytes` bytes. Says how much time it may take.

@@ -163,13 +163,15 @@ impl<L: Library> Patterns<L> {
         let subject = CString::new(query.key).map_err(|_| TableError::NulInKey)?;
         let mut matcher = L::matcher(self.highest_group)?;
         let mut effort = Effort::new(query);
-        let mut place = 0_usize;
+        let mut place = effort.first_rule();
         while let Some(step) = self.steps.get(place) {
+            let this = place;
             place = place.saturating_add(1);
             if step.is_refused(query.substitution) {
                 continue;
             }
             let time = effort.spend(query.key.len(), step.line)?;
+            effort.pause(this, query.key.len(), time)?;
             let held = step.holds(&mut matcher, &subject, time).map_err(|error| match error {
                 MatchError::OutOfTime => TableError::OutOfTime { line: step.line },
                 MatchError::Limit | MatchError::Refused => TableError::Limit { line: step.line },

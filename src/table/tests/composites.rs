@@ -80,6 +80,7 @@ fn query(key: &str, folding: Folding, utf8: bool) -> Query<'_> {
         values: Values::Text,
         random: 0,
         time_left: &|| std::time::Duration::MAX,
+        pause: None,
     }
 }
 

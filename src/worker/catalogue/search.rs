@@ -132,7 +132,7 @@ impl Catalogue {
             return Err(TableError::NoMember.into());
         };
         let began = Cell::new(None);
-        let time_left = || left(&began, Instant::now());
+        let time_left = || left(&began, Duration::ZERO, Instant::now());
         let (terms, random) = (stand.terms, self.next_random());
         let mut elsewhere = None;
         let found = composite.go_on(&mut stand.walk, value, |leaf, answer| {
@@ -184,6 +184,6 @@ impl Terms {
         time_left: &'q dyn Fn() -> Duration,
     ) -> Query<'q> {
         let Terms { substitution, folding, utf8, values } = self;
-        Query { key, modes, substitution, folding, utf8, values, random, time_left }
+        Query { key, modes, substitution, folding, utf8, values, random, time_left, pause: None }
     }
 }

@@ -1,14 +1,23 @@
 //! From a question to its answer.
 
+use super::pace::LONG;
 use crate::contents::Contents;
 use crate::session::Failure;
 use mapkeep_proto::{Answered, Asked, MAX_VALUE, Manner, Question, TableId};
-use mapkeep_table::{Folding, MAX_ITEM, NulMode, NulModes, Outcome, Query, Substitution, Values};
+use mapkeep_sys::mapping::Mapping;
+use mapkeep_table::{
+    Folding, MAX_ITEM, NulMode, NulModes, Outcome, Pause, Place, Query, Substitution, Table, TableError,
+    Values,
+};
 use std::cell::Cell;
+use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
-/// How long one lookup may take. After that it is a temporary error. Others wait so long for their turn.
+/// How long one lookup may have the worker in one turn. What cannot be interrupted before, a single pattern, is a temporary
+/// error then. Others wait so long for their turn.
 const TIME: Duration = Duration::from_millis(300);
+/// How long one lookup may take in all its turns. Two thousand ordinary rules take a third of it with the longest header.
+const WHOLE: Duration = Duration::from_secs(20);
 
 // What a table gives can be sent.
 const _: () = assert!(MAX_ITEM <= MAX_VALUE);
@@ -18,6 +27,17 @@ pub(super) struct Pending {
     pub(super) ticket: u32,
     /// The key, and how to look for it; nothing where the question is whether the table can be asked at all.
     asked: Option<(Box<[u8]>, Manner)>,
+    interrupted: Interrupted,
+}
+
+/// How far an interrupted lookup has come. It goes on in the content that it began with; if that has been replaced, it
+/// begins anew, in the time that is left to it.
+#[derive(Default)]
+struct Interrupted {
+    content: Weak<Table<Mapping>>,
+    place: Place,
+    /// The time that it has taken so far.
+    used: Duration,
 }
 
 impl Pending {
@@ -27,7 +47,7 @@ impl Pending {
             Asked::Lookup { key, manner } => Some((Box::from(key), manner)),
             Asked::Usable | Asked::Withdrawn => None,
         };
-        Pending { ticket: question.ticket, asked }
+        Pending { ticket: question.ticket, asked, interrupted: Interrupted::default() }
     }
 
     /// The length of its key.
@@ -35,22 +55,25 @@ impl Pending {
         self.asked.as_ref().map_or(0, |(key, _)| key.len())
     }
 
-    /// Works out the answer, with the value in `value`.
-    ///
-    /// # Errors
-    /// Why there is none.
+    /// Works out the answer, with the value in `value`; nothing if it was interrupted, and is to be gone on with later.
     pub(super) fn answer(
-        &self,
+        &mut self,
         table: TableId,
         contents: &Contents,
         clock: fn() -> Instant,
         value: &mut Vec<u8>,
-    ) -> Result<Outcome, Failure> {
-        let table = contents.table(table)?;
-        let Some((key, manner)) = &self.asked else { return Ok(Outcome::Absent) };
+    ) -> Option<Result<Outcome, Failure>> {
+        let table = match contents.table(table) {
+            Ok(table) => table,
+            Err(failure) => return Some(Err(failure)),
+        };
+        let Some((key, manner)) = &self.asked else { return Some(Ok(Outcome::Absent)) };
+        let Interrupted { content, place, used } = &self.interrupted;
+        let goes_on = std::ptr::eq(content.as_ptr(), Rc::as_ptr(table));
+        let (place, used) = (Cell::new(if goes_on { *place } else { Place::default() }), *used);
         // The clock is read by tables that take long only; the first question starts it.
         let began = Cell::new(None);
-        let time_left = || left(&began, clock());
+        let time_left = || left(&began, used, clock());
         let query = Query {
             key,
             modes: NulModes { bare: manner.bare, with_nul: manner.with_nul },
@@ -62,12 +85,19 @@ impl Pending {
             // No table of ours draws lots.
             random: 0,
             time_left: &time_left,
+            pause: Some(&Pause { below: TIME.saturating_sub(LONG), place: &place }),
         };
-        let outcome = table.lookup_with(&query, value)?;
-        if manner.utf8 && std::str::from_utf8(value).is_err() {
-            return Err(Failure::ValueNotUtf8);
+        match table.lookup_with(&query, value) {
+            Err(TableError::Paused) => {
+                let took =
+                    began.get().map_or(Duration::ZERO, |began| clock().saturating_duration_since(began));
+                let (content, used) = (Rc::downgrade(table), used.saturating_add(took));
+                self.interrupted = Interrupted { content, place: place.get(), used };
+                None
+            }
+            Ok(_) if manner.utf8 && std::str::from_utf8(value).is_err() => Some(Err(Failure::ValueNotUtf8)),
+            outcome => Some(outcome.map_err(Failure::from)),
         }
-        Ok(outcome)
     }
 }
 
@@ -88,11 +118,15 @@ pub(super) fn answered<'a>(
     }
 }
 
-/// What is left of [`TIME`] for a lookup that `began` at its first question.
-pub(crate) fn left(began: &Cell<Option<Instant>>, now: Instant) -> Duration {
+/// What is left of the turn's [`TIME`] for a lookup that `began` at its first question; nothing if it has `used` up all of
+/// its turns.
+pub(crate) fn left(began: &Cell<Option<Instant>>, used: Duration, now: Instant) -> Duration {
     let start = began.get().unwrap_or(now);
     began.set(Some(start));
-    TIME.saturating_sub(now.saturating_duration_since(start))
+    match used < WHOLE {
+        true => TIME.saturating_sub(now.saturating_duration_since(start)),
+        false => Duration::ZERO,
+    }
 }
 
 #[cfg(test)]
@@ -102,10 +136,14 @@ mod tests {
     #[test]
     fn a_lookup_has_its_time_from_the_first_question_on() {
         let (began, start) = (Cell::new(None), Instant::now());
-        let after = |millis| left(&began, start + Duration::from_millis(millis));
+        let after = |millis| left(&began, Duration::ZERO, start + Duration::from_millis(millis));
         // Others of the same table wait meanwhile; for a second at most.
         assert!(after(0) > Duration::ZERO && after(0) <= Duration::from_millis(500));
         assert_eq!(after(0) - after(100), Duration::from_millis(100));
         assert_eq!(after(1000), Duration::ZERO);
+        // All turns of one lookup together have an end, too.
+        let began = Cell::new(None);
+        assert!(left(&began, Duration::from_secs(10), start) > Duration::ZERO);
+        assert_eq!(left(&began, Duration::from_secs(30), start), Duration::ZERO);
     }
 }

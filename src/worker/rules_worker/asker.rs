@@ -129,6 +129,11 @@ impl Asker {
         self.output.len()
     }
 
+    /// A question has been asked in part, and waits for its next turn at another place.
+    pub(super) fn waits_at(&mut self, ticket: u32, table: TableId, place: Place) {
+        self.tickets.insert(ticket, (table, place));
+    }
+
     /// Appends the answer to a question.
     pub(super) fn answer(&mut self, question: &Pending, answer: &Answer<'_>) {
         self.tickets.remove(&question.ticket);

@@ -160,7 +160,7 @@ impl<'a> Sought<'a> {
     #[must_use]
     pub fn query(&self, random: u64, time_left: &'a dyn Fn() -> std::time::Duration) -> Query<'a> {
         let Sought { key, modes, substitution, folding, utf8, values } = *self;
-        Query { key, modes, substitution, folding, utf8, values, random, time_left }
+        Query { key, modes, substitution, folding, utf8, values, random, time_left, pause: None }
     }
 
     /// For tests: all forms of the key, without folding, as text.

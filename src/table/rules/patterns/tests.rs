@@ -2,9 +2,9 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use super::*;
-use crate::MAX_WORK;
 use crate::rules::pcre::Pcre;
 use crate::rules::regexp::Posix;
+use crate::{MAX_WORK, Pause, Place};
 
 fn table<L: Library>(text: &str) -> (Patterns<L>, Vec<(u32, Fault)>) {
     let mut complaints = Vec::new();
@@ -142,6 +142,61 @@ fn find_substitution_refused_rules_passed_over() {
         assert_eq!(pcre.find(&query, &mut answer), Ok(true));
         assert_eq!(answer, b"plain $");
     }
+}
+
+/// Looks `key` up in turns, in each of which the time is up before the rule of this number. Gives the answer, and the number of
+/// turns.
+fn find_in_turns<L: Library>(table: &Patterns<L>, key: &str, rules: u32) -> (Option<String>, u32) {
+    let place = Cell::new(Place::default());
+    for turn in 1.. {
+        let left = Cell::new(rules + 2);
+        let time_left = || {
+            left.set(left.get() - 1);
+            Duration::from_secs(u64::from(left.get()))
+        };
+        let pause = Pause { below: Duration::from_secs(2), place: &place };
+        let query = Query { pause: Some(&pause), time_left: &time_left, ..Query::plain(key.as_bytes()) };
+        let mut answer = Vec::new();
+        match table.find(&query, &mut answer) {
+            Err(TableError::Paused) => assert!(turn < 100, "it comes to no end"),
+            found => return (found.unwrap().then(|| String::from_utf8(answer).unwrap()), turn),
+        }
+    }
+    unreachable!()
+}
+
+#[test]
+fn find_interrupted_lookup_gives_what_one_in_one_go_gives() {
+    let text = "/^1/ one\n/(a)(b)/ $2$1\nif /c/\nif !/d/\n/./ c without d\nendif\n/e/ cde\nendif\n!/f/ no f\n/f/ f\n";
+    let (posix, pcre) = (table::<Posix>(text).0, table::<Pcre>(text).0);
+    for key in ["1", "ab", "c", "cd", "cde", "cdf", "x", "f"] {
+        for rules in 1..8 {
+            let whole = get(&posix, key);
+            assert_eq!(find_in_turns(&posix, key, rules).0, whole, "regexp {key} {rules}");
+            assert_eq!(find_in_turns(&pcre, key, rules).0, whole, "pcre {key} {rules}");
+        }
+    }
+    // One rule in each turn: five are tried before the sixth, and the end of the block is none.
+    assert_eq!(find_in_turns(&pcre, "cdf", 1), (Some("f".to_owned()), 7));
+}
+
+#[test]
+fn find_work_of_all_turns_counts_together() {
+    let text = "/x/ x\n".repeat(2_000);
+    let (table, key) = (table::<Pcre>(&text).0, "a".repeat(200_000));
+    let place = Cell::new(Place::default());
+    let pause = Pause { below: Duration::from_secs(2), place: &place };
+    let found = (0..2_000).find_map(|_| {
+        let left = Cell::new(12);
+        let time_left = || {
+            left.set(left.get() - 1);
+            Duration::from_secs(left.get())
+        };
+        let query = Query { pause: Some(&pause), time_left: &time_left, ..Query::plain(key.as_bytes()) };
+        let found = table.find(&query, &mut Vec::new());
+        (found != Err(TableError::Paused)).then_some(found)
+    });
+    assert_eq!(found, Some(Err(TableError::TooMuchWork { line: 1343 })));
 }
 
 #[test]

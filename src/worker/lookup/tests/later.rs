@@ -51,6 +51,7 @@ fn meant(table: &str, key: &str) -> Option<String> {
                 values: Values::Text,
                 random: 0,
                 time_left: &|| Duration::MAX,
+                pause: None,
             };
             let ask = |leaf: Leaf<'_>, answer: &mut Vec<u8>| {
                 local(&composite.leaves()[leaf.number], leaf.key, answer).map(Some)
