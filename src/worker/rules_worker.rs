@@ -15,8 +15,8 @@ use crate::broker::{BROKER, Broker, Heard};
 use crate::contents::Contents;
 use crate::loading::{LONG_STEP, Loading, STEP};
 use crate::process::sleep_until;
+use answering::Pending;
 pub(crate) use answering::left;
-use answering::{Came, Pending};
 use asker::{Asker, Gone};
 use mapkeep_proto::{Answer, BrokerToLookup, Duty, LookupToBroker, decode_names};
 use mapkeep_sandbox::Confined;
@@ -171,21 +171,18 @@ impl RulesWorker {
                 askers.values_mut().for_each(|asker| drop(asker.flush()));
                 sent = now;
             }
-            let came = question.answer(table, contents, *clock, value);
+            let outcome = question.answer(table, contents, *clock, value);
             let ended = clock();
             pace.ended(table, who, ended.saturating_duration_since(now), ended);
             now = ended;
             let Some(asker) = askers.get_mut(&who.asker) else { continue };
-            match came {
-                Came::Done(outcome) => {
-                    let mut reason = String::new();
-                    let answered = answering::answered(&outcome, value, &mut reason);
-                    asker.answer(&question, &Answer { ticket: question.ticket, answered });
-                }
-                Came::Interrupted => {
-                    let ticket = question.ticket;
-                    asker.waits_again(ticket, table, pace.join(table, who, question, now));
-                }
+            if let Some(outcome) = outcome {
+                let mut reason = String::new();
+                let answered = answering::answered(&outcome, value, &mut reason);
+                asker.answer(&question, &Answer { ticket: question.ticket, answered });
+            } else {
+                let ticket = question.ticket;
+                asker.waits_at(ticket, table, pace.join(table, who, question, now));
             }
         }
         let askers: Vec<u64> = self.askers.keys().copied().collect();

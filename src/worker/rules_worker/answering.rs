@@ -1,5 +1,6 @@
 //! From a question to its answer.
 
+use super::pace::LONG;
 use crate::contents::Contents;
 use crate::session::Failure;
 use mapkeep_proto::{Answered, Asked, MAX_VALUE, Manner, Question, TableId};
@@ -12,11 +13,9 @@ use std::cell::Cell;
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
-/// How long one lookup may take in one turn. What cannot be interrupted before is a temporary error then: one pattern.
-/// Others wait so long for their turn.
+/// How long one lookup may have the worker in one turn. What cannot be interrupted before, a single pattern, is a temporary
+/// error then. Others wait so long for their turn.
 const TIME: Duration = Duration::from_millis(300);
-/// After so long a lookup is interrupted before the next rule, and gone on with in its next turn.
-const TURN: Duration = Duration::from_millis(20);
 /// How long one lookup may take in all its turns. Two thousand ordinary rules take a third of it with the longest header.
 const WHOLE: Duration = Duration::from_secs(20);
 
@@ -33,20 +32,12 @@ pub(super) struct Pending {
 
 /// How far an interrupted lookup has come. It goes on in the content that it began with; if that has been replaced, it
 /// begins anew, in the time that is left to it.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Interrupted {
     content: Weak<Table<Mapping>>,
     place: Place,
     /// The time that it has taken so far.
     used: Duration,
-}
-
-/// What a turn has come to.
-pub(super) enum Came {
-    /// The outcome.
-    Done(Result<Outcome, Failure>),
-    /// It is to be gone on with.
-    Interrupted,
 }
 
 impl Pending {
@@ -64,26 +55,24 @@ impl Pending {
         self.asked.as_ref().map_or(0, |(key, _)| key.len())
     }
 
-    /// Works out the answer for a turn, with the value in `value`.
+    /// Works out the answer, with the value in `value`; nothing if it was interrupted, and is to be gone on with later.
     pub(super) fn answer(
         &mut self,
         table: TableId,
         contents: &Contents,
         clock: fn() -> Instant,
         value: &mut Vec<u8>,
-    ) -> Came {
-        match contents.table(table) {
-            Ok(table) => self.look_up(table, clock, value),
-            Err(failure) => Came::Done(Err(failure)),
-        }
-    }
-
-    fn look_up(&mut self, table: &Rc<Table<Mapping>>, clock: fn() -> Instant, value: &mut Vec<u8>) -> Came {
-        let Some((key, manner)) = &self.asked else { return Came::Done(Ok(Outcome::Absent)) };
-        let Interrupted { content, place, used } = std::mem::take(&mut self.interrupted);
-        let same = std::ptr::eq(content.as_ptr(), Rc::as_ptr(table));
+    ) -> Option<Result<Outcome, Failure>> {
+        let table = match contents.table(table) {
+            Ok(table) => table,
+            Err(failure) => return Some(Err(failure)),
+        };
+        let Some((key, manner)) = &self.asked else { return Some(Ok(Outcome::Absent)) };
+        let Interrupted { content, place, used } = &self.interrupted;
+        let goes_on = std::ptr::eq(content.as_ptr(), Rc::as_ptr(table));
+        let (place, used) = (Cell::new(if goes_on { *place } else { Place::default() }), *used);
         // The clock is read by tables that take long only; the first question starts it.
-        let (began, place) = (Cell::new(None), Cell::new(if same { place } else { Place::default() }));
+        let began = Cell::new(None);
         let time_left = || left(&began, used, clock());
         let query = Query {
             key,
@@ -96,20 +85,19 @@ impl Pending {
             // No table of ours draws lots.
             random: 0,
             time_left: &time_left,
-            pause: Some(&Pause { below: TIME.saturating_sub(TURN), place: &place }),
+            pause: Some(&Pause { below: TIME.saturating_sub(LONG), place: &place }),
         };
-        let outcome = table.lookup_with(&query, value);
-        if outcome == Err(TableError::Paused) {
-            let took = began.get().map_or(Duration::ZERO, |began| clock().saturating_duration_since(began));
-            let used = used.saturating_add(took);
-            self.interrupted = Interrupted { content: Rc::downgrade(table), place: place.get(), used };
-            return Came::Interrupted;
+        match table.lookup_with(&query, value) {
+            Err(TableError::Paused) => {
+                let took =
+                    began.get().map_or(Duration::ZERO, |began| clock().saturating_duration_since(began));
+                let (content, used) = (Rc::downgrade(table), used.saturating_add(took));
+                self.interrupted = Interrupted { content, place: place.get(), used };
+                None
+            }
+            Ok(_) if manner.utf8 && std::str::from_utf8(value).is_err() => Some(Err(Failure::ValueNotUtf8)),
+            outcome => Some(outcome.map_err(Failure::from)),
         }
-        let is_text = !manner.utf8 || std::str::from_utf8(value).is_ok();
-        Came::Done(match outcome {
-            Ok(_) if !is_text => Err(Failure::ValueNotUtf8),
-            outcome => outcome.map_err(Failure::from),
-        })
     }
 }
 

@@ -129,8 +129,8 @@ impl Asker {
         self.output.len()
     }
 
-    /// A question of it waits again, at this place.
-    pub(super) fn waits_again(&mut self, ticket: u32, table: TableId, place: Place) {
+    /// A question has been asked in part, and waits for its next turn at another place.
+    pub(super) fn waits_at(&mut self, ticket: u32, table: TableId, place: Place) {
         self.tickets.insert(ticket, (table, place));
     }
 

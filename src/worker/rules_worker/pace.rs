@@ -13,8 +13,8 @@ use mapkeep_proto::TableId;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// After a lookup that took so long its table rests, while others ask.
-const LONG: Duration = Duration::from_millis(20);
+/// After a lookup that took so long its table rests, while others ask; and one that can be interrupted is.
+pub(super) const LONG: Duration = Duration::from_millis(20);
 /// Somebody who has asked within this time is expected to ask again.
 const QUIET: Duration = Duration::from_secs(1);
 /// No table rests for longer. A question is given up after ten seconds.

@@ -21,9 +21,10 @@ use crate::wire::{Limits, Parser, Progress};
 
 const PROXYMAP: [&str; 2] = ["/usr/lib/postfix/sbin/proxymap", "/usr/libexec/postfix/proxymap"];
 
-/// The entries of each table. The last value is not UTF-8.
+/// The entries of each table. No key is the name of an account, as the table of accounts is asked as well. The last value is
+/// not UTF-8.
 const ENTRIES: [(&[u8], &[u8]); 4] =
-    [(b"alice", b"x, y"), (b"bob@example.com", b"z"), (b"m\xc3\xbcller", b"u"), (b"raw", b"v\xff")];
+    [(b"alice+x", b"x, y"), (b"bob@example.com", b"z"), (b"m\xc3\xbcller", b"u"), (b"raw", b"v\xff")];
 /// The same without what text and inline tables refuse.
 const TEXT_ENTRIES: usize = 3;
 
@@ -130,7 +131,7 @@ fn table_names(directory: &str) -> Vec<String> {
         .map(|name| name.replace('D', directory))
         .collect();
     names.extend(
-        ["static:foo", "fail:x", "inline:{alice=x}", "unix:passwd.byname", "nosuch:x"].map(Into::into),
+        ["static:foo", "fail:x", "inline:{alice+x=x}", "unix:passwd.byname", "nosuch:x"].map(Into::into),
     );
     names
 }
@@ -186,7 +187,7 @@ fn fakes(directory: &str) -> FakeTables {
         tables = match kind {
             "static" => tables.with(bytes, Content::Same(b"foo".to_vec())),
             "fail" => tables.with(bytes, Content::Fails(Failure::OnPurpose)),
-            "inline" => tables.with_entries(bytes, false, &[(b"alice", b"x")]),
+            "inline" => tables.with_entries(bytes, false, &[(b"alice+x", b"x")]),
             "unix" => tables.with_entries(bytes, false, &[]),
             _ if name.ends_with("/one") => tables.with_entries(bytes, nul, &ENTRIES[..1]),
             _ if name.ends_with("/text") => tables.with_entries(bytes, nul, &ENTRIES[..TEXT_ENTRIES]),
@@ -239,15 +240,15 @@ fn requests(directory: &str) -> Vec<Vec<u8>> {
         all.push(bytes);
     };
     let available = ["hash:D/many", "btree:D/tree", "lmdb:D/many", "cdb:D/many", "texthash:D/text"];
-    let others = ["static:foo", "fail:x", "inline:{alice=x}", "unix:passwd.byname"];
+    let others = ["static:foo", "fail:x", "inline:{alice+x=x}", "unix:passwd.byname"];
     for table in available.into_iter().chain(others) {
         for flags in [0, 4, 8, 48, 64, 512, 16_448, 65_536, 524_288, 540_736, 555_072, 4_194_304] {
             add(&format!("request|open|table|{table}|flags|{flags}|"), None);
         }
         let lookups: [(u32, &[u8]); 8] = [
-            (64, b"ALICE"),
-            (64 | 16_384, b"ALICE"),
-            (64 | 32_768, b"Alice"),
+            (64, b"ALICE+X"),
+            (64 | 16_384, b"ALICE+X"),
+            (64 | 32_768, b"Alice+X"),
             (524_353, b"bob@example.com"),
             (524_353, b"no-such-user"),
             (524_353, b"\xff\xfe"),
@@ -265,7 +266,7 @@ fn requests(directory: &str) -> Vec<Vec<u8>> {
     }
     for flags in [4, 8] {
         for table in ["hash:D/many", "lmdb:D/many", "cdb:D/many"] {
-            add(&format!("request|lookup|table|{table}|flags|{flags}|"), Some(b"alice"));
+            add(&format!("request|lookup|table|{table}|flags|{flags}|"), Some(b"alice+x"));
         }
     }
     for table in
@@ -281,7 +282,7 @@ fn requests(directory: &str) -> Vec<Vec<u8>> {
         add(&format!("request|open|table|hash:D/unapproved|flags|{flags}|"), None);
         add(&format!("request|open|table|proxy:proxy:hash:D/many|flags|{flags}|"), None);
     }
-    for table in ["hash:D/one", "texthash:D/one", "inline:{alice=x}", "fail:x"] {
+    for table in ["hash:D/one", "texthash:D/one", "inline:{alice+x=x}", "fail:x"] {
         add(&format!("request|sequence|table|{table}|flags|64|function|0|"), None);
     }
     all
