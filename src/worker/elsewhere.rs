@@ -255,6 +255,12 @@ impl Elsewhere {
         self.peers.values().map(Peer::unsent).sum()
     }
 
+    /// How many questions no peer has taken yet.
+    #[cfg(test)]
+    pub(crate) fn untaken(&self) -> usize {
+        self.queue.len()
+    }
+
     /// Whether somebody waits for an answer.
     pub(crate) fn is_waited_for(&self) -> bool {
         !self.waiters.is_empty()

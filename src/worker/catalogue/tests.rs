@@ -107,3 +107,24 @@ fn nothing_is_denied_while_the_configuration_is_unknown() {
     let catalogue = Catalogue::new(Vec::new(), false);
     assert!(matches!(lookup(&catalogue, b"hash:/x"), Some(Err(session::Failure::Unavailable(_)))));
 }
+
+#[test]
+fn member_that_cannot_be_had_elsewhere_is_told_as_one_that_cannot_be_had_here() {
+    use mapkeep_proto::NoAnswer;
+    let names: [&[u8]; 2] = [b"regexp:/r", b"unionmap:{regexp:/r}"];
+    let catalogue = Catalogue::new(names.map(|name| listed(name, true)).to_vec(), true);
+    let why = || Heard::Failed { why: NoAnswer::Unavailable, reason: "its file is not there" };
+    for (name, expected) in [
+        (names[0], session::Failure::Unavailable("its file is not there".into())),
+        (names[1], session::Failure::Content(TableError::NoMember)),
+    ] {
+        let (_, table) = catalogue.find(name).unwrap();
+        let Ok(Got::Later(search)) = table.lookup(session::Sought::plain(b"key"), &mut Vec::new()) else {
+            panic!("answered at once");
+        };
+        assert_eq!(catalogue.name(&search), name);
+        let question = search.question.as_ref().unwrap();
+        assert_eq!(question.table, TableId(0));
+        assert_eq!(catalogue.resume(search, why(), &mut Vec::new()).unwrap_err(), expected);
+    }
+}

@@ -183,3 +183,28 @@ fn bytes_of_waiting_requests_are_bounded_for_all_together() {
     assert!((30..=45).contains(&closed), "{closed}");
     assert!(service.worker.elsewhere.is_waited_for());
 }
+
+#[test]
+fn what_answers_leave_behind_in_requests_that_wait_is_bounded_too() {
+    let mut service = Service::timeless();
+    let mut standin = service.standin();
+    let clients: Vec<UnixStream> = (0..150).map(|_| service.client()).collect();
+    clients.iter().for_each(|client| ask(client, PIPE, "k"));
+    service.round();
+    // The answer of the first member is the key for the next two: it is kept twice, and once more in the question.
+    let value = vec![b'v'; 200 << 10];
+    for put in standin.questions() {
+        let bytes = frame(put.ticket, Answered::Found { with_nul: false, value: &value });
+        let mut sent = 0;
+        while sent < bytes.len() {
+            sent += (&standin.stream).write(&bytes[sent..]).unwrap_or_default();
+            service.round();
+        }
+        standin.questions();
+    }
+    (0..20).for_each(|_| service.round());
+    let closed = |client: &mut &UnixStream| client.read(&mut [0]).is_ok_and(|count| count == 0);
+    let closed = clients.iter().map(|mut client| closed(&mut client)).filter(|closed| *closed).count();
+    // 64 MiB are 109 of them.
+    assert!((35..=45).contains(&closed), "{closed}");
+}

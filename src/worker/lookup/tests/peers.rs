@@ -417,8 +417,10 @@ fn client_that_leaves_before_a_peer_is_there_leaves_nothing() {
     let leaves = service.client();
     ask(&leaves, RULES, "k");
     service.round();
+    assert_eq!(service.worker.elsewhere.untaken(), 1);
     drop(leaves);
     service.round();
+    assert_eq!(service.worker.elsewhere.untaken(), 0);
     let mut standin = service.standin();
     assert!(standin.questions().is_empty() && standin.withdrawn.is_empty());
     assert!(!service.worker.elsewhere.is_waited_for());
@@ -458,6 +460,29 @@ fn worker_whose_broker_has_gone_gives_answers_that_have_come() {
     standin.answer_well(&put);
     assert!(!service.worker.round().unwrap());
     assert_eq!(texts(&client), ["status|0|value|T2-k||"]);
+}
+
+#[test]
+fn worker_whose_broker_has_gone_waits_for_answers_that_are_still_to_come() {
+    let mut service = Service::timeless();
+    let mut standin = service.standin();
+    let client = service.client();
+    ask(&client, RULES, "k");
+    drop(service.broker);
+    let answering = std::thread::spawn(move || {
+        standin.stream.set_nonblocking(false).unwrap();
+        // The question is asked only by the worker's last round. Its head says how long it is.
+        let mut head = [0; 4];
+        standin.stream.read_exact(&mut head).unwrap();
+        let mut body = vec![0; u32::from_le_bytes(head).try_into().unwrap()];
+        standin.stream.read_exact(&mut body).unwrap();
+        let ticket = Question::decode(&body).unwrap().ticket;
+        standin.answer(ticket, Answered::Absent);
+        standin
+    });
+    assert!(!service.worker.round().unwrap());
+    assert_eq!(texts(&client), ["status|1|value|||"]);
+    answering.join().unwrap();
 }
 
 #[test]
