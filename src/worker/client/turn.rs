@@ -42,17 +42,14 @@ impl Replies for Turn {
 }
 
 impl<T: Tables<Id = u32>> Client<T> {
-    /// The client has sent something, or has room for replies again, or has gone, or waits for us: reads, answers and
-    /// sends, for one turn. What was read and not answered stays here ([`Client::has_more`]).
+    /// The client has sent something, or has room for replies again, or has gone, or waits for another turn: reads, answers
+    /// and sends, for one turn. One whose request waits for another process has room at most. What was read and not answered stays here ([`Client::has_more`]).
     pub(crate) fn serve(&mut self, desk: &mut Desk<'_, T, Turn>, now: Instant) -> Fate {
         if !self.output.is_empty() {
             let fate = self.write(now);
             if fate != Fate::Reading || !self.has_more() {
                 return fate;
             }
-        }
-        if self.pending.is_some() {
-            return self.waiting_for();
         }
         let taken = if self.more { self.answer_held(desk) } else { self.take_in(desk, now) };
         self.end_turn(taken, desk, now)

@@ -208,3 +208,30 @@ fn what_answers_leave_behind_in_requests_that_wait_is_bounded_too() {
     // 64 MiB are 109 of them.
     assert!((35..=45).contains(&closed), "{closed}");
 }
+
+#[test]
+fn room_in_the_stream_to_a_peer_is_waited_for_and_then_no_longer() {
+    let mut service = Service::timeless();
+    let mut standin = service.standin();
+    let key = "k".repeat(10 << 10);
+    let clients: Vec<UnixStream> = (0..100).map(|_| service.client()).collect();
+    clients.iter().for_each(|client| ask(client, RULES, &key));
+    (0..20).for_each(|_| service.round());
+    let mut asked = 0;
+    loop {
+        let before = asked;
+        asked += standin.questions().len();
+        if asked == clients.len() {
+            break;
+        }
+        assert!(asked > before, "no more than {asked} come");
+        // Nothing but room in the stream ends this wait before its time.
+        assert!(service.worker.round().unwrap());
+    }
+    let mut events = [EpollEvent::empty(); 8];
+    assert_eq!(
+        service.worker.epoll.wait(&mut events, EpollTimeout::ZERO),
+        Ok(0),
+        "there is room: {events:?}"
+    );
+}
