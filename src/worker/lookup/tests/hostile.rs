@@ -217,7 +217,7 @@ fn room_in_the_stream_to_a_peer_is_waited_for_and_then_no_longer() {
     let clients: Vec<UnixStream> = (0..100).map(|_| service.client()).collect();
     clients.iter().for_each(|client| ask(client, RULES, &key));
     (0..20).for_each(|_| service.round());
-    let mut asked = 0;
+    let (mut asked, mut events) = (0, [EpollEvent::empty(); 8]);
     loop {
         let before = asked;
         asked += standin.questions().len();
@@ -225,10 +225,10 @@ fn room_in_the_stream_to_a_peer_is_waited_for_and_then_no_longer() {
             break;
         }
         assert!(asked > before, "no more than {asked} come");
-        // Nothing but room in the stream ends this wait before its time.
+        let told = service.worker.epoll.wait(&mut events, EpollTimeout::ZERO).unwrap();
+        assert!(told > 0, "nothing tells of the room that there is");
         assert!(service.worker.round().unwrap());
     }
-    let mut events = [EpollEvent::empty(); 8];
     assert_eq!(
         service.worker.epoll.wait(&mut events, EpollTimeout::ZERO),
         Ok(0),
