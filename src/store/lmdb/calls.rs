@@ -107,7 +107,7 @@ extern "C" fn __wrap_writev(file: c_int, parts: *const iovec, count: c_int) -> s
     let mut written = 0;
     for part in 0..usize::try_from(count).unwrap_or(0) {
         // SAFETY: liblmdb passes `count` parts, and `part` is less than that.
-        let part = unsafe { parts.add(part).read() };
+        let part = unsafe { parts.wrapping_add(part).read() };
         let wrote = write_all(file, part.iov_base, part.iov_len, PLACE.get() + written);
         if wrote < 0 {
             return wrote;

@@ -238,12 +238,12 @@ fn borrowed(bytes: &[u8]) -> lmdb::MDB_val {
 fn append(out: &mut Vec<u8>, found: &lmdb::MDB_val) -> Result<bool, Code> {
     out.try_reserve(found.mv_size).map_err(|_| Code(libc::ENOMEM))?;
     let end = out.len();
+    let room = out.spare_capacity_mut().as_mut_ptr().cast::<u8>();
     // SAFETY: liblmdb points at `mv_size` readable bytes of a page, in the map (the file is as long as its pages say,
-    // which is checked under the lock that still holds) or in memory; so much room has been reserved behind `end`, and
-    // all of it is filled before the length says so. No reference to the map is made: other programs may write to it.
-    unsafe {
-        found.mv_data.cast::<u8>().copy_to_nonoverlapping(out.as_mut_ptr().add(end), found.mv_size);
-        out.set_len(end + found.mv_size);
-    }
+    // which is checked under the lock that still holds) or in memory; so much room has been reserved behind the end.
+    // No reference to the map is made: other programs may write to it.
+    unsafe { found.mv_data.cast::<u8>().copy_to_nonoverlapping(room, found.mv_size) };
+    // SAFETY: so many bytes behind `end` have been reserved, and filled just now.
+    unsafe { out.set_len(end + found.mv_size) };
     Ok(true)
 }

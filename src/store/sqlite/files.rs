@@ -41,25 +41,23 @@ pub(super) fn install() -> bool {
             ..unsafe { zeroed() }
         };
         let mut byte = 0_u8;
-        // SAFETY: the structure is never freed, its functions are those of version 1 of the interface, and there is
-        // room for one byte of randomness.
-        unsafe {
-            let result = ffi::sqlite3_vfs_register(Box::leak(Box::new(vfs)), 1);
-            ffi::sqlite3_randomness(1, (&raw mut byte).cast());
-            result == ffi::SQLITE_OK
-        }
+        // SAFETY: the structure is never freed, and its functions are those of version 1 of the interface.
+        let result = unsafe { ffi::sqlite3_vfs_register(Box::leak(Box::new(vfs)), 1) };
+        // SAFETY: there is room for one byte of randomness.
+        unsafe { ffi::sqlite3_randomness(1, (&raw mut byte).cast()) };
+        result == ffi::SQLITE_OK
     })
 }
 
 /// Has SQLite leave room for the checksum on each page of a database that is still empty.
 pub(super) fn reserve_checksum(connection: &Connection) -> bool {
     let mut bytes = CHECKSUM as c_int;
+    let (operation, argument) = (ffi::SQLITE_FCNTL_RESERVE_BYTES, (&raw mut bytes).cast());
+    // SAFETY: the connection is not closed by what is done with it here.
+    let database = unsafe { connection.handle() };
     // SAFETY: the connection is open while it is borrowed, and this operation reads and writes one int.
-    unsafe {
-        let (database, argument) = (connection.handle(), (&raw mut bytes).cast());
-        let operation = ffi::SQLITE_FCNTL_RESERVE_BYTES;
-        ffi::sqlite3_file_control(database, c"main".as_ptr(), operation, argument) == ffi::SQLITE_OK
-    }
+    let result = unsafe { ffi::sqlite3_file_control(database, c"main".as_ptr(), operation, argument) };
+    result == ffi::SQLITE_OK
 }
 
 /// What SQLite holds as an open file. It begins with what SQLite looks at; the handle lives until [`close`].
@@ -88,50 +86,56 @@ type File = *mut ffi::sqlite3_file;
 type Vfs = *mut ffi::sqlite3_vfs;
 
 unsafe extern "C" fn open(_: Vfs, name: *const c_char, file: File, flags: c_int, out: *mut c_int) -> c_int {
-    // SAFETY: the name is null or a C string.
-    let name = unsafe { name.as_ref().map(|name| CStr::from_ptr(name).to_bytes()) };
-    let Some(handle) = name.and_then(Handle::named) else {
+    // SAFETY: a name that is not null is a C string.
+    let name = (!name.is_null()).then(|| unsafe { CStr::from_ptr(name) });
+    let Some(handle) = name.and_then(|name| Handle::named(name.to_bytes())) else {
         // SAFETY: SQLite gives `szOsFile` bytes for the file; null says that there is nothing to close.
         unsafe { (*file).pMethods = std::ptr::null() };
         return ffi::SQLITE_CANTOPEN;
     };
     let base = ffi::sqlite3_file { pMethods: &raw const METHODS };
-    // SAFETY: SQLite gives `szOsFile` bytes for the file, and room for the flags or null.
-    unsafe {
-        file.cast::<Open>().write(Open(base, Box::into_raw(Box::new(handle))));
-        if !out.is_null() {
-            out.write(flags);
-        }
+    // SAFETY: SQLite gives `szOsFile` bytes for the file.
+    unsafe { file.cast::<Open>().write(Open(base, Box::into_raw(Box::new(handle)))) };
+    if !out.is_null() {
+        // SAFETY: SQLite gives room for the flags, or null.
+        unsafe { out.write(flags) };
     }
     ffi::SQLITE_OK
 }
 
 unsafe extern "C" fn close(file: File) -> c_int {
-    // SAFETY: SQLite closes once what `open` filled, with a pointer from `Box::into_raw`.
-    unsafe { drop(Box::from_raw((*file.cast::<Open>()).1)) };
+    // SAFETY: SQLite closes what `open` filled.
+    let handle = unsafe { (*file.cast::<Open>()).1 };
+    // SAFETY: the pointer is from `Box::into_raw`, and SQLite closes a file once.
+    drop(unsafe { Box::from_raw(handle) });
     ffi::SQLITE_OK
 }
 
 /// # Safety
 /// `file` was filled by [`open`], and is not closed as long as the result is used.
 unsafe fn handle<'a>(file: File) -> &'a Handle {
-    // SAFETY: the caller's promise; the handle is never changed.
-    unsafe { &*(*file.cast::<Open>()).1 }
+    // SAFETY: the caller's promise.
+    let handle = unsafe { (*file.cast::<Open>()).1 };
+    // SAFETY: the handle lives until the file is closed, and is never changed.
+    unsafe { &*handle }
 }
 
 unsafe extern "C" fn read(file: File, out: *mut c_void, amount: c_int, at: i64) -> c_int {
     let amount = usize::try_from(amount).unwrap_or(0);
-    // SAFETY: an open file, and room for `amount` bytes, which are made valid and which nothing else uses meanwhile.
-    unsafe {
-        out.cast::<u8>().write_bytes(0, amount);
-        handle(file).read(at, slice::from_raw_parts_mut(out.cast(), amount))
-    }
+    // SAFETY: SQLite gives room for `amount` bytes.
+    unsafe { out.cast::<u8>().write_bytes(0, amount) };
+    // SAFETY: they are valid now, and nothing else uses them meanwhile.
+    let out = unsafe { slice::from_raw_parts_mut(out.cast(), amount) };
+    // SAFETY: an open file.
+    unsafe { handle(file) }.read(at, out)
 }
 
 unsafe extern "C" fn write(file: File, bytes: *const c_void, amount: c_int, at: i64) -> c_int {
     let amount = usize::try_from(amount).unwrap_or(0);
-    // SAFETY: an open file, and `amount` bytes, which nothing changes meanwhile.
-    unsafe { handle(file).write(at, slice::from_raw_parts(bytes.cast(), amount)) }
+    // SAFETY: SQLite gives `amount` bytes, which nothing changes meanwhile.
+    let bytes = unsafe { slice::from_raw_parts(bytes.cast(), amount) };
+    // SAFETY: an open file.
+    unsafe { handle(file) }.write(at, bytes)
 }
 
 unsafe extern "C" fn truncate(file: File, size: i64) -> c_int {
@@ -145,12 +149,11 @@ unsafe extern "C" fn sync(file: File, _: c_int) -> c_int {
 }
 
 unsafe extern "C" fn file_size(file: File, out: *mut i64) -> c_int {
-    // SAFETY: an open file, and room for the number.
-    unsafe {
-        let (code, size) = handle(file).size();
-        out.write(size);
-        code
-    }
+    // SAFETY: an open file.
+    let (code, size) = unsafe { handle(file) }.size();
+    // SAFETY: SQLite gives room for the number.
+    unsafe { out.write(size) };
+    code
 }
 
 /// Nothing to do: the store has locked the file before, against everybody.
@@ -185,23 +188,21 @@ unsafe extern "C" fn delete(_: Vfs, _: *const c_char, _: c_int) -> c_int {
 
 /// Whether a file is there: an empty one is not, and there is never a rollback journal.
 unsafe extern "C" fn access(_: Vfs, name: *const c_char, _: c_int, out: *mut c_int) -> c_int {
-    // SAFETY: SQLite gives a C string, and room for the answer.
-    unsafe {
-        let file = Handle::named(CStr::from_ptr(name).to_bytes());
-        out.write(c_int::from(file.is_some_and(|file| file.size().1 > 0)));
-    }
+    // SAFETY: SQLite gives a C string.
+    let file = Handle::named(unsafe { CStr::from_ptr(name) }.to_bytes());
+    // SAFETY: SQLite gives room for the answer.
+    unsafe { out.write(c_int::from(file.is_some_and(|file| file.size().1 > 0))) };
     ffi::SQLITE_OK
 }
 
 /// Names are whole as they are.
 unsafe extern "C" fn full_name(_: Vfs, name: *const c_char, room: c_int, out: *mut c_char) -> c_int {
-    // SAFETY: SQLite gives a C string, and `room` bytes elsewhere; what does not fit is not copied.
-    unsafe {
-        let name = CStr::from_ptr(name).to_bytes_with_nul();
-        if usize::try_from(room).is_ok_and(|room| name.len() <= room) {
-            out.cast::<u8>().copy_from_nonoverlapping(name.as_ptr(), name.len());
-            return ffi::SQLITE_OK;
-        }
+    // SAFETY: SQLite gives a C string.
+    let name = unsafe { CStr::from_ptr(name) }.to_bytes_with_nul();
+    if usize::try_from(room).is_ok_and(|room| name.len() <= room) {
+        // SAFETY: SQLite gives `room` bytes, elsewhere than the name.
+        unsafe { out.cast::<u8>().copy_from_nonoverlapping(name.as_ptr(), name.len()) };
+        return ffi::SQLITE_OK;
     }
     ffi::SQLITE_CANTOPEN
 }
