@@ -12,8 +12,9 @@ use std::path::PathBuf;
 
 /// Heap of the logger, in bytes.
 const LOGGER_HEAP: u64 = 64 << 20;
-/// Descriptors of the logger: one for each process of ours.
-const LOGGER_DESCRIPTORS: u64 = 256;
+/// Descriptors of the logger: one for each process of ours, of which there are some hundreds for each configuration that still
+/// has clients, if there are 64 workers of a kind.
+const LOGGER_DESCRIPTORS: u64 = 2048;
 
 /// Entry point of the logger.
 pub fn main() -> ! {
