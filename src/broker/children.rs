@@ -139,7 +139,7 @@ impl Nursery {
         self.with_channels(Role::Writer, Role::Writer.name(), program, &words, &[], now)
     }
 
-    /// Starts a worker with this duty, the `first` one of the service or a later one; returns it with the broker's end of
+    /// Starts a worker with this duty, the `first` one of this service or a later one; returns it with the broker's end of
     /// its channel.
     pub(crate) fn lookup(
         &self,
@@ -148,7 +148,8 @@ impl Nursery {
         first: bool,
         now: Instant,
     ) -> io::Result<(Child, Channel)> {
-        let tells = first && plan.names.iter().any(|table| Kind::of(&table.name) == Kind::Pcre);
+        let pcre = plan.names.iter().any(|table| Kind::of(&table.name) == Kind::Pcre);
+        let tells = first && pcre && duty == Duty::of(Kind::Pcre);
         let mut words = self.words(Role::Lookup);
         words.extend([
             format!("chroot={}", plan.chroot.display()),

@@ -76,7 +76,7 @@ impl Plan {
     pub(crate) fn titles_of_workers(&self) -> Vec<&'static str> {
         match self.writes() {
             true => vec![Role::Writer.name()],
-            false => vec![Duty::Clients.title()],
+            false => Duty::ALL.into_iter().filter(|duty| self.has_work_for(*duty)).map(Duty::title).collect(),
         }
     }
 

@@ -6,7 +6,7 @@ use crate::tables::Tables;
 use crate::trust::{Directory, Owners, People, Refusal, located};
 use crate::watch::Watch;
 use crate::workers::Workers;
-use mapkeep_proto::{Arguments, BrokerToLookup, Duty, TableId};
+use mapkeep_proto::{Arguments, BrokerToLookup, Duty, Kind, TableId};
 use mapkeep_sandbox::{Capability, FileRules, Limits, Located, Lock, Role, enter};
 use std::error::Error;
 use std::ffi::OsStr;
@@ -36,7 +36,9 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         .with_settings(arguments.text("owners_text")?, arguments.text("trusted_directories")?)
         .among(Rc::new(People::read()));
     let serve: u32 = arguments.value("workers")?;
-    let wanted = [(Duty::Clients, serve)].into();
+    let rules = list.iter().any(|table| Duty::of(Kind::of(&table.name)) == Duty::Rules);
+    let duties = Duty::ALL.into_iter().filter(|duty| *duty == Duty::Clients || rules);
+    let wanted = duties.map(|duty| (duty, serve)).collect();
     let limit: u64 = arguments.value("snapshot_limit")?;
     let (descriptors, room) = descriptors_for(list.len());
     let mut tables = Tables::new(list, anchor, owners, limit, room, Instant::now());

@@ -28,7 +28,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -93,6 +93,8 @@ pub(crate) struct State {
     outcome: String,
     /// The start has been told in the log.
     announced: bool,
+    /// The duties of which a worker has been started.
+    begun: BTreeSet<Duty>,
 }
 
 /// A process that is to be started.
@@ -207,7 +209,10 @@ impl Supervisor {
         }
         let (child, channel) = match generation.plan.worker_role() {
             Role::Writer => self.nursery.writer(&generation.plan, now)?,
-            _ => self.nursery.lookup(&generation.plan, duty, !self.state.announced, now)?,
+            _ => {
+                let first = self.state.begun.insert(duty);
+                self.nursery.lookup(&generation.plan, duty, first, now)?
+            }
         };
         if let Some((_, logger)) = &self.state.logger {
             child.introduce(logger);

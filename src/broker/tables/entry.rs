@@ -70,7 +70,7 @@ impl Entry {
         Entry {
             name: table.name,
             kind,
-            duty: Duty::Clients,
+            duty: Duty::of(kind),
             path,
             contents: Contents::default(),
             trouble,
