@@ -12,6 +12,13 @@ pub struct Load<'a> {
     /// By all clients together.
     pub requests: usize,
     pub entries: u32,
+    /// The key with this number, of so many entries.
+    pub key: fn(u32) -> String,
+}
+
+/// A mail address with this number.
+pub fn user(number: u32) -> String {
+    format!("user{number}@example.org")
 }
 
 /// What came out. Times in microseconds.
@@ -63,9 +70,8 @@ impl Load<'_> {
             // A linear congruential walk over the keys (Numerical Recipes' constants).
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             let key = (state >> 8) % self.entries;
-            let table = self.table;
-            let request =
-                format!("request\0lookup\0table\0{table}\0flags\x00524352\0key\0user{key}@example.org\0\0");
+            let (table, key) = (self.table, (self.key)(key));
+            let request = format!("request\0lookup\0table\0{table}\0flags\x00524352\0key\0{key}\0\0");
             let start = Instant::now();
             connection.write_all(request.as_bytes()).unwrap();
             let length = connection.read(&mut answer).unwrap();

@@ -69,7 +69,7 @@ fn main() {
     for (kind, table) in tables.iter().filter(|(kind, _)| only.is_none_or(|only| only == kind)) {
         let masters: Vec<Master<'_>> =
             sites.iter().zip(&programs).map(|(site, program)| start(site, program)).collect();
-        let load = |clients| Load { table, clients, requests, entries: ENTRIES };
+        let load = |clients| Load { table, clients, requests, entries: ENTRIES, key: load::user };
         // The first answer comes when everything is up and the table is open.
         masters.iter().for_each(|master| load(1).warm_up(&master.socket()));
         let servers: Vec<Serving> =

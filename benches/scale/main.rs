@@ -68,7 +68,7 @@ fn first_answer() {
         .map(|_| {
             let start = Instant::now();
             let master = site.start();
-            let load = Load { table: names[0], clients: 1, requests: 1, entries: SMALL };
+            let load = Load { table: names[0], clients: 1, requests: 1, entries: SMALL, key: load::user };
             load.run(&master.socket(), &[]);
             start.elapsed()
         })
@@ -148,7 +148,8 @@ fn growth(kind: &str, large: u32) {
     drop(master.wire());
     pids.extend(master.family().iter().map(|process| process.pid));
     let load = |(table, entries): &(String, u32)| {
-        Load { table, clients: 4, requests: 40_000, entries: *entries }.run(&master.socket(), &pids).cpu
+        let load = Load { table, clients: 4, requests: 40_000, entries: *entries, key: load::user };
+        load.run(&master.socket(), &pids).cpu
     };
     let _opened = tables.each_ref().map(load);
     // In turns, since the machine may be now fast, now slow.
