@@ -81,7 +81,7 @@ impl Task {
             Process::Broker => "broker",
             Process::WriteBroker => "write_broker",
             Process::Logger => "logger",
-            Process::Lookup | Process::Starting => "lookup",
+            Process::Lookup | Process::Starting => "lookup worker",
             Process::Writer => "writer",
         }
     }

@@ -117,7 +117,8 @@ impl Service {
         );
         let root = folder.join("root");
         make_directory(&root, 0o755);
-        write("mapkeep.cf", &format!("chroot_directory = {}\n", root.display()));
+        // One worker, so that it is known which of them attacks.
+        write("mapkeep.cf", &format!("chroot_directory = {}\nworkers = 1\n", root.display()));
         let log = fs::File::create(folder.join("log")).expect("a log");
         let mut daemon = Command::new(ground.0.join("mapkeepd"));
         daemon

@@ -36,7 +36,13 @@ pub(super) const DEEDS: &[Deed] = &[
     },
     Deed {
         what: "have workers started without end",
-        run: |_| insist(&[2, 0, 0]),
+        run: |_| insist(&[2, 0, 0, 0]),
+        locked: &[(BROKERS, Dismissed("the broker asks for more workers than it may have"))],
+        open: &[],
+    },
+    Deed {
+        what: "have rules workers started where there are no rules",
+        run: |_| insist(&[2, 0, 0, 1]),
         locked: &[(BROKERS, Dismissed("the broker asks for more workers than it may have"))],
         open: &[],
     },
