@@ -110,6 +110,8 @@ mod scenario {
         several:
             as_many_workers_serve_as_are_set_and_clients_are_spread_over_them,
             one_death_costs_the_clients_of_that_worker_only,
+            end_of_a_rules_worker_costs_nobody_a_connection,
+            rules_workers_are_there_only_where_there_are_rules,
             workers_of_a_crowd_are_replaced_one_after_another;
         crowds:
             two_thousand_connections_are_all_served,

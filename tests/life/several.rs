@@ -97,6 +97,74 @@ pub fn one_death_costs_the_clients_of_that_worker_only() {
     assert_eq!(deaths, 1, "{:#?}", site.log());
 }
 
+pub fn end_of_a_rules_worker_costs_nobody_a_connection() {
+    let site = Site::new();
+    site.keep("workers = 2\n");
+    let networks = site.table("cidr", "networks", "192.0.2.0/24 here\n");
+    let patterns = site.table("pcre", "patterns", "/^(.*)@example$/ $1\n");
+    let union = format!("unionmap:{{static:first,{patterns}}}");
+    site.approve(&[TABLE, &networks, &patterns, &union, "regexp:{{/^x/ y}}"], "max_use = 100000\n");
+    let mut master = site.start();
+    let mut wires = fill(&master, 2);
+    let two = || (master.of_role("rules worker").len() == 2).then_some(());
+    assert!(poll(PATIENCE, two).is_some(), "{:?}", master.family());
+    let ask = |wires: &mut Vec<Wire>| {
+        for wire in wires {
+            assert_answers(wire);
+            assert_eq!(wire.ask(&lookup(&networks, "192.0.2.7")), found("here"));
+            assert_eq!(wire.ask(&lookup(&patterns, "alice@example")), found("alice"));
+            assert_eq!(wire.ask(&lookup(&union, "alice@example")), found("first,alice"));
+            assert_eq!(wire.ask(&lookup("regexp:{{/^x/ y}}", "x")), found("y"));
+        }
+    };
+    ask(&mut wires);
+    // One of them, then both at a time: what is asked meanwhile waits for the ones that come.
+    for count in [1, 2] {
+        let victims: Vec<u32> = master.of_role("rules worker").into_iter().take(count).collect();
+        victims.iter().for_each(|pid| process::signal("KILL", *pid));
+        assert_eq!(process::wait_gone(&victims, PATIENCE), []);
+        ask(&mut wires);
+        let replaced = || {
+            let now = master.of_role("rules worker");
+            (now.len() == 2 && now.iter().all(|pid| !victims.contains(pid))).then_some(())
+        };
+        assert!(poll(PATIENCE, replaced).is_some(), "{:?}", master.family());
+        ask(&mut wires);
+    }
+    let said = site.wait_for_log(0, &["warning: rules worker process ", "killed by SIGKILL"]);
+    assert_eq!(said.pid, master.pid());
+    assert!(master.runs());
+}
+
+pub fn rules_workers_are_there_only_where_there_are_rules() {
+    let site = Site::new();
+    let hash = site.table("hash", "hash", "a b\n");
+    let union = format!("unionmap:{{static:a,{hash}}}");
+    site.approve(&[&hash, &union], "");
+    {
+        let master = site.start();
+        assert_eq!(master.wire().ask(&lookup(&hash, "a")), found("b"));
+        assert_eq!(master.of_role("rules worker"), []);
+    }
+    // One that is a member only counts.
+    let patterns = site.table("regexp", "patterns", "/^a$/ c\n");
+    let union = format!("unionmap:{{{patterns},{hash}}}");
+    site.approve(&[&union], "");
+    let master = site.start();
+    assert_eq!(master.wire().ask(&lookup(&union, "a")), found("c,b"));
+    let worker = master.only("rules worker");
+    // It is locked in like the others.
+    let status = fs::read_to_string(format!("/proc/{worker}/status")).unwrap();
+    for line in ["Seccomp:\t2", "NoNewPrivs:\t1", "CapEff:\t0000000000000000", "Groups:\t \n"] {
+        assert!(status.contains(line), "{line:?} in {status}");
+    }
+    assert_eq!(
+        fs::read_dir(format!("/proc/{worker}/root")).unwrap().count(),
+        0,
+        "its root directory is empty"
+    );
+}
+
 pub fn workers_of_a_crowd_are_replaced_one_after_another() {
     let site = Site::new();
     site.keep("workers = 3\n");
