@@ -87,7 +87,9 @@ impl Broker {
             if self.state.finishing && self.workers.list.is_empty() {
                 return Ok(());
             }
-            let count = match self.epoll.wait(&mut events, self.sleep(Instant::now())) {
+            let timeout =
+                if self.workers.take_news() { EpollTimeout::ZERO } else { self.sleep(Instant::now()) };
+            let count = match self.epoll.wait(&mut events, timeout) {
                 Ok(count) => count,
                 Err(Errno::EINTR) => 0,
                 Err(error) => return Err(error.into()),

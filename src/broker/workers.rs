@@ -114,6 +114,8 @@ pub(crate) struct Workers {
     /// Duties of which a worker has died of one of several contents. Such contents go to each one by one, until a worker has
     /// got over all of them.
     careful: BTreeSet<Duty>,
+    /// A worker has got all contents that it was to get first.
+    news: bool,
 }
 
 impl Workers {
@@ -121,7 +123,7 @@ impl Workers {
     /// a time.
     pub(crate) fn new(names: OwnedFd, hello: BrokerToLookup, wanted: BTreeMap<Duty, u32>) -> Workers {
         let (list, judges, careful) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-        Workers { list, names: Rc::new(names), hello, wanted, judges, careful }
+        Workers { list, names: Rc::new(names), hello, wanted, judges, careful, news: false }
     }
 
     /// The sealed list of names.
@@ -213,8 +215,15 @@ impl Workers {
         if !worker.settled && tables.first_pass_is_done() && worker.is_settled() {
             worker.settled = true;
             self.careful.remove(&worker.duty);
+            self.news = true;
         }
         Ok(sent)
+    }
+
+    /// Whether there is something to do about workers at once, although nobody has said anything: one has all that it was to
+    /// get first.
+    pub(crate) fn take_news(&mut self) -> bool {
+        std::mem::take(&mut self.news)
     }
 
     /// Whether a worker may be given what no worker has in use yet. One that drains only if there is nobody else.

@@ -133,6 +133,18 @@ fn content_is_judged_by_one_worker_and_then_goes_to_all() {
     assert_eq!(scene.arrived[&WorkerId(3)], [(TableId(0), 1)]);
 }
 
+/// Else it would have no clients until something else happens.
+#[test]
+fn worker_that_has_all_contents_is_news() {
+    let mut scene = Scene::new(1, 1);
+    scene.flush();
+    assert!(!scene.workers.take_news());
+    scene.load(WorkerId(1));
+    assert!(!scene.workers.take_news());
+    scene.flush();
+    assert!(scene.workers.take_news() && !scene.workers.take_news(), "once");
+}
+
 #[test]
 fn many_contents_are_judged_by_all_workers_at_the_same_time() {
     let mut scene = Scene::new(400, 4);
