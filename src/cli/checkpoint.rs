@@ -13,8 +13,11 @@
 mod service;
 mod users;
 
+use crate::error::{Error, Exit};
 use crate::tables::changeable_files;
-use crate::words::{Usage, Word, Words, help};
+use crate::words::{directory, directory_or_default};
+use lexopt::Arg::Short;
+use lexopt::Parser;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
@@ -23,27 +26,15 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use users::{User, identity, user_of};
 
-const USAGE: &str = "usage: mapkeep checkpoint [-c CONFIG_DIR]
+pub(crate) const USAGE: &str = "usage: mapkeep checkpoint [-c CONFIG_DIR]
 Has the file NAME.db of each hash and btree table in proxy_write_maps written now, by the running proxywrite
 service, or where none runs by one that is started for this. A file that another program has locked, or has open for
 writing, is left alone.
 exit status: 0 all are written, 1 some are not, 64 wrong usage, 69 no service could be started for this,
 75 some are in use by another program (they are named; run it again when that has ended), 78 configuration unreadable";
-
-/// The exit status of the command. The values from 64 on are those of sysexits.h.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-enum Exit {
-    Written = 0,
-    NotWritten = 1,
-    NoService = 69,
-    PutOff = 75,
-    Config = 78,
-}
 
 /// How long to wait for all files. Tables may be large, and a disk slow.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -70,58 +61,31 @@ struct Table {
 }
 
 /// Runs the command with these words.
-pub(crate) fn run(words: &[OsString]) -> ExitCode {
-    if let Some(status) = help(words, USAGE) {
-        return status;
-    }
-    let directory = match directory(words) {
-        Ok(directory) => directory,
-        Err(usage) => return usage.print("mapkeep checkpoint"),
-    };
+pub(crate) fn run(words: &[OsString]) -> Result<Exit, Error> {
+    let directory = directory_or_default(understand(words)?);
     // The service would not know where a relative name begins.
     let directory = std::path::absolute(&directory).unwrap_or(directory);
-    let files = match changeable_files(&directory) {
-        Ok(files) => files,
-        Err(problem) => {
-            complain(&problem);
-            return ExitCode::from(Exit::Config as u8);
-        }
-    };
-    let tables: Result<Vec<Table>, Stop> =
-        files.into_iter().filter_map(|file| Table::with_store(file).transpose()).collect();
-    let exit = tables.and_then(|tables| checkpoint(&tables, &directory)).unwrap_or_else(|(exit, text)| {
-        complain(&text);
-        exit
-    });
-    ExitCode::from(exit as u8)
+    let files = changeable_files(&directory).map_err(|problem| Error::new(Exit::Config, problem))?;
+    let tables: Vec<Table> =
+        files.into_iter().filter_map(|file| Table::with_store(file).transpose()).collect::<Result<_, _>>()?;
+    checkpoint(&tables, &directory)
 }
 
-fn complain(text: &str) {
-    // If standard error is closed too, the exit status still tells.
-    let _ = writeln!(io::stderr(), "mapkeep checkpoint: {text}");
-}
-
-/// Reads the command line.
-fn directory(words: &[OsString]) -> Result<PathBuf, Usage> {
-    let mut directory = None;
-    let mut words = Words::new(words);
-    while let Some(word) = words.next() {
+/// Reads the command line: the directory, if it names one.
+fn understand(words: &[OsString]) -> Result<Option<PathBuf>, Error> {
+    let (mut words, mut found) = (Parser::from_args(words), None);
+    while let Some(word) = words.next()? {
         match word {
-            Word::Option(option) if option == "-c" && directory.is_none() => {
-                directory = Some(PathBuf::from(words.value(option)?));
-            }
-            Word::Option(option) if option == "-c" => return Err(Usage::unexpected(option)),
-            Word::Option(option) => return Err(Usage::unknown(option)),
-            Word::Argument(argument) => return Err(Usage::unexpected(argument)),
+            Short('c') => directory(&mut words, &mut found)?,
+            other => return Err(other.unexpected().into()),
         }
     }
-    let named = || std::env::var_os("MAIL_CONFIG").filter(|name| !name.is_empty());
-    Ok(directory.or_else(|| named().map(PathBuf::from)).unwrap_or_else(|| "/etc/postfix".into()))
+    Ok(found)
 }
 
 impl Table {
     /// `None` for a table that has no store: stock has written all there is.
-    fn with_store(file: PathBuf) -> Result<Option<Table>, Stop> {
+    fn with_store(file: PathBuf) -> Result<Option<Table>, Error> {
         let store = file.with_extension("mapkeep");
         // An lmdb file is the truth itself.
         if file.extension().is_none_or(|extension| extension != "db") {
@@ -130,7 +94,9 @@ impl Table {
         match store.symlink_metadata() {
             Ok(_) => Ok(Some(Table { before: version(&file), file, store })),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err((Exit::NotWritten, format!("{}: {error}{}", store.display(), hint()))),
+            Err(error) => {
+                Err(Error::new(Exit::Failure, format_args!("{}: {error}{}", store.display(), hint())))
+            }
         }
     }
 
@@ -153,30 +119,26 @@ fn hint() -> &'static str {
     if geteuid().is_root() { "" } else { "; run this as root" }
 }
 
-/// Why there is nothing to report about the tables.
-type Stop = (Exit, String);
-
-fn checkpoint(tables: &[Table], directory: &Path) -> Result<Exit, Stop> {
-    let failed = |error: io::Error| (Exit::NotWritten, error.to_string());
+fn checkpoint(tables: &[Table], directory: &Path) -> Result<Exit, Error> {
     if tables.is_empty() {
         let text = "no table has changes that only mapkeep knows of";
-        writeln!(io::stdout(), "{text}").map_err(failed)?;
-        return Ok(Exit::Written);
+        writeln!(io::stdout(), "{text}")?;
+        return Ok(Exit::Success);
     }
-    if let Some(writer) = holder(tables).map_err(failed)? {
-        let supervisor = supervisor_of(writer).map_err(failed)?;
-        if ask(supervisor).map_err(failed)? && await_files(tables, || is_running(supervisor)) {
-            return report(tables).map_err(failed);
+    if let Some(writer) = holder(tables)? {
+        let supervisor = supervisor_of(writer)?;
+        if ask(supervisor)? && await_files(tables, || is_running(supervisor)) {
+            return report(tables);
         }
         // It has ended instead, perhaps because the service was just being stopped.
     }
     let mut service = started(tables, directory)?;
-    if ask(service.pid()).map_err(failed)? {
+    if ask(service.pid())? {
         await_files(tables, || service.ended().is_none());
     }
     // It writes what is left, and leaves.
     drop(service);
-    report(tables).map_err(failed)
+    report(tables)
 }
 
 /// Asks a service to write its files. False: it has ended.
@@ -219,8 +181,8 @@ fn await_files(tables: &[Table], mut is_there: impl FnMut() -> bool) -> bool {
 }
 
 /// Says what has become of each table.
-fn report(tables: &[Table]) -> io::Result<Exit> {
-    let (mut out, mut exit) = (io::stdout(), Exit::Written);
+fn report(tables: &[Table]) -> Result<Exit, Error> {
+    let (mut out, mut exit) = (io::stdout(), Exit::Success);
     for table in tables {
         let file = table.file.display();
         if table.is_written() {
@@ -230,12 +192,12 @@ fn report(tables: &[Table]) -> io::Result<Exit> {
                 out,
                 "{file}: NOT written, {user} uses it: nothing is lost; end that program, then run this again"
             )?;
-            if exit == Exit::Written {
-                exit = Exit::PutOff;
+            if exit == Exit::Success {
+                exit = Exit::Temporary;
             }
         } else {
             writeln!(out, "{file}: NOT written: see the mail log")?;
-            exit = Exit::NotWritten;
+            exit = Exit::Failure;
         }
     }
     Ok(exit)
@@ -288,8 +250,8 @@ fn line_of<'a>(status: &'a str, name: &str) -> Option<&'a str> {
 }
 
 /// A service that has the stores open.
-fn started(tables: &[Table], directory: &Path) -> Result<Service, Stop> {
-    let failed = |text: String| (Exit::NoService, text);
+fn started(tables: &[Table], directory: &Path) -> Result<Service, Error> {
+    let failed = |text: String| Error::new(Exit::Unavailable, text);
     let hint = hint();
     let mut service = Service::start(directory)
         .map_err(|error| failed(format!("no service could be started for this: {error}{hint}")))?;

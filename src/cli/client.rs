@@ -2,7 +2,7 @@
 //!
 //! Purpose: connect, check the announcement, open a table, look keys up, in either dialect. May: use one
 //! local socket, with a time limit on each read and write. Never: retry or wait as the daemons do;
-//! a person wants the error. Called by: query, and later by demo.
+//! a person wants the error. Called by: query and demo.
 //!
 //! Source of the bytes: traffic of `postmap -q` of Postfix 3.7.11 (old dialect) and of clients of
 //! 3.12 (new dialect). This is written apart from the server's parser, so that one checks the other.
@@ -29,7 +29,7 @@ const OLD_OPEN_FLAGS: u32 = 0;
 
 /// The shape of requests and replies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dialect {
+enum Dialect {
     /// Postfix 3.10 and earlier.
     Old,
     /// Postfix 3.11 and later.
@@ -38,7 +38,7 @@ pub enum Dialect {
 
 /// The service's verdict on a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
+pub(crate) enum Status {
     /// Done, or found.
     Ok,
     /// Not found.
@@ -55,7 +55,7 @@ pub enum Status {
 
 /// Why there is no verdict.
 #[derive(Debug)]
-pub enum ClientError {
+pub(crate) enum ClientError {
     /// Nothing accepts connections there, or not from us.
     Unreachable(io::Error),
     /// The service answered nothing within the time limit.
@@ -85,8 +85,6 @@ impl fmt::Display for ClientError {
     }
 }
 
-impl std::error::Error for ClientError {}
-
 impl From<io::Error> for ClientError {
     fn from(error: io::Error) -> ClientError {
         match error.kind() {
@@ -99,29 +97,15 @@ impl From<io::Error> for ClientError {
 
 /// A table as the service described it.
 #[derive(Clone, Debug)]
-pub struct OpenTable {
+pub(crate) struct OpenTable {
     name: Vec<u8>,
     dialect: Dialect,
     flags: u32,
 }
 
-impl OpenTable {
-    /// The dialect in which the service understood us.
-    #[must_use]
-    pub fn dialect(&self) -> Dialect {
-        self.dialect
-    }
-
-    /// The dictionary flags of the last reply that had any.
-    #[must_use]
-    pub fn flags(&self) -> u32 {
-        self.flags
-    }
-}
-
 /// A connection to a proxymap service.
 #[derive(Debug)]
-pub struct Client {
+pub(crate) struct Client {
     stream: BufReader<UnixStream>,
 }
 
@@ -130,7 +114,7 @@ impl Client {
     ///
     /// # Errors
     /// Unreachable, or whatever came in place of the announcement.
-    pub fn connect(path: &Path, timeout: Duration) -> Result<Client, ClientError> {
+    pub(crate) fn connect(path: &Path, timeout: Duration) -> Result<Client, ClientError> {
         let stream = UnixStream::connect(path).map_err(ClientError::Unreachable)?;
         stream.set_read_timeout(Some(timeout)).map_err(ClientError::Unreachable)?;
         stream.set_write_timeout(Some(timeout)).map_err(ClientError::Unreachable)?;
@@ -145,23 +129,14 @@ impl Client {
         Ok(client)
     }
 
-    /// Opens a table. Without a `dialect`, tries the old one first, which only a server of Postfix
-    /// 3.11 or later refuses, then the new one. Gives no table unless the status is OK.
+    /// Opens a table: tries the old dialect first, which only a server of Postfix 3.11 or later refuses, then the new one.
+    /// Gives no table unless the status is OK.
     ///
     /// # Errors
     /// No verdict.
-    pub fn open(
-        &mut self,
-        table: &[u8],
-        dialect: Option<Dialect>,
-    ) -> Result<(Status, Option<OpenTable>), ClientError> {
-        let candidates = match dialect {
-            Some(Dialect::Old) => &[Dialect::Old][..],
-            Some(Dialect::New) => &[Dialect::New],
-            None => &[Dialect::Old, Dialect::New],
-        };
+    pub(crate) fn open(&mut self, table: &[u8]) -> Result<(Status, Option<OpenTable>), ClientError> {
         let mut status = Status::Bad;
-        for dialect in candidates {
+        for dialect in [Dialect::Old, Dialect::New] {
             let (attribute, flags) = match dialect {
                 Dialect::Old => (&b"flags"[..], OLD_OPEN_FLAGS),
                 Dialect::New => (&b"instance_flags"[..], QUERY_FLAGS),
@@ -171,7 +146,7 @@ impl Client {
             let flags = self.flags()?;
             self.end()?;
             if status == Status::Ok {
-                let table = OpenTable { name: table.to_vec(), dialect: *dialect, flags };
+                let table = OpenTable { name: table.to_vec(), dialect, flags };
                 return Ok((status, Some(table)));
             }
             if status != Status::Bad {
@@ -185,7 +160,11 @@ impl Client {
     ///
     /// # Errors
     /// No verdict.
-    pub fn lookup(&mut self, table: &mut OpenTable, key: &[u8]) -> Result<(Status, Vec<u8>), ClientError> {
+    pub(crate) fn lookup(
+        &mut self,
+        table: &mut OpenTable,
+        key: &[u8],
+    ) -> Result<(Status, Vec<u8>), ClientError> {
         let name = table.name.as_slice();
         match table.dialect {
             Dialect::Old => {

@@ -6,64 +6,43 @@ mod service;
 mod site;
 
 use crate::client::{Client, ClientError, Status};
-use crate::words::{help, none};
+use crate::error::{Error, Exit};
+use crate::words::none;
+use lexopt::Parser;
 use service::Service;
 use site::Site;
 use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Write};
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// How long one answer may take, and a change to be served.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Why the demo could not go on. The text is for the person at the terminal.
-#[derive(Debug)]
-pub(crate) struct DemoError(String);
-
-impl fmt::Display for DemoError {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.0)
+impl From<ClientError> for Error {
+    fn from(error: ClientError) -> Error {
+        failure(format_args!("asking the service: {error}"))
     }
 }
 
-impl From<io::Error> for DemoError {
-    fn from(error: io::Error) -> DemoError {
-        DemoError(error.to_string())
-    }
+/// Why the demo cannot go on.
+fn failure(text: impl fmt::Display) -> Error {
+    Error::new(Exit::Failure, text)
 }
 
-impl From<ClientError> for DemoError {
-    fn from(error: ClientError) -> DemoError {
-        DemoError(format!("asking the service: {error}"))
-    }
-}
-
-const USAGE: &str = "usage: mapkeep demo
+pub(crate) const USAGE: &str = "usage: mapkeep demo
 Starts the whole sandboxed service on sample tables in a temporary directory, asks it, and shows the answers, the
 refusals and the live confinement of each process. It touches no Postfix, and removes what it made.
 exit status: 0 all went well, 1 it did not, 64 wrong usage";
 
 /// Runs the demo; cleans up whatever happens.
-pub(crate) fn run(words: &[OsString]) -> ExitCode {
-    if let Some(status) = help(words, USAGE) {
-        return status;
-    }
-    if let Err(usage) = none(words) {
-        return usage.print("mapkeep demo");
-    }
-    let mut out = io::stdout().lock();
-    match show(&mut out) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(io::stderr(), "mapkeep demo: {error}");
-            ExitCode::FAILURE
-        }
-    }
+pub(crate) fn run(words: &[OsString]) -> Result<Exit, Error> {
+    none(Parser::from_args(words))?;
+    show(&mut io::stdout().lock())?;
+    Ok(Exit::Success)
 }
 
-fn show(out: &mut dyn Write) -> Result<(), DemoError> {
+fn show(out: &mut dyn Write) -> Result<(), Error> {
     let programs = programs::find(out)?;
     let site = Site::make()?;
     let root = nix::unistd::geteuid().is_root();
@@ -88,7 +67,7 @@ fn show(out: &mut dyn Write) -> Result<(), DemoError> {
     Ok(())
 }
 
-fn ask_all(out: &mut dyn Write, site: &Site) -> Result<(), DemoError> {
+fn ask_all(out: &mut dyn Write, site: &Site) -> Result<(), Error> {
     writeln!(out, "\n== Answers, as a Postfix client gets them")?;
     for (table, key) in site.questions() {
         one(out, site, &table, key)?;
@@ -100,7 +79,7 @@ fn ask_all(out: &mut dyn Write, site: &Site) -> Result<(), DemoError> {
     Ok(())
 }
 
-fn one(out: &mut dyn Write, site: &Site, table: &str, key: &str) -> Result<(), DemoError> {
+fn one(out: &mut dyn Write, site: &Site, table: &str, key: &str) -> Result<(), Error> {
     let verdict = match lookup(site, table, key)? {
         (Status::Ok, value) => format!("\"{}\"", String::from_utf8_lossy(&value)),
         (Status::NoKey, _) => "not found".to_owned(),
@@ -115,27 +94,27 @@ fn one(out: &mut dyn Write, site: &Site, table: &str, key: &str) -> Result<(), D
 }
 
 /// One question on a connection of its own, like a short-lived Postfix program.
-fn lookup(site: &Site, table: &str, key: &str) -> Result<(Status, Vec<u8>), DemoError> {
+fn lookup(site: &Site, table: &str, key: &str) -> Result<(Status, Vec<u8>), Error> {
     let mut client = Client::connect(&site.socket(), PATIENCE)?;
-    match client.open(table.as_bytes(), None)? {
+    match client.open(table.as_bytes())? {
         (_, Some(mut table)) => Ok(client.lookup(&mut table, key.as_bytes())?),
         (status, None) => Ok((status, Vec::new())),
     }
 }
 
 /// Edits a table and counts how long the old answer is still given, on one connection.
-fn freshness(out: &mut dyn Write, site: &Site) -> Result<(), DemoError> {
+fn freshness(out: &mut dyn Write, site: &Site) -> Result<(), Error> {
     let table = site.text_table();
     let mut client = Client::connect(&site.socket(), PATIENCE)?;
-    let (_, Some(mut open)) = client.open(table.as_bytes(), None)? else {
-        return Err(DemoError("the text table cannot be opened".to_owned()));
+    let (_, Some(mut open)) = client.open(table.as_bytes())? else {
+        return Err(failure("the text table cannot be opened"));
     };
     let before = client.lookup(&mut open, b"fresh@example.org")?.0;
     site.edit_text_table()?;
     let start = Instant::now();
     while client.lookup(&mut open, b"fresh@example.org")?.0 != Status::Ok {
         if start.elapsed() > PATIENCE {
-            return Err(DemoError("the edited table is not served".to_owned()));
+            return Err(failure("the edited table is not served"));
         }
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -149,7 +128,7 @@ fn freshness(out: &mut dyn Write, site: &Site) -> Result<(), DemoError> {
 }
 
 /// Kills the lookup worker and counts how long the service is away.
-fn crash(out: &mut dyn Write, site: &Site, service: u32) -> Result<(), DemoError> {
+fn crash(out: &mut dyn Write, site: &Site, service: u32) -> Result<(), Error> {
     let Some(worker) = confinement::lookup_worker(service) else { return Ok(()) };
     let pid = nix::unistd::Pid::from_raw(worker);
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).map_err(io::Error::from)?;
@@ -159,7 +138,7 @@ fn crash(out: &mut dyn Write, site: &Site, service: u32) -> Result<(), DemoError
         match lookup(site, &table, key) {
             Ok((Status::Ok, _)) => break,
             _ if start.elapsed() > PATIENCE => {
-                return Err(DemoError("no worker took the place of the one that was killed".to_owned()));
+                return Err(failure("no worker took the place of the one that was killed"));
             }
             _ => std::thread::sleep(Duration::from_millis(1)),
         }

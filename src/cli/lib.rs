@@ -6,18 +6,22 @@
 #![forbid(unsafe_code)]
 
 mod checkpoint;
-pub mod client;
+mod client;
 mod demo;
-pub mod query;
+mod error;
+mod query;
 mod serve;
 mod tables;
 mod words;
 
+use error::{Error, Exit};
+use lexopt::Arg::{Long, Short, Value};
+use lexopt::Parser;
 use mapkeep_proto::version_text;
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
+use std::ffi::OsString;
+use std::io::{self, Write};
 use std::process::ExitCode;
-use words::{Usage, say};
+use words::{ask_for_help, none, say};
 
 const USAGE: &str = "usage: mapkeep query [-c CONFIG_DIR | --socket PATH] TYPE:NAME [--] KEY...
        mapkeep tables [-c CONFIG_DIR] [--json] [--write]
@@ -26,14 +30,29 @@ const USAGE: &str = "usage: mapkeep query [-c CONFIG_DIR | --socket PATH] TYPE:N
        mapkeep demo
        mapkeep --version
 
-query  asks the running proxymap service, as a Postfix program does
-tables lists the approved tables: what names each, its file, whether it can be served
-serve  runs the service on a socket of its own, without master(8); see mapkeepd(8)
-checkpoint has the Berkeley DB files of tables that can be changed written now
-demo   starts the whole sandboxed service on sample tables in a temporary directory, asks it,
-       and shows the answers, the refusals and the live confinement of each process
+query       asks the running proxymap service, as a Postfix program does
+tables      lists the approved tables: where each is named, its file, and whether it can be served
+serve       runs the service on a socket of its own, without master(8); see mapkeepd(8)
+checkpoint  writes the Berkeley DB files of tables that can be changed, now
+demo        starts the whole sandboxed service on sample tables in a temporary directory, asks it,
+            and shows the answers, the refusals and the live confinement of each process
 
-mapkeep COMMAND --help has the details of each; wrong usage is exit status 64";
+mapkeep COMMAND --help has the details of each; the exit status for wrong usage is 64";
+
+/// A command: its name, its usage, and what it does with the words after its name.
+struct Command {
+    name: &'static str,
+    usage: &'static str,
+    run: fn(&[OsString]) -> Result<Exit, Error>,
+}
+
+const COMMANDS: [Command; 5] = [
+    Command { name: "query", usage: query::USAGE, run: query::run },
+    Command { name: "tables", usage: tables::USAGE, run: tables::run },
+    Command { name: "serve", usage: serve::USAGE, run: serve::run },
+    Command { name: "checkpoint", usage: checkpoint::USAGE, run: checkpoint::run },
+    Command { name: "demo", usage: demo::USAGE, run: demo::run },
+];
 
 /// Our version, and what the lookup worker, which matches patterns with PCRE2, says of itself.
 fn versions() -> String {
@@ -50,23 +69,40 @@ fn versions() -> String {
     }
 }
 
+/// What is said without a command.
+fn general(words: &[OsString]) -> Result<Exit, Error> {
+    let mut words = Parser::from_args(words);
+    let text = match words.next()? {
+        None => return Err(Error::missing("the command")),
+        Some(Short('h') | Long("help")) => USAGE.to_owned(),
+        Some(Value(word)) if word == "help" => USAGE.to_owned(),
+        Some(Short('V') | Long("version")) => versions(),
+        Some(Value(word)) => return Err(Error::word("unknown command", word)),
+        Some(option) => return Err(option.unexpected().into()),
+    };
+    none(words)?;
+    say(&text)
+}
+
 /// Entry point of the `mapkeep` program.
 #[must_use]
 pub fn main() -> ExitCode {
-    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let Some((word, rest)) = arguments.split_first() else {
-        return Usage::missing("the command").print("mapkeep");
+    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let command = words.split_first().and_then(|(first, rest)| {
+        let command = COMMANDS.iter().find(|command| first == command.name)?;
+        Some((command, rest))
+    });
+    let (name, result) = match command {
+        None => ("mapkeep".to_owned(), general(&words)),
+        Some((command, rest)) => {
+            let result = if ask_for_help(rest) { say(command.usage) } else { (command.run)(rest) };
+            (format!("mapkeep {}", command.name), result)
+        }
     };
-    let text = |text: &str| words::none(rest).map_or_else(|usage| usage.print("mapkeep"), |()| say(text));
-    match word.as_bytes() {
-        b"query" => query::run(rest),
-        b"tables" => tables::run(rest),
-        b"serve" => serve::run(rest),
-        b"checkpoint" => checkpoint::run(rest),
-        b"demo" => demo::run(rest),
-        b"--version" | b"-V" => text(&versions()),
-        b"--help" | b"-h" | b"help" => text(USAGE),
-        word if word.starts_with(b"-") => Usage::unknown(OsStr::from_bytes(word)).print("mapkeep"),
-        word => Usage::word("unknown command", OsStr::from_bytes(word)).print("mapkeep"),
-    }
+    let exit = result.unwrap_or_else(|error| {
+        // If standard error is closed too, the exit status still tells.
+        let _ = writeln!(io::stderr(), "{}", error.message(&name));
+        error.exit
+    });
+    ExitCode::from(exit as u8)
 }

@@ -6,45 +6,34 @@
 //! Called by: the `mapkeep` program.
 
 use std::ffi::{OsStr, OsString};
-use std::fmt;
 use std::io::{self, BufRead, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::Command;
 use std::time::Duration;
 
 use crate::client::{Client, ClientError, Status};
-use crate::words::{Usage, Word, Words, help};
+use crate::error::{Error, Exit};
+use lexopt::Arg::{Long, Short, Value};
+use lexopt::Parser;
 
 /// How long one answer may take. Tables behind a network may need their own time limits first.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-const USAGE: &str = "usage: mapkeep query [-c CONFIG_DIR | --socket PATH] TYPE:NAME [--] KEY...
+pub(crate) const USAGE: &str = "usage: mapkeep query [-c CONFIG_DIR | --socket PATH] TYPE:NAME [--] KEY...
 Asks the running proxymap service for KEY in the table TYPE:NAME, as a Postfix program does.
 With `-` as the only KEY, reads keys from standard input, one a line. `--` goes before keys that begin with a dash.
 Prints the value; for several keys, each key that was found, a tab, and its value.
 exit status: 0 found, 1 not found, 75 temporary error, 77 table not approved,
 78 configuration error, 64 wrong usage, 69 no service";
 
-/// The exit status of the command. The values from 64 on are those of sysexits.h.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-enum Exit {
-    Found = 0,
-    NotFound = 1,
-    Usage = 64,
-    Unavailable = 69,
-    Temporary = 75,
-    Denied = 77,
-    Config = 78,
-}
-
+/// The part of the statuses that a service decides.
 impl Exit {
     /// What a status means for one key.
     fn of(status: Status) -> Exit {
         match status {
-            Status::Ok => Exit::Found,
-            Status::NoKey => Exit::NotFound,
+            Status::Ok => Exit::Success,
+            Status::NoKey => Exit::Failure,
             Status::Retry => Exit::Temporary,
             Status::Deny => Exit::Denied,
             Status::Config => Exit::Config,
@@ -55,30 +44,17 @@ impl Exit {
     /// How bad it is. Of several keys, the worst one decides.
     fn rank(self) -> u8 {
         match self {
-            Exit::Found => 0,
-            Exit::NotFound => 1,
+            Exit::Success => 0,
+            Exit::Failure => 1,
             Exit::Temporary => 2,
             Exit::Config => 3,
             Exit::Denied => 4,
-            Exit::Unavailable | Exit::Usage => 5,
+            Exit::Unavailable | Exit::Usage | Exit::Output => 5,
         }
     }
 
     fn worse(self, other: Exit) -> Exit {
         if other.rank() > self.rank() { other } else { self }
-    }
-}
-
-/// What ends the command early: the exit status and what to tell.
-#[derive(Debug)]
-struct Stop {
-    exit: Exit,
-    message: String,
-}
-
-impl Stop {
-    fn new(exit: Exit, message: impl fmt::Display) -> Stop {
-        Stop { exit, message: message.to_string() }
     }
 }
 
@@ -101,17 +77,8 @@ struct Question {
 }
 
 /// Runs `mapkeep query` with the arguments after the word `query`.
-pub fn run(args: &[OsString]) -> ExitCode {
-    if let Some(status) = help(args, USAGE) {
-        return status;
-    }
-    let (mut stdin, mut stdout, mut stderr) = (io::stdin().lock(), io::stdout().lock(), io::stderr().lock());
-    let exit = ask(args, &mut stdin, &mut stdout, &mut stderr).unwrap_or_else(|stop| {
-        // If standard error is closed too, the exit status still tells.
-        let _ = writeln!(stderr, "mapkeep query: {}", stop.message);
-        stop.exit
-    });
-    ExitCode::from(exit as u8)
+pub(crate) fn run(args: &[OsString]) -> Result<Exit, Error> {
+    ask(args, &mut io::stdin().lock(), &mut io::stdout().lock(), &mut io::stderr().lock())
 }
 
 /// Does all of it, on the given streams.
@@ -120,22 +87,21 @@ fn ask(
     stdin: &mut dyn BufRead,
     stdout: &mut dyn Write,
     stderr: &mut dyn Write,
-) -> Result<Exit, Stop> {
-    let question =
-        understand(args).map_err(|usage| Stop { exit: Exit::Usage, message: usage.text("mapkeep query") })?;
+) -> Result<Exit, Error> {
+    let question = understand(args)?;
     let path = match &question.place {
         Place::Socket(path) => path.clone(),
         Place::Config(directory) => configured_socket(directory.as_deref())?,
     };
     let stop = |error: ClientError| no_service(&path, &error);
     let mut client = Client::connect(&path, TIMEOUT).map_err(stop)?;
-    let (status, table) = client.open(&question.table, None).map_err(stop)?;
+    let (status, table) = client.open(&question.table).map_err(stop)?;
     let Some(mut table) = table else {
-        return Err(Stop::new(Exit::of(status), explain(status, &question.table)));
+        return Err(Error::new(Exit::of(status), explain(status, &question.table)));
     };
-    let broken_pipe = |error: io::Error| Stop::new(Exit::Temporary, error);
-    let mut exit = Exit::Found;
-    let mut one = |key: &[u8], several: bool| -> Result<(), Stop> {
+    let broken_pipe = |error: io::Error| Error::new(Exit::Temporary, error);
+    let mut exit = Exit::Success;
+    let mut one = |key: &[u8], several: bool| -> Result<(), Error> {
         let (status, value) = client.lookup(&mut table, key).map_err(stop)?;
         exit = exit.worse(Exit::of(status));
         match status {
@@ -169,47 +135,41 @@ fn ask(
 }
 
 /// Reads the command line.
-fn understand(args: &[OsString]) -> Result<Question, Usage> {
-    let mut place = None;
-    let mut arguments = Vec::new();
-    let mut words = Words::new(args);
-    while let Some(word) = words.next() {
-        let option = match word {
-            Word::Option(option) => option,
-            Word::Argument(argument) => {
+fn understand(args: &[OsString]) -> Result<Question, Error> {
+    let mut words = Parser::from_args(args);
+    let (mut place, mut arguments, mut dashes) = (None, Vec::new(), false);
+    loop {
+        // What follows `--` is a key, whatever it looks like.
+        dashes |= words.try_raw_args().is_some_and(|rest| rest.peek().is_some_and(|word| word == "--"));
+        let (option, chosen) = match words.next()? {
+            None => break,
+            Some(Value(argument)) => {
                 arguments.push(argument);
                 continue;
             }
-        };
-        let chosen = match option.as_bytes() {
-            b"-c" => Place::Config(Some(words.value(option)?.to_owned())),
-            b"--socket" => Place::Socket(PathBuf::from(words.value(option)?)),
-            _ => return Err(Usage::unknown(option)),
+            Some(Short('c')) => ("-c", Place::Config(Some(words.value()?))),
+            Some(Long("socket")) => ("--socket", Place::Socket(words.value()?.into())),
+            Some(other) => return Err(other.unexpected().into()),
         };
         if place.replace(chosen).is_some() {
-            return Err(Usage::word("one of -c and --socket, once, says all; unexpected", option));
+            return Err(Error::word("give -c or --socket, and once: unexpected", option));
         }
     }
-    let (table, keys) = arguments.split_first().ok_or_else(|| Usage::missing("the table, TYPE:NAME,"))?;
+    let (table, keys) = arguments.split_first().ok_or_else(|| Error::missing("the table, TYPE:NAME,"))?;
     if !table.as_bytes().contains(&b':') {
-        return Err(Usage::word("a table is named TYPE:NAME, unlike", table));
+        return Err(Error::word("a table is named TYPE:NAME, unlike", table));
     }
     let keys = match keys {
-        [] => return Err(Usage::missing("the key")),
-        [only] if *only == "-" && !after_dashes(args) => None,
+        [] => return Err(Error::missing("the key")),
+        [only] if *only == "-" && !dashes => None,
         several => Some(several.iter().map(|key| key.as_bytes().to_vec()).collect()),
     };
     let place = place.unwrap_or(Place::Config(None));
     Ok(Question { place, table: table.as_bytes().to_vec(), keys })
 }
 
-/// Whether the last word stands after `--`, so that it is a key whatever it looks like.
-fn after_dashes(args: &[OsString]) -> bool {
-    args.split_last().is_some_and(|(_, before)| before.iter().any(|word| word == "--"))
-}
-
 /// Asks postconf(1) where Postfix clients look for the service.
-fn configured_socket(directory: Option<&OsStr>) -> Result<PathBuf, Stop> {
+fn configured_socket(directory: Option<&OsStr>) -> Result<PathBuf, Error> {
     let advice = "name the socket with --socket PATH, or the configuration directory with -c DIR";
     let mut command = Command::new("postconf");
     if let Some(directory) = directory {
@@ -219,10 +179,10 @@ fn configured_socket(directory: Option<&OsStr>) -> Result<PathBuf, Stop> {
     command.args(["-x", "-h", "queue_directory", "proxymap_service_name"]);
     let output = command
         .output()
-        .map_err(|error| Stop::new(Exit::Config, format_args!("cannot run postconf: {error}; {advice}")))?;
+        .map_err(|error| Error::new(Exit::Config, format_args!("cannot run postconf: {error}; {advice}")))?;
     socket_path(&output.stdout).filter(|_| output.status.success()).ok_or_else(|| {
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        Stop::new(Exit::Config, format_args!("postconf does not say where the service is: {said}; {advice}"))
+        Error::new(Exit::Config, format_args!("postconf does not say where the service is: {said}; {advice}"))
     })
 }
 
@@ -237,7 +197,7 @@ fn socket_path(printed: &[u8]) -> Option<PathBuf> {
 }
 
 /// What to say when the service gives no verdict, and what to do about it.
-fn no_service(path: &std::path::Path, error: &ClientError) -> Stop {
+fn no_service(path: &std::path::Path, error: &ClientError) -> Error {
     let exit = if matches!(error, ClientError::Nul) { Exit::Usage } else { Exit::Unavailable };
     let advice = match error {
         ClientError::Unreachable(cause) => match cause.kind() {
@@ -256,7 +216,7 @@ fn no_service(path: &std::path::Path, error: &ClientError) -> Stop {
         ClientError::Garbled(_) => "\nIs this the socket of a proxymap service?",
         ClientError::Nul => "",
     };
-    Stop::new(exit, format_args!("{}: {error}{advice}", path.display()))
+    Error::new(exit, format_args!("{}: {error}{advice}", path.display()))
 }
 
 /// What a status other than "found" and "not found" means for the person who asked.

@@ -3,16 +3,12 @@
 //! May: exec. Never: read the configuration, or open anything; descriptors and environment of a service manager
 //! go through untouched, and the process id stays. Called by: the `mapkeep` command.
 
-use crate::words::help;
+use crate::error::{Error, Exit};
 use std::ffi::OsString;
-use std::io::Write;
 use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitCode};
+use std::process::Command;
 
-/// The exit status when the daemon cannot be started (sysexits' EX_UNAVAILABLE).
-const UNAVAILABLE: u8 = 69;
-
-const USAGE: &str = "\
+pub(crate) const USAGE: &str = "\
 usage: mapkeep serve [-n proxymap|proxywrite] [-c CONFIG_DIR] [--socket PATH]... [-o NAME=VALUE]... [-v] [--stderr]
 Runs mapkeepd as a service of its own, without master(8), in the foreground, until SIGTERM; SIGHUP has it read the
 configuration again. Without --socket it listens where main.cf says that clients look, or on the sockets of a service
@@ -21,11 +17,8 @@ manager. Without -c, the directory is that of MAIL_CONFIG, or /etc/postfix.
 -v  logs more; --stderr logs to standard error
 exit status: 0 ended as told, 1 failed (standard error says why), 64 wrong usage, 69 mapkeepd cannot be run";
 
-/// Runs `mapkeepd serve` with these words; returns only if that fails, or for the usage. mapkeepd looks at the words.
-pub(crate) fn run(words: &[OsString]) -> ExitCode {
-    if let Some(status) = help(words, USAGE) {
-        return status;
-    }
+/// Runs `mapkeepd serve` with these words; returns only if that fails. mapkeepd looks at the words.
+pub(crate) fn run(words: &[OsString]) -> Result<Exit, Error> {
     // The real path, so that a link to this program finds what is beside the real file.
     let own = std::env::current_exe().and_then(std::fs::canonicalize);
     let (path, error) = match own {
@@ -36,6 +29,5 @@ pub(crate) fn run(words: &[OsString]) -> ExitCode {
         }
         Err(error) => ("mapkeepd".into(), error),
     };
-    let _ = writeln!(std::io::stderr(), "mapkeep serve: {}: {error}", path.display());
-    ExitCode::from(UNAVAILABLE)
+    Err(Error::new(Exit::Unavailable, format_args!("{}: {error}", path.display())))
 }

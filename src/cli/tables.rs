@@ -22,55 +22,29 @@ mod verdict;
 mod write;
 
 use std::ffi::{OsStr, OsString};
-use std::fmt;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use mapkeep_broker::obstacles;
 use mapkeep_broker::trust::WriteFiles;
 use mapkeep_config::Service;
 
-use crate::words::{Usage, Word, Words, help};
+use crate::error::{Error, Exit};
+use crate::words::{directory, directory_or_default};
+use lexopt::Arg::{Long, Short};
+use lexopt::Parser;
 use site::{Remark, Site};
 use verdict::{Judge, Verdict};
 use write::Claims;
 
-/// The configuration directory that is compiled into Debian's Postfix.
-const DEFAULT_DIRECTORY: &str = "/etc/postfix";
-
-const USAGE: &str = "usage: mapkeep tables [-c CONFIG_DIR] [--json] [--write]
+pub(crate) const USAGE: &str = "usage: mapkeep tables [-c CONFIG_DIR] [--json] [--write]
 Lists the tables that are approved for the read service, then those for the write service (with --write,
 only these): what names each of them, its file, and whether it can be served.
 Without -c, the directory is that of MAIL_CONFIG, or /etc/postfix.
 It makes the checks that the services make at their start, and looks at no table's content.
 exit status: 0 all can be served, 1 some cannot, or a service cannot start, 64 wrong usage,
 78 configuration unreadable";
-
-/// The exit status of the command. The values from 64 on are those of sysexits.h.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-enum Exit {
-    AllServed = 0,
-    SomeNot = 1,
-    Usage = 64,
-    NoOutput = 74,
-    Config = 78,
-}
-
-/// What ends the command early: the exit status and what to tell.
-#[derive(Debug)]
-struct Stop {
-    exit: Exit,
-    message: String,
-}
-
-impl Stop {
-    fn new(exit: Exit, message: impl fmt::Display) -> Stop {
-        Stop { exit, message: message.to_string() }
-    }
-}
 
 /// The command line, understood.
 #[derive(Debug, PartialEq, Eq)]
@@ -165,60 +139,39 @@ pub(crate) fn changeable_files(directory: &Path) -> Result<Vec<PathBuf>, String>
 }
 
 /// Runs `mapkeep tables` with the arguments after the word `tables`.
-pub fn run(args: &[OsString]) -> ExitCode {
-    if let Some(status) = help(args, USAGE) {
-        return status;
-    }
-    let (mut stdout, mut stderr) = (io::stdout().lock(), io::stderr().lock());
-    let named = std::env::var_os("MAIL_CONFIG").filter(|name| !name.is_empty());
+pub(crate) fn run(args: &[OsString]) -> Result<Exit, Error> {
     // The real path, so that a link to this program finds what is beside the real file.
     let program = std::env::current_exe().and_then(std::fs::canonicalize);
     let program = program.unwrap_or_else(|_| PathBuf::from("/usr/lib/mapkeep/mapkeep"));
-    let exit = list(args, named.as_deref(), &program, &mut stdout).unwrap_or_else(|stop| {
-        // If standard error is closed too, the exit status still tells.
-        let _ = writeln!(stderr, "mapkeep tables: {}", stop.message);
-        stop.exit
-    });
-    ExitCode::from(exit as u8)
+    list(args, &program, &mut io::stdout().lock())
 }
 
-/// Does all of it. `mail_config` is what the environment names, `program` this program.
-fn list(
-    args: &[OsString],
-    mail_config: Option<&OsStr>,
-    program: &Path,
-    stdout: &mut dyn Write,
-) -> Result<Exit, Stop> {
-    let wish = understand(args)
-        .map_err(|usage| Stop { exit: Exit::Usage, message: usage.text("mapkeep tables") })?;
-    let directory: PathBuf =
-        wish.directory.unwrap_or_else(|| mail_config.unwrap_or(OsStr::new(DEFAULT_DIRECTORY)).into());
+/// Does all of it. `program` is this program.
+fn list(args: &[OsString], program: &Path, stdout: &mut dyn Write) -> Result<Exit, Error> {
+    let wish = understand(args)?;
+    let directory = directory_or_default(wish.directory);
     let read = |service| Listing::read(&directory, service, program);
-    let unreadable = |problem: String| Stop::new(Exit::Config, problem);
+    let unreadable = |problem: String| Error::new(Exit::Config, problem);
     let write = match wish.service {
         Service::Read => Some(read(Service::Write).map_err(unreadable)?),
         Service::Write => None,
     };
     let report = Report { main: read(wish.service).map_err(unreadable)?, write };
     let printed = if wish.json { json::print(&report, stdout) } else { text::print(&report, stdout) };
-    printed.and_then(|()| stdout.flush()).map_err(|error| Stop::new(Exit::NoOutput, error))?;
-    Ok(if report.is_good() { Exit::AllServed } else { Exit::SomeNot })
+    printed.and_then(|()| stdout.flush()).map_err(|error| Error::new(Exit::Output, error))?;
+    Ok(if report.is_good() { Exit::Success } else { Exit::Failure })
 }
 
 /// Reads the command line.
-fn understand(args: &[OsString]) -> Result<Wish, Usage> {
+fn understand(args: &[OsString]) -> Result<Wish, Error> {
     let mut wish = Wish { directory: None, json: false, service: Service::Read };
-    let mut words = Words::new(args);
-    while let Some(word) = words.next() {
+    let mut words = Parser::from_args(args);
+    while let Some(word) = words.next()? {
         match word {
-            Word::Option(option) => match option.as_bytes() {
-                b"--json" => wish.json = true,
-                b"--write" => wish.service = Service::Write,
-                b"-c" if wish.directory.is_some() => return Err(Usage::unexpected(option)),
-                b"-c" => wish.directory = Some(words.value(option)?.into()),
-                _ => return Err(Usage::unknown(option)),
-            },
-            Word::Argument(argument) => return Err(Usage::unexpected(argument)),
+            Long("json") => wish.json = true,
+            Long("write") => wish.service = Service::Write,
+            Short('c') => directory(&mut words, &mut wish.directory)?,
+            other => return Err(other.unexpected().into()),
         }
     }
     Ok(wish)

@@ -72,9 +72,9 @@ fn old_dialect_sends_what_postmap_sends() {
         ],
     );
     let mut client = Client::connect(&server.path, TIMEOUT).unwrap();
-    let (status, table) = client.open(b"hash:/m/rcpt", Some(Dialect::Old)).unwrap();
+    let (status, table) = client.open(b"hash:/m/rcpt").unwrap();
     let mut table = table.unwrap();
-    assert_eq!((status, table.dialect(), table.flags()), (Status::Ok, Dialect::Old, 28));
+    assert_eq!((status, table.dialect, table.flags), (Status::Ok, Dialect::Old, 28));
     assert_eq!(client.lookup(&mut table, b"Alice").unwrap(), (Status::Ok, b"x".to_vec()));
     assert_eq!(client.lookup(&mut table, "Über".as_bytes()).unwrap(), (Status::NoKey, Vec::new()));
     drop(client);
@@ -92,7 +92,7 @@ fn old_dialect_leaves_keys_of_pattern_tables_alone() {
         ],
     );
     let mut client = Client::connect(&server.path, TIMEOUT).unwrap();
-    let mut table = client.open(b"regexp:/r", None).unwrap().1.unwrap();
+    let mut table = client.open(b"regexp:/r").unwrap().1.unwrap();
     assert_eq!(client.lookup(&mut table, b"Alice").unwrap().0, Status::Retry);
     drop(client);
     assert_eq!(server.exchanges(), 2);
@@ -117,10 +117,10 @@ fn new_dialect_is_tried_after_the_old_and_replays_the_flags() {
         ],
     );
     let mut client = Client::connect(&server.path, TIMEOUT).unwrap();
-    let mut table = client.open(b"T:", None).unwrap().1.unwrap();
-    assert_eq!(table.dialect(), Dialect::New);
+    let mut table = client.open(b"T:").unwrap().1.unwrap();
+    assert_eq!(table.dialect, Dialect::New);
     assert_eq!(client.lookup(&mut table, b"ALICE").unwrap(), (Status::Ok, b"x".to_vec()));
-    assert_eq!(table.flags(), 1_589_337);
+    assert_eq!(table.flags, 1_589_337);
     assert_eq!(client.lookup(&mut table, b"bob").unwrap().0, Status::Config);
     drop(client);
     assert_eq!(server.exchanges(), 4);
@@ -131,7 +131,7 @@ fn denied_open_gives_no_table_and_no_second_try() {
     let exchanges = [("request|open|table|T:|flags|0||", "status|4|flags|0||")];
     let server = Server::start("client-denied", HELLO, &exchanges);
     let mut client = Client::connect(&server.path, TIMEOUT).unwrap();
-    let (status, table) = client.open(b"T:", None).unwrap();
+    let (status, table) = client.open(b"T:").unwrap();
     assert!(status == Status::Deny && table.is_none());
     drop(client);
     assert_eq!(server.exchanges(), 1);
@@ -175,7 +175,7 @@ fn garbled_replies_are_errors() {
         let name = format!("client-garbled-{number}");
         let server = Server::start(&name, HELLO, &[("request|open|table|T:|flags|0||", reply)]);
         let mut client = Client::connect(&server.path, TIMEOUT).unwrap();
-        let refused = client.open(b"T:", Some(Dialect::Old));
+        let refused = client.open(b"T:");
         assert!(matches!(refused, Err(ClientError::Garbled(_))), "{reply}: {refused:?}");
     }
 }
@@ -185,7 +185,7 @@ fn reply_cut_short_is_closed() {
     let exchanges = [("request|open|table|T:|flags|0||", "status|0|fla")];
     let server = Server::start("client-cut", HELLO, &exchanges);
     let mut client = Client::connect(&server.path, TIMEOUT).unwrap();
-    assert!(matches!(client.open(b"T:", None), Err(ClientError::Closed)));
+    assert!(matches!(client.open(b"T:"), Err(ClientError::Closed)));
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn silence_ends_at_the_time_limit() {
     let (ours, _theirs) = UnixStream::pair().unwrap();
     ours.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
     let mut client = Client { stream: BufReader::new(ours) };
-    assert!(matches!(client.open(b"T:", None), Err(ClientError::TimedOut)));
+    assert!(matches!(client.open(b"T:"), Err(ClientError::TimedOut)));
 }
 
 #[test]
@@ -201,8 +201,8 @@ fn nul_in_a_name_or_key_is_not_sent() {
     let exchanges = [("request|open|table|T:|flags|0||", "status|0|flags|16||")];
     let server = Server::start("client-nul", HELLO, &exchanges);
     let mut client = Client::connect(&server.path, TIMEOUT).unwrap();
-    assert!(matches!(client.open(b"T:\0x", None), Err(ClientError::Nul)));
-    let mut table = client.open(b"T:", None).unwrap().1.unwrap();
+    assert!(matches!(client.open(b"T:\0x"), Err(ClientError::Nul)));
+    let mut table = client.open(b"T:").unwrap().1.unwrap();
     assert!(matches!(client.lookup(&mut table, b"a\0b"), Err(ClientError::Nul)));
     drop(client);
     assert_eq!(server.exchanges(), 1);

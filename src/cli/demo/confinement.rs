@@ -1,6 +1,6 @@
 //! What the kernel says, live, of each process of the service.
 
-use super::DemoError;
+use crate::error::Error;
 use std::fs;
 use std::io::Write;
 
@@ -21,7 +21,7 @@ struct Process {
 }
 
 /// Prints a table of the service's processes.
-pub(crate) fn show(out: &mut dyn Write, service: u32) -> Result<(), DemoError> {
+pub(crate) fn show(out: &mut dyn Write, service: u32) -> Result<(), Error> {
     writeln!(out, "\n== Live confinement (from /proc)")?;
     writeln!(
         out,

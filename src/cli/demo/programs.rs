@@ -1,13 +1,14 @@
 //! Where the daemon and the workers are.
 
-use super::DemoError;
+use super::failure;
+use crate::error::Error;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The daemon, with the workers beside it. `cargo run` builds only the program that it runs; then the other three
 /// are built first, with the cargo that runs us.
-pub(crate) fn find(out: &mut dyn Write) -> Result<PathBuf, DemoError> {
+pub(crate) fn find(out: &mut dyn Write) -> Result<PathBuf, Error> {
     let own = std::env::current_exe()?;
     let daemon = own.with_file_name("mapkeepd");
     let beside = |name: &str| own.with_file_name(name).is_file();
@@ -22,13 +23,13 @@ pub(crate) fn find(out: &mut dyn Write) -> Result<PathBuf, DemoError> {
             build.arg("--release");
         }
         if !build.status()?.success() {
-            return Err(DemoError("cargo could not build them; its messages are above".to_owned()));
+            return Err(failure("cargo could not build them; its messages are above"));
         }
     }
     if complete() {
         return Ok(daemon);
     }
-    Err(DemoError(format!(
+    Err(failure(format!(
         "{}, mapkeep-worker and mapkeep-writer must be in one directory with mapkeep",
         daemon.display()
     )))

@@ -1,6 +1,7 @@
 //! The running service of the demo.
 
-use super::{DemoError, Site};
+use super::{Site, failure};
+use crate::error::Error;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs::File;
@@ -21,7 +22,7 @@ pub(crate) struct Service {
 
 impl Service {
     /// Starts it and waits until it serves.
-    pub(crate) fn start(program: &Path, site: &Site) -> Result<Service, DemoError> {
+    pub(crate) fn start(program: &Path, site: &Site) -> Result<Service, Error> {
         let log = site.folder().join("log");
         let to = File::create(&log)?;
         let daemon = Command::new(program)
@@ -38,7 +39,7 @@ impl Service {
         // The announcement is the sign that a locked-down worker has the connection.
         while crate::client::Client::connect(&site.socket(), START).is_err() {
             if service.daemon.try_wait()?.is_some() || start.elapsed() > START {
-                return Err(DemoError(format!("the service did not start. It logged:\n{}", service.text())));
+                return Err(failure(format!("the service did not start. It logged:\n{}", service.text())));
             }
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -50,7 +51,7 @@ impl Service {
     }
 
     /// Ends it as `systemctl stop` would, and gives what it logged.
-    pub(crate) fn stop(&mut self) -> Result<String, DemoError> {
+    pub(crate) fn stop(&mut self) -> Result<String, Error> {
         self.end();
         self.daemon.wait()?;
         Ok(self.text())

@@ -1,6 +1,7 @@
 //! A temporary mail site: a main.cf, a few tables, and a private directory for the socket.
 
-use super::DemoError;
+use super::failure;
+use crate::error::Error;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -20,14 +21,12 @@ const ALIASES: &str =
 
 impl Site {
     /// Makes the directory where nobody else can write into its parents: the trust rules hold here, too.
-    pub(crate) fn make() -> Result<Site, DemoError> {
+    pub(crate) fn make() -> Result<Site, Error> {
         let parent = if nix::unistd::geteuid().is_root() {
             PathBuf::from("/run")
         } else {
             let runtime = std::env::var_os("XDG_RUNTIME_DIR").or_else(|| std::env::var_os("HOME"));
-            runtime
-                .map(PathBuf::from)
-                .ok_or_else(|| DemoError("neither XDG_RUNTIME_DIR nor HOME is set".into()))?
+            runtime.map(PathBuf::from).ok_or_else(|| failure("neither XDG_RUNTIME_DIR nor HOME is set"))?
         };
         let folder = parent.canonicalize()?.join(format!("mapkeep-demo-{}", std::process::id()));
         fs::DirBuilder::new().mode(0o755).create(&folder)?;
@@ -36,7 +35,7 @@ impl Site {
         Ok(site)
     }
 
-    fn fill(&mut self) -> Result<(), DemoError> {
+    fn fill(&mut self) -> Result<(), Error> {
         let place = |name: &str| self.folder.join(name);
         fs::DirBuilder::new().mode(0o700).create(place("private"))?;
         fs::DirBuilder::new().mode(0o755).create(place("empty"))?;
@@ -68,7 +67,7 @@ impl Site {
         Ok(())
     }
 
-    fn write(&self, name: &str, text: &str, mode: u32) -> Result<(), DemoError> {
+    fn write(&self, name: &str, text: &str, mode: u32) -> Result<(), Error> {
         let path = self.folder.join(name);
         fs::write(&path, text)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
@@ -96,7 +95,7 @@ impl Site {
         format!("texthash:{}/text", self.folder.display())
     }
 
-    pub(crate) fn edit_text_table(&self) -> Result<(), DemoError> {
+    pub(crate) fn edit_text_table(&self) -> Result<(), Error> {
         let mut file = fs::File::options().append(true).open(self.folder.join("text"))?;
         file.write_all(b"fresh@example.org alice@example.org\n")?;
         Ok(())

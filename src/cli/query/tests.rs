@@ -12,9 +12,9 @@ fn run_with(words: &[&str], input: &str) -> (Exit, String, String) {
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let exit = match ask(&arguments(words), &mut input.as_bytes(), &mut stdout, &mut stderr) {
         Ok(exit) => exit,
-        Err(stop) => {
-            stderr.extend_from_slice(stop.message.as_bytes());
-            stop.exit
+        Err(error) => {
+            stderr.extend_from_slice(error.message("mapkeep query").as_bytes());
+            error.exit
         }
     };
     (exit, String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
@@ -42,27 +42,27 @@ fn ask_for(test: &str, replies: &[&str], words: &[&str], input: &str) -> (Exit, 
 #[test]
 fn one_key_prints_the_value_alone() {
     let (exit, stdout, stderr) = ask_for("query-one", &["status|0|value|x y||"], &["a"], "");
-    assert_eq!((exit, stdout.as_str(), stderr.as_str()), (Exit::Found, "x y\n", ""));
+    assert_eq!((exit, stdout.as_str(), stderr.as_str()), (Exit::Success, "x y\n", ""));
 }
 
 #[test]
 fn several_keys_print_key_and_value_and_the_worst_decides() {
     let replies = ["status|0|value|x||", "status|1|value|||", "status|0|value|z||"];
     let (exit, stdout, stderr) = ask_for("query-several", &replies, &["a", "b", "c"], "");
-    assert_eq!((exit, stdout.as_str(), stderr.as_str()), (Exit::NotFound, "a\tx\nc\tz\n", ""));
+    assert_eq!((exit, stdout.as_str(), stderr.as_str()), (Exit::Failure, "a\tx\nc\tz\n", ""));
 }
 
 #[test]
 fn keys_from_standard_input_are_one_a_line() {
     let replies = ["status|0|value|x||", "status|0|value|y||"];
     let (exit, stdout, _) = ask_for("query-stdin", &replies, &["-"], "a\nb\n");
-    assert_eq!((exit, stdout.as_str()), (Exit::Found, "a\tx\nb\ty\n"));
+    assert_eq!((exit, stdout.as_str()), (Exit::Success, "a\tx\nb\ty\n"));
 }
 
 #[test]
 fn statuses_become_the_documented_exit_statuses() {
     for (status, exit, code) in [
-        (1, Exit::NotFound, 1),
+        (1, Exit::Failure, 1),
         (2, Exit::Temporary, 75),
         (4, Exit::Denied, 77),
         (5, Exit::Config, 78),
@@ -80,7 +80,7 @@ fn worse_temporary_beats_not_found_and_denied_beats_temporary() {
     let replies = ["status|2|value|||", "status|1|value|||"];
     assert_eq!(ask_for("query-worst", &replies, &["a", "b"], "").0, Exit::Temporary);
     assert_eq!(Exit::Temporary.worse(Exit::Denied), Exit::Denied);
-    assert_eq!(Exit::Denied.worse(Exit::Found), Exit::Denied);
+    assert_eq!(Exit::Denied.worse(Exit::Success), Exit::Denied);
 }
 
 #[test]
@@ -129,6 +129,8 @@ fn command_line_is_read_as_meant() {
     assert_eq!(read(&["--", "-odd:x", "k"]).table, b"-odd:x");
     assert_eq!(read(&["t:x", "--", "-k"]).keys, Some(vec![b"-k".to_vec()]));
     assert_eq!(read(&["t:x", "--", "-"]).keys, Some(vec![b"-".to_vec()]), "a key, not standard input");
+    assert_eq!(read(&["t:x", "-c", "--", "-"]).keys, None, "the value of -c, not the end of options");
+    assert_eq!(read(&["--socket=/s", "t:x", "k"]).place, Place::Socket("/s".into()));
     assert_eq!(read(&["t:x", "k", "-c", "/d"]).place, Place::Config(Some("/d".into())));
 }
 

@@ -60,9 +60,10 @@ impl Scene {
     /// Runs the command: exit status and standard output.
     fn run(&self, words: &[&str]) -> (Exit, String) {
         let mut stdout = Vec::new();
-        let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+        let here = ["-c".into(), self.base.as_os_str().to_owned()];
+        let words: Vec<OsString> = words.iter().map(OsString::from).chain(here).collect();
         let program = self.base.join("bin/mapkeep");
-        let exit = list(&words, Some(self.base.as_os_str()), &program, &mut stdout).unwrap();
+        let exit = list(&words, &program, &mut stdout).unwrap();
         (exit, String::from_utf8(stdout).unwrap())
     }
 
@@ -113,7 +114,7 @@ fn table<'j>(json: &'j Value, name: &str) -> &'j Value {
 fn each_table_is_told_with_its_state() {
     let scene = full_scene();
     let (exit, json) = scene.json(&[]);
-    assert_eq!(exit, Exit::SomeNot);
+    assert_eq!(exit, Exit::Failure);
     for (name, state, rule) in [
         ("hash:/t/good", "served", ""),
         ("static:{gone away}", "served", ""),
@@ -229,7 +230,7 @@ fn remedy_names_the_command_where_there_is_one() {
 fn text_fits_and_says_the_same() {
     let scene = full_scene();
     let (exit, text) = scene.run(&[]);
-    assert_eq!(exit, Exit::SomeNot);
+    assert_eq!(exit, Exit::Failure);
     for line in text.lines() {
         let words = line.split_whitespace().count();
         assert!(line.chars().count() <= 100 || words == 1, "{line}");
@@ -253,7 +254,7 @@ fn text_fits_and_says_the_same() {
 fn what_keeps_the_services_from_starting_is_told() {
     let scene = Scene::new("alias_maps =\nproxy_read_maps = static:a proxy:static:b\nproxy_write_maps =\n");
     let (exit, text) = scene.run(&[]);
-    assert_eq!(exit, Exit::AllServed, "{text}");
+    assert_eq!(exit, Exit::Success, "{text}");
     assert!(
         text.ends_with(
             "\nCan be served: 1 of 1 for proxymap, 0 of 0 for proxywrite. No content was looked at.\n"
@@ -266,7 +267,7 @@ fn what_keeps_the_services_from_starting_is_told() {
     fs::write(&keep, format!("{before}broker_account = 1\n")).unwrap();
     fs::remove_file(scene.base.join("bin/mapkeep-writer")).unwrap();
     let (exit, json) = scene.json(&[]);
-    assert_eq!((exit, &json["served"], &json["write_served"]), (Exit::SomeNot, &0.into(), &0.into()));
+    assert_eq!((exit, &json["served"], &json["write_served"]), (Exit::Failure, &0.into(), &0.into()));
     let told = |value: &Value| value.as_array().unwrap().iter().map(ToString::to_string).collect::<Vec<_>>();
     let (read, write) = (told(&json["obstacles"]), told(&json["write_obstacles"]));
     assert!(read.len() == 1 && read[0].contains("id 1 belongs to"), "{read:?}");
@@ -281,7 +282,7 @@ fn what_keeps_the_services_from_starting_is_told() {
 fn complaints_carry_file_and_line_and_leave_the_list_uncertain() {
     let scene = Scene::new("nothing here\nalias_maps = proxy:static:a ${\nproxy_read_maps = $alias_maps\n");
     let (exit, json) = scene.json(&[]);
-    assert_eq!((exit, &json["certain"]), (Exit::SomeNot, &false.into()));
+    assert_eq!((exit, &json["certain"]), (Exit::Failure, &false.into()));
     let main = scene.base.join("main.cf");
     let complaints = json["complaints"].as_array().unwrap();
     let places: Vec<_> = complaints.iter().map(|complaint| complaint["line"].as_u64().unwrap()).collect();
@@ -298,7 +299,7 @@ fn master_cf_overrides_count() {
     let entry = "\nproxymap unix - - y - - proxymap -o { proxy_read_maps = proxy:static:mine }\n";
     scene.file("master.cf", entry, 0o644);
     let (exit, json) = scene.json(&[]);
-    assert_eq!(exit, Exit::AllServed);
+    assert_eq!(exit, Exit::Success);
     let place = &table(&json, "static:mine")["named_by"][0];
     assert_eq!((&place["parameter"], &place["line"]), (&"proxy_read_maps".into(), &2.into()));
     assert!(place["file"].as_str().unwrap().ends_with("/master.cf"), "{place}");
@@ -326,7 +327,7 @@ fn file_that_the_kernel_will_not_show_is_unreadable() {
     let long = format!("texthash:/t/{}", "x".repeat(300));
     let (exit, json) = Scene::new(&format!("alias_maps = proxy:{long}\n")).json(&[]);
     let table = table(&json, &long);
-    assert_eq!((exit, &table["state"]), (Exit::SomeNot, &"unreadable".into()));
+    assert_eq!((exit, &table["state"]), (Exit::Failure, &"unreadable".into()));
     assert!(table["problem"].as_str().unwrap().starts_with("cannot be looked at: "), "{table}");
     assert!(table["rule"].is_null() && table["owner"].is_null(), "{table}");
 }
@@ -345,12 +346,13 @@ fn text_long_name_is_cut_and_json_is_not() {
 fn unreadable_configuration_and_wrong_usage_stop() {
     let stopped = |words: &[&str]| {
         let words: Vec<OsString> = words.iter().map(OsString::from).collect();
-        list(&words, None, Path::new("/bin/mapkeep"), &mut Vec::new()).unwrap_err()
+        list(&words, Path::new("/bin/mapkeep"), &mut Vec::new()).unwrap_err()
     };
     let stop = stopped(&["-c", "/nonexistent"]);
     assert_eq!(stop.exit, Exit::Config);
-    assert!(stop.message.starts_with("/nonexistent/main.cf: "), "{}", stop.message);
-    for words in [&["-c"][..], &["--frob"], &["-c", "/a", "-c", "/b"], &["hash:/x"]] {
+    let text = stop.message("mapkeep tables");
+    assert!(text.starts_with("mapkeep tables: /nonexistent/main.cf: "), "{text}");
+    for words in [&["-c"][..], &["--frob"], &["--json=x"], &["-c", "/a", "-c", "/b"], &["hash:/x"]] {
         assert_eq!(stopped(words).exit, Exit::Usage, "{words:?}");
     }
     let scene = Scene::new("");
