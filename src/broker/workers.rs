@@ -19,7 +19,7 @@ mod tests;
 use crate::outbox::{self, Outbox, Sent};
 use crate::rhythm::Stage;
 use crate::tables::{Content, Offer, Tables};
-pub(crate) use crew::{Change, max_draining};
+pub(crate) use crew::Change;
 use mapkeep_proto::{BrokerToLookup, Decode, Duty, LookupToBroker, TableId, TrustClass, WorkerId};
 use mapkeep_sys::channel::{Channel, Received};
 use std::collections::{BTreeMap, BTreeSet};

@@ -44,8 +44,11 @@ pub struct TableId(pub u16);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WorkerId(pub u32);
 
-/// Workers of one broker that still have clients of before; with more of them, none is replaced for its age.
-pub const MAX_DRAINING: usize = 4;
+/// Lookup workers that drain while no more of those that serve, of so many, are replaced for their age.
+#[must_use]
+pub fn max_draining(serve: u32) -> u32 {
+    serve.saturating_add(3)
+}
 
 /// A group of callers that may ask the same set of tables, served by workers of their own.
 ///

@@ -4,8 +4,7 @@
 //! it has serve on meanwhile.
 
 use crate::plan::Plan;
-use crate::workers::max_draining;
-use mapkeep_proto::{Duty, WorkerId};
+use mapkeep_proto::{Duty, WorkerId, max_draining};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 

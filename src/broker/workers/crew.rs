@@ -3,12 +3,7 @@
 //! Pure: counts go in, and what to ask for comes out.
 
 use super::{Stage, Workers};
-use mapkeep_proto::{Duty, WorkerId};
-
-/// Lookup workers that drain while no more of those that serve, of so many, are replaced for their age.
-pub(crate) fn max_draining(serve: u32) -> u32 {
-    serve.saturating_add(3)
-}
+use mapkeep_proto::{Duty, WorkerId, max_draining};
 
 /// What there is to do about the workers of one duty.
 #[derive(Debug, Default, PartialEq, Eq)]
