@@ -121,48 +121,6 @@ impl Plan {
     }
 }
 
-#[cfg(test)]
-pub(crate) mod testing {
-    use super::*;
-    use mapkeep_config::{Parameters, Settings, parse_main, parse_master};
-
-    /// The plan of a read service with these tables.
-    pub(crate) fn plan(names: &[&str]) -> Plan {
-        let listed =
-            |name: &&str| Listed { name: name.as_bytes().to_vec(), approved: true, incomplete: false };
-        let settings = Settings::from(&Parameters::new(parse_main(b"").0)).0;
-        let log = LogPlan {
-            destination: Destination::Stderr,
-            facility: Facility::MAIL,
-            ident: String::new(),
-            service: "proxymap".into(),
-            host: String::new(),
-            verbose: false,
-        };
-        Plan {
-            mode: Mode::Standalone,
-            service: "proxymap".into(),
-            ids: None,
-            chroot: PathBuf::new(),
-            names: names.iter().map(listed).collect(),
-            approval_known: true,
-            smtputf8: true,
-            inside: PathBuf::new(),
-            write_directories: Vec::new(),
-            owners: Vec::new(),
-            owners_text: String::new(),
-            trusted_directories: String::new(),
-            snapshot_limit: 1,
-            max_use: 1,
-            workers: 1,
-            max_idle: Duration::ZERO,
-            daemon_timeout: Duration::ZERO,
-            log,
-            place: Place::new("proxymap", &settings, &parse_master(b"").0, None),
-        }
-    }
-}
-
 /// Where lines go and what stands in front of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LogPlan {

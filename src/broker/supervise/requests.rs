@@ -178,11 +178,12 @@ impl Requests {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::plan;
     use super::*;
 
     /// Those of a broker whose service has one lookup worker, and with `rules` one rules worker.
     fn one(rules: bool) -> Requests {
-        let plan = Plan { workers: 1, ..crate::plan::testing::plan(if rules { &["cidr:/x"] } else { &[] }) };
+        let plan = Plan { workers: 1, ..plan(if rules { &["cidr:/x"] } else { &[] }) };
         Requests::of(&plan)
     }
 
@@ -202,7 +203,7 @@ mod tests {
     #[test]
     fn what_an_honest_broker_has_at_a_time_is_granted_and_more_is_wrong() {
         for workers in [1, 3, 64] {
-            let plan = Plan { workers, ..crate::plan::testing::plan(&["hash:/x", "pcre:{{/a/ b}}"]) };
+            let plan = Plan { workers, ..plan(&["hash:/x", "pcre:{{/a/ b}}"]) };
             let (mut requests, mut now) = (Requests::of(&plan), Instant::now());
             // Those that serve, one more that is to replace one of them, and those that drain; and rules workers.
             let lookup = workers + 1 + max_draining(workers);
@@ -228,7 +229,7 @@ mod tests {
 
     #[test]
     fn second_writer_is_wrong() {
-        let plan = Plan { service: "proxywrite".into(), ..crate::plan::testing::plan(&["cidr:/x"]) };
+        let plan = Plan { service: "proxywrite".into(), ..plan(&["cidr:/x"]) };
         let (mut requests, now) = (Requests::of(&plan), Instant::now());
         assert!(matches!(requests.need(Duty::Rules, 0, now), Reply::Wrong(_)));
         assert!(
@@ -253,7 +254,7 @@ mod tests {
 
     #[test]
     fn as_many_as_serve_start_at_once() {
-        let plan = Plan { workers: 16, ..crate::plan::testing::plan(&["cidr:/x"]) };
+        let plan = Plan { workers: 16, ..plan(&["cidr:/x"]) };
         let (mut requests, now) = (Requests::of(&plan), Instant::now());
         for number in 0..32 {
             let duty = if number % 2 == 0 { Duty::Clients } else { Duty::Rules };

@@ -5,7 +5,7 @@ use crate::options::Options;
 use crate::place::Place;
 use crate::plan::{LogPlan, Plan};
 use mapkeep_log::{Destination, Facility};
-use mapkeep_proto::Decode;
+use mapkeep_proto::{Decode, Listed};
 use mapkeep_sys::channel::Received;
 use nix::sys::signal::SigSet;
 use nix::unistd::Pid;
@@ -13,6 +13,12 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
 const MS: Duration = Duration::from_millis(1);
+
+/// The plan of a read service with these tables.
+pub(super) fn plan(names: &[&str]) -> Plan {
+    let listed = |name: &&str| Listed { name: name.as_bytes().to_vec(), approved: true, incomplete: false };
+    Plan { names: names.iter().map(listed).collect(), ..bare("proxymap") }
+}
 
 /// The plan of a service without tables.
 fn bare(service: &str) -> Plan {
