@@ -1,4 +1,4 @@
-//! Sends the calls of the C library that liblmdb makes in `mapkeep-writer` to src/store/lmdb/calls.rs, which answers
+//! Sends the calls of the C library that liblmdb makes in `mapkeep-writer` to src/table/store/lmdb/calls.rs, which answers
 //! them from received descriptors. Without these lines no lmdb table opens.
 
 // A build script talks to Cargo through standard output.

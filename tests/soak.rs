@@ -23,7 +23,7 @@ mod service;
 #[path = "../fuzz/src/lib.rs"]
 mod targets;
 
-use mapkeep_proto::Kind;
+use mapkeep_name::Kind;
 use std::path::Path;
 
 /// The formats that are damaged, with the folder of their sound samples in `fuzz/seeds`.

@@ -1,6 +1,6 @@
 //! main.cf and master.cf.
 
-use mapkeep_config::{Complaint, Parameters, Service, Settings, approved, parse_main, parse_master};
+use mapkeep_config_text::{Complaint, Parameters, Service, Settings, approved, parse_main, parse_master};
 
 /// Versions on both sides of every difference that the room knows.
 const VERSIONS: [&[u8]; 3] =

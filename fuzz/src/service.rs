@@ -2,12 +2,16 @@
 
 use std::convert::Infallible;
 
-use mapkeep_proto::{Answered, Kind, split};
-use mapkeep_table::{Cursor, Outcome, Step, Table};
-use mapkeep_worker::session::{
-    self, Cursors, Event, Failure, Got, LookupTable, Nature, Service, Settings, Sought, Tables,
+use mapkeep_name::{Kind, split};
+use mapkeep_proto::Answered;
+use mapkeep_query::{Outcome, Step};
+use mapkeep_table_format::Cursor;
+use mapkeep_table_lookup::Table;
+use mapkeep_worker_session as session;
+use mapkeep_worker_session::wire::{Limits, Parser, Progress, Status};
+use mapkeep_worker_session::{
+    Cursors, Event, Failure, Got, LookupTable, Nature, Service, Settings, Sought, Tables,
 };
-use mapkeep_worker::wire::{Limits, Parser, Progress, Status};
 
 /// Small limits, so that inputs of fuzzing size get past them.
 const LIMITS: Limits = Limits { attribute_name: 16, table: 64, key: 128, value: 256, request: 512 };

@@ -1,10 +1,9 @@
 //! Readers of table formats: the input is the file, or what follows `inline:`.
 
-use mapkeep_proto::{Kind, leaves, redact_accounts};
-use mapkeep_table::{
-    Composite, Cursor, Folding, Leaf, MAX_ITEM, NulModes, Outcome, Query, Step, Substitution, Table,
-    TableError,
-};
+use mapkeep_name::{Kind, leaves, redact_accounts};
+use mapkeep_query::{Folding, MAX_ITEM, NulModes, Outcome, Query, Step, Substitution, TableError};
+use mapkeep_table_format::Cursor;
+use mapkeep_table_lookup::{Composite, Leaf, Table};
 
 /// Keys that the seeds contain, keys that they do not, and the empty one.
 const KEYS: [&[u8]; 8] =
@@ -71,7 +70,7 @@ pub fn accounts(text: &[u8]) {
             let name = line.strip_suffix(empty_fields).expect("nothing but a name and empty fields");
             assert!(!name.contains(&b':'), "a field came through");
             let outcome = full.lookup(name, NulModes::BOTH, &mut from_full);
-            assert_eq!(outcome, Ok(Outcome::Found(mapkeep_table::NulMode::Bare)));
+            assert_eq!(outcome, Ok(Outcome::Found(mapkeep_query::NulMode::Bare)));
             assert_eq!(bare.lookup(name, NulModes::BOTH, &mut from_bare), outcome);
             assert_eq!((&from_full[..], &from_bare[..]), (line, line));
         }
@@ -131,7 +130,7 @@ pub fn composite(name: &[u8]) {
     assert_eq!(found.as_deref(), Ok(composite.leaves()));
     // The members that need no file are themselves; all others answer alike.
     let other = Table::<&[u8]>::from_name(Kind::Static, b"stand-in").unwrap();
-    let own = |leaf: &Vec<u8>| Table::<&[u8]>::from_name(Kind::of(leaf), mapkeep_proto::split(leaf).1).ok();
+    let own = |leaf: &Vec<u8>| Table::<&[u8]>::from_name(Kind::of(leaf), mapkeep_name::split(leaf).1).ok();
     let tables: Vec<_> = composite.leaves().iter().map(own).collect();
     for (key, utf8) in [(&b"key1"[..], false), (b"", false), (b"KEY1", true), (b"\xff", true)] {
         let query = Query { utf8, folding: Folding { fixed: utf8, pattern: true }, ..query(key) };

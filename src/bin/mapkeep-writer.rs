@@ -1,4 +1,4 @@
 //! `mapkeep-writer`: the process that changes tables, started by mapkeepd.
 fn main() {
-    mapkeep_writer::main()
+    mapkeep_worker_writer::main()
 }

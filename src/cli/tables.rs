@@ -26,9 +26,9 @@ use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use mapkeep_broker::obstacles;
-use mapkeep_broker::trust::WriteFiles;
-use mapkeep_config::Service;
+use mapkeep_broker_trust::WriteFiles;
+use mapkeep_config_site::checks::obstacles;
+use mapkeep_config_text::Service;
 
 use crate::error::{Error, Exit};
 use crate::words::{directory, directory_or_default};

@@ -4,7 +4,7 @@
 
 use crate::common::master::{Site, set_mode};
 use crate::tables::Table;
-use mapkeep_proto::Kind;
+use mapkeep_name::Kind;
 
 const CIDR: &str = "# networks\n10.1.0.0/16 inside\n10.1.2.3 never\n!10.0.0.0/8 outside\n\
                     if 192.168.0.0/16\n192.168.1.1 one\n192.168.0.0/24 zero\nendif\n\

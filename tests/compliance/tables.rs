@@ -3,7 +3,7 @@
 //! May: write table files below the site's directory. Called by the test itself.
 
 use crate::common::master::{Site, set_mode};
-use mapkeep_proto::Kind;
+use mapkeep_name::Kind;
 use std::os::unix::fs::chown;
 use std::process::Command;
 

@@ -46,12 +46,14 @@ pub fn serve(role: impl Fn(&str) -> bool) -> ExitCode {
     };
     hijack(process).expect("orders");
     match process {
-        Process::Logger => mapkeep_worker::logger(),
-        Process::Lookup => mapkeep_worker::lookup(),
-        Process::Writer => mapkeep_writer::main(),
-        Process::Broker => mapkeep_broker::broker(),
-        Process::WriteBroker => mapkeep_broker::write_broker(),
-        Process::Supervisor | Process::WriteSupervisor | Process::Starting => mapkeep_broker::main(),
+        Process::Logger => mapkeep_worker_logger::main(),
+        Process::Lookup => mapkeep_worker_lookup::main(),
+        Process::Writer => mapkeep_worker_writer::main(),
+        Process::Broker => mapkeep_broker_reading::main(),
+        Process::WriteBroker => mapkeep_broker_writing::main(),
+        Process::Supervisor | Process::WriteSupervisor | Process::Starting => {
+            mapkeep_broker_supervisor::main()
+        }
     }
 }
 

@@ -50,14 +50,14 @@ fn main() -> ExitCode {
     }
     if role("lookup") {
         mapkeep_attacker::take_over(Role::Lookup);
-        mapkeep_worker::lookup();
+        mapkeep_worker_lookup::main();
     }
     if role("writer") {
         mapkeep_attacker::take_over(Role::Writer);
-        mapkeep_writer::main();
+        mapkeep_worker_writer::main();
     }
     if role("logger") {
-        mapkeep_worker::logger();
+        mapkeep_worker_logger::main();
     }
     if !is_root() {
         assert!(std::env::var_os("CI").is_none(), "misbehave needs root in CI");

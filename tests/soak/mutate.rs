@@ -1,6 +1,6 @@
 //! Damage to a table file: what failing disks, full disks, crashes and enemies leave behind.
 
-use mapkeep_proto::Kind;
+use mapkeep_name::Kind;
 
 /// xorshift64*: the same numbers in every run.
 pub struct Numbers(u64);

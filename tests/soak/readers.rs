@@ -2,8 +2,10 @@
 
 use crate::mutate::{Numbers, damage};
 use crate::{FORMATS, seeds};
-use mapkeep_proto::{Kind, redact_accounts};
-use mapkeep_table::{Cursor, MAX_ITEM, NulModes, Outcome, Step, Table};
+use mapkeep_name::{Kind, redact_accounts};
+use mapkeep_query::{MAX_ITEM, NulModes, Outcome, Step};
+use mapkeep_table_format::Cursor;
+use mapkeep_table_lookup::Table;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use std::sync::atomic::{AtomicU64, Ordering};

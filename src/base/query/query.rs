@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::time::Duration;
 
-use mapkeep_proto::Class;
+use mapkeep_name::Class;
 
 use crate::NulModes;
 

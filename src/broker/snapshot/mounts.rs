@@ -5,8 +5,8 @@ use std::os::fd::AsFd;
 use std::process::Command;
 
 use super::{Copy, Progress};
-use crate::trust::testbed::{Bed, LIMIT};
-use crate::trust::{Anchor, Owners, Rule, open_table};
+use mapkeep_broker_trust::testbed::{Bed, LIMIT};
+use mapkeep_broker_trust::{Anchor, Owners, Rule, open_table};
 
 #[test]
 fn open_table_mount_points() {
@@ -19,7 +19,7 @@ fn open_table_mount_points() {
     let status = Command::new("unshare")
         .args(["--mount", "--propagation", "private"])
         .arg(std::env::current_exe().expect("own path"))
-        .args(["--exact", "snapshot::mounts::in_mount_namespace", "--ignored", "--nocapture"])
+        .args(["--exact", "mounts::in_mount_namespace", "--ignored", "--nocapture"])
         .env("MAPKEEP_TEST_BED", bed.path(""))
         .status();
     assert!(status.is_ok_and(|status| status.success()), "failed in the mount namespace");
@@ -66,7 +66,7 @@ fn in_mount_namespace() {
     // then finds more bytes than their length of 0 and fails.
     mount(&["-t", "proc", "proc"], "k");
     let trusted = open("k/meminfo").expect("looks like an empty file");
-    let kind = mapkeep_proto::Kind::Texthash;
+    let kind = mapkeep_name::Kind::Texthash;
     let mut copy = Copy::begin(trusted, kind, LIMIT, None).expect("begin");
     loop {
         match copy.step(4096) {

@@ -11,7 +11,7 @@ use std::time::Instant;
 use nix::fcntl::SealFlag;
 
 use super::*;
-use crate::trust::testbed::{Bed, LIMIT};
+use mapkeep_broker_trust::testbed::{Bed, LIMIT};
 
 const FILE_KINDS: [Kind; 7] =
     [Kind::Hash, Kind::Btree, Kind::Lmdb, Kind::Cdb, Kind::Texthash, Kind::Passwd, Kind::Group];
@@ -291,9 +291,10 @@ fn begin_wrong_use_is_refused() {
 
     let size = ACCOUNT_LIMIT + 1;
     File::create(bed.path("t")).and_then(|file| file.set_len(size)).expect("sparse");
-    let anchor = crate::trust::Anchor::host().expect("anchor");
-    let owners = crate::trust::Owners::root();
-    let trusted = crate::trust::open_table(&anchor, &bed.bytes("t"), &owners, u64::MAX).expect("sound");
+    let anchor = mapkeep_broker_trust::Anchor::host().expect("anchor");
+    let owners = mapkeep_broker_trust::Owners::root();
+    let trusted =
+        mapkeep_broker_trust::open_table(&anchor, &bed.bytes("t"), &owners, u64::MAX).expect("sound");
     let failure = Copy::begin(trusted, Kind::Passwd, u64::MAX, Some(keep)).err();
     assert_eq!(failure, Some(Failure::TooLarge { size, limit: ACCOUNT_LIMIT }));
 }

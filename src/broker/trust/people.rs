@@ -88,7 +88,7 @@ impl People {
 
     /// Whether anybody but root and the user `owner`, who may be another than the file's, can write the file behind this
     /// descriptor as a member of its group or as one of all.
-    pub(crate) fn others_write(&self, handle: BorrowedFd<'_>, status: &Status, owner: u32) -> bool {
+    pub fn others_write(&self, handle: BorrowedFd<'_>, status: &Status, owner: u32) -> bool {
         match status.mode & WRITABLE_BY_OTHERS {
             0 => false,
             // An access list may give the right to anybody: the mode does not tell. Not knowing is not a no.

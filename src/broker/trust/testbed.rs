@@ -1,4 +1,16 @@
-//! A private directory for tests that need root: every directory on the way to it is root's alone.
+//! A private directory for tests that need root: every directory on the way to it is root's alone. For the tests of other
+//! rooms, too, with the feature of this name.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    clippy::must_use_candidate,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "tests only"
+)]
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, lchown, symlink};
@@ -8,20 +20,20 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::{Anchor, Owners, Refusal, Trusted, open_table};
 
 /// A user id that owns nothing on the machine and is never trusted.
-pub(crate) const STRANGER: u32 = 64_321;
+pub const STRANGER: u32 = 64_321;
 /// A user id that tests declare as an owner.
-pub(crate) const OWNER: u32 = 64_322;
+pub const OWNER: u32 = 64_322;
 /// The size limit that tests use, in bytes.
-pub(crate) const LIMIT: u64 = 1 << 20;
+pub const LIMIT: u64 = 1 << 20;
 
 /// The directory, removed when dropped, also by a failing test.
-pub(crate) struct Bed {
+pub struct Bed {
     base: PathBuf,
 }
 
 impl Bed {
     /// A new empty directory; `None`, and a loud line, without root (a failure where CI is set).
-    pub(crate) fn new() -> Option<Bed> {
+    pub fn new() -> Option<Bed> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         if !nix::unistd::geteuid().is_root() {
             assert!(std::env::var_os("CI").is_none(), "CI runs these tests as root");
@@ -39,16 +51,16 @@ impl Bed {
     }
 
     /// The absolute path of `name`.
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         if name.is_empty() { self.base.clone() } else { self.base.join(name) }
     }
 
-    pub(crate) fn bytes(&self, name: &str) -> Vec<u8> {
+    pub fn bytes(&self, name: &str) -> Vec<u8> {
         self.path(name).into_os_string().into_encoded_bytes()
     }
 
     /// A directory and its missing parents, all root's with mode 0755.
-    pub(crate) fn directory(&self, name: &str) {
+    pub fn directory(&self, name: &str) {
         let mut path = self.base.clone();
         for part in Path::new(name).components() {
             path.push(part);
@@ -60,28 +72,28 @@ impl Bed {
     }
 
     /// A root-owned file with mode 0644.
-    pub(crate) fn file(&self, name: &str, content: &[u8]) {
+    pub fn file(&self, name: &str, content: &[u8]) {
         fs::write(self.path(name), content).expect("write");
         self.mode(name, 0o644);
     }
 
-    pub(crate) fn mode(&self, name: &str, mode: u32) {
+    pub fn mode(&self, name: &str, mode: u32) {
         fs::set_permissions(self.path(name), fs::Permissions::from_mode(mode)).expect("chmod");
     }
 
-    pub(crate) fn owner(&self, name: &str, uid: u32) {
+    pub fn owner(&self, name: &str, uid: u32) {
         chown(self.path(name), Some(uid), None).expect("chown");
     }
 
-    pub(crate) fn link(&self, target: &str, name: &str) {
+    pub fn link(&self, target: &str, name: &str) {
         symlink(target, self.path(name)).expect("symlink");
     }
 
-    pub(crate) fn link_owner(&self, name: &str, uid: u32) {
+    pub fn link_owner(&self, name: &str, uid: u32) {
         lchown(self.path(name), Some(uid), None).expect("lchown");
     }
 
-    pub(crate) fn remove(&self, name: &str) {
+    pub fn remove(&self, name: &str) {
         let path = self.path(name);
         if path.is_dir() && !path.is_symlink() {
             fs::remove_dir_all(path).expect("remove");
@@ -91,11 +103,11 @@ impl Bed {
     }
 
     /// Opens the table at `name` with root as the only owner.
-    pub(crate) fn open(&self, name: &str) -> Result<Trusted, Refusal> {
+    pub fn open(&self, name: &str) -> Result<Trusted, Refusal> {
         self.open_for(name, &Owners::root())
     }
 
-    pub(crate) fn open_for(&self, name: &str, owners: &Owners) -> Result<Trusted, Refusal> {
+    pub fn open_for(&self, name: &str, owners: &Owners) -> Result<Trusted, Refusal> {
         let anchor = Anchor::host().expect("anchor");
         open_table(&anchor, &self.bytes(name), owners, LIMIT)
     }
@@ -109,7 +121,7 @@ impl Drop for Bed {
 
 /// Does something with the rights of [`OWNER`] on files, and with no more: capabilities do not help then. Another
 /// thread keeps its own rights.
-pub(crate) fn as_owner<T>(act: impl FnOnce() -> T) -> T {
+pub fn as_owner<T>(act: impl FnOnce() -> T) -> T {
     use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
     let group = setfsgid(Gid::from_raw(OWNER));
     let user = setfsuid(Uid::from_raw(OWNER));

@@ -3,7 +3,7 @@
 //! Pure. What belongs to a table `hash:/DIR/NAME` or `btree:/DIR/NAME` besides `NAME.db` is ours: Postfix does not know
 //! these names.
 
-use mapkeep_proto::{Kind, file_of};
+use mapkeep_name::{Kind, file_of};
 use nix::fcntl::OFlag;
 
 /// What a file is opened for.

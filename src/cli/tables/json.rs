@@ -6,7 +6,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use mapkeep_config::{FileName, Origin, Provenance, Severity};
+use mapkeep_config_text::{FileName, Origin, Provenance, Severity};
 
 use super::site::{Remark, Site};
 use super::verdict::{FileFacts, Verdict};

@@ -9,10 +9,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use mapkeep_broker::Notices;
-use mapkeep_broker::distrusted;
-use mapkeep_broker::trust::{Owners, People};
-use mapkeep_config::{
+use mapkeep_broker_trust::{Owners, People};
+use mapkeep_config_site::deciding::distrusted;
+use mapkeep_config_site::notices::Notices;
+use mapkeep_config_text::{
     ApprovedTable, Complaint, FileName, KeepSettings, Owner, Parameters, PostfixVersion, Service,
     ServiceEntry, Settings, Severity, approved, parse_main, parse_master,
 };
@@ -89,7 +89,7 @@ impl Site {
         let (master, complaints) = parse_master(&master);
         note(&complaints);
         let mut params = Parameters::new(main);
-        let defaults = mapkeep_broker::installed_defaults(&params, &directory);
+        let defaults = mapkeep_config_site::gather::installed_defaults(&params, &directory);
         if let Some(text) = &defaults {
             params = params.with_defaults(text);
         }

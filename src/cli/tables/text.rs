@@ -4,7 +4,7 @@
 
 use std::io::{self, Write};
 
-use mapkeep_config::{FileName, Origin, Provenance, Severity};
+use mapkeep_config_text::{FileName, Origin, Provenance, Severity};
 
 use super::site::Remark;
 use super::verdict::{FileFacts, State, Verdict};

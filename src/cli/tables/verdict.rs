@@ -1,6 +1,6 @@
 //! One approved table: its file as it is now, and whether the service can serve it.
 //!
-//! The rules are the broker's own (`mapkeep_broker::trust`). May: look at the file and open it. Never: read it, or
+//! The rules are the broker's own (`mapkeep_broker_trust`). May: look at the file and open it. Never: read it, or
 //! judge its content: that is the confined worker's task. Called by `tables`. Tables that are written are in `write.rs`.
 
 use std::ffi::OsStr;
@@ -12,10 +12,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use mapkeep_broker::trust::{Anchor, Owners, People, Refusal, Rule, identity_by_name, open_table};
-use mapkeep_broker::{Notice, Notices};
-use mapkeep_config::ApprovedTable;
-use mapkeep_proto::{Kind, file_of, is_known_type, leaves, remedy_unknown, split, why_unknown};
+use mapkeep_broker_trust::{Anchor, Owners, People, Refusal, Rule, identity_by_name, open_table};
+use mapkeep_config_site::notices::{Notice, Notices};
+use mapkeep_config_text::ApprovedTable;
+use mapkeep_name::{Kind, file_of, is_known_type, leaves, remedy_unknown, split, why_unknown};
 use mapkeep_query::TableError;
 use mapkeep_table_format::text::inline;
 use nix::errno::Errno;

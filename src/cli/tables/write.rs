@@ -8,9 +8,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use mapkeep_broker::trust::{Refusal, Rule, WriteFiles, inspect};
-use mapkeep_config::ApprovedTable;
-use mapkeep_proto::Kind;
+use mapkeep_broker_trust::{Refusal, Rule, WriteFiles, inspect};
+use mapkeep_config_text::ApprovedTable;
+use mapkeep_name::Kind;
 
 use super::site::{Site, Users};
 use super::verdict::{FileFacts, Judge, State, Trouble, Verdict, Writing, fault, name_trouble, trouble_of};

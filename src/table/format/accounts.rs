@@ -3,7 +3,7 @@
 //! Purpose: answer whether an account exists. May: read account names. Never: give out any other field: the answer is
 //! the name and empty fields.
 
-use mapkeep_proto::{Kind, account_names as names, empty_fields};
+use mapkeep_name::{Kind, account_names as names, empty_fields};
 
 use crate::text::index::{self, Index};
 use mapkeep_query::TableError;

@@ -1,9 +1,9 @@
 //! Whose turn it is.
 
 use super::{BROKER, EVENTS, Lookup};
-use crate::client::{Client, Desk, Fate};
 use crate::elsewhere::{PATIENCE, PEERS};
 use mapkeep_proto::Answered;
+use mapkeep_worker_session::client::{Client, Desk, Fate};
 use nix::sys::epoll::EpollEvent;
 use std::io;
 use std::time::Instant;

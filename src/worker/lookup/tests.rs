@@ -34,7 +34,7 @@ impl Service {
     fn new() -> Service {
         let (broker, channel) = Channel::pair().unwrap();
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
-        let worker = Lookup::new(channel, epoll, crate::session::Service::Read).unwrap();
+        let worker = Lookup::new(channel, epoll, mapkeep_worker_session::Service::Read).unwrap();
         let listed =
             |name: &str| Listed { name: name.as_bytes().to_vec(), approved: true, incomplete: false };
         let names = [FINE, "texthash:/large"].into_iter().chain(peers::TABLES);
@@ -152,7 +152,7 @@ fn clients_are_served_between_the_steps_of_a_load() {
     let snapshot = BrokerToLookup::Snapshot {
         id: LARGE,
         generation: 1,
-        kind: mapkeep_proto::Kind::Texthash,
+        kind: mapkeep_name::Kind::Texthash,
         size: text.len() as u64,
     };
     let mut client = service.client();

@@ -3,7 +3,7 @@
 //! Source of the rules: replies and log lines of stock's proxywrite 3.7.11, asked with each kind of table; the flags in
 //! replies of the new dialect from recorded traffic of 3.12.
 
-use mapkeep_table::Outcome;
+use mapkeep_query::Outcome;
 
 use super::{Asked, Event, LookupTable, Nature, fold, report, rules};
 use crate::flags::Flags;

@@ -37,7 +37,7 @@ impl<I: Copy + Eq, C: Default> Cursors<I, C> {
     }
 
     /// Ends the sequence of `table`.
-    pub(crate) fn forget(&mut self, table: I) {
+    pub fn forget(&mut self, table: I) {
         self.open.retain(|(id, _)| *id != table);
     }
 }

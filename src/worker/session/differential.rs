@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
-use mapkeep_proto::Kind;
+use mapkeep_name::Kind;
 
 use super::fake::{Content, FakeTables};
 use super::*;

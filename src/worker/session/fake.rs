@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard};
 
 use mapkeep_proto::Answered as Heard;
-use mapkeep_table::{NulMode, NulModes, Outcome, Step};
+use mapkeep_query::{NulMode, NulModes, Outcome, Step};
 
 use super::{Failure, Got, LookupTable, Nature, Search, Sought, Tables, outcome_of};
 

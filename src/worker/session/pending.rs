@@ -5,7 +5,7 @@
 use std::fmt;
 
 use mapkeep_proto::Answered as Heard;
-use mapkeep_table::{Outcome, text_of};
+use mapkeep_query::{Outcome, text_of};
 
 use super::{Answer, Answered, Event, Failure, Got, Nature, Search, Tables, report, rules};
 use crate::flags::Flags;

@@ -3,8 +3,8 @@
 //! Every rule is total: any combination of bits gives a defined answer. Source: open replies of
 //! Postfix 3.7.11 for each local type and 25 flag words, and recorded traffic of 3.12.
 
-use mapkeep_proto::{Class, Kind};
-use mapkeep_table::{Folding, NulMode, NulModes, Substitution, Values};
+use mapkeep_name::{Class, Kind};
+use mapkeep_query::{Folding, NulMode, NulModes, Substitution, Values};
 
 use super::{Nature, Settings};
 use crate::flags::Flags;

@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 use std::convert::Infallible;
 
-use mapkeep_proto::{Answered as Heard, Class, Kind, NoAnswer};
-use mapkeep_table::{Folding, NulMode, NulModes, Outcome, Query, Step, Substitution, TableError, Values};
+use mapkeep_name::{Class, Kind};
+use mapkeep_proto::{Answered as Heard, NoAnswer};
+use mapkeep_query::{Folding, NulMode, NulModes, Outcome, Query, Step, Substitution, TableError, Values};
 
 use crate::wire::Status;
 
@@ -132,8 +133,8 @@ impl Nature {
     pub fn of(name: &[u8]) -> Nature {
         Nature {
             kind: Kind::of(name),
-            class: mapkeep_proto::class_of(name),
-            checks_utf8: mapkeep_proto::is_type_of_postfix(name),
+            class: mapkeep_name::class_of(name),
+            checks_utf8: mapkeep_name::is_type_of_postfix(name),
         }
     }
 }
@@ -161,13 +162,6 @@ impl<'a> Sought<'a> {
     pub fn query(&self, random: u64, time_left: &'a dyn Fn() -> std::time::Duration) -> Query<'a> {
         let Sought { key, modes, substitution, folding, utf8, values } = *self;
         Query { key, modes, substitution, folding, utf8, values, random, time_left, pause: None }
-    }
-
-    /// For tests: all forms of the key, without folding, as text.
-    #[cfg(test)]
-    pub(crate) fn plain(key: &'a [u8]) -> Self {
-        let (modes, substitution) = (NulModes::BOTH, Substitution::Allowed);
-        Sought { key, modes, substitution, folding: Folding::NONE, utf8: false, values: Values::Text }
     }
 }
 

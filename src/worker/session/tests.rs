@@ -6,7 +6,7 @@ mod random;
 
 use std::borrow::Cow;
 
-use mapkeep_table::TableError;
+use mapkeep_query::TableError;
 
 use super::fake::{Content, FakeTables};
 use super::*;

@@ -6,7 +6,7 @@ use crate::common::wire::{Heard, attribute};
 use crate::questions::{Mode, RHS_IS_FILE, UTF8_REQUEST, What};
 use crate::stock::is_later;
 use crate::tables::Trait;
-use mapkeep_proto::Kind;
+use mapkeep_name::Kind;
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 

@@ -7,7 +7,7 @@ use crate::compare::Known;
 use crate::questions::{LOCK, Mode, OPEN_LOCK, Question, What};
 use crate::stock::is_later;
 use crate::tables::Trait;
-use mapkeep_proto::Kind;
+use mapkeep_name::Kind;
 use std::fmt;
 
 /// A question and both replies.

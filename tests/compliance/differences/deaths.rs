@@ -2,7 +2,7 @@
 
 use super::{BULK, CDB_SEQUENCE, EMPTY_LMDB, LOCKS, NEXT, NO_SEQUENCE};
 use crate::questions::{BULK_UPDATE, LOCK, OPEN_LOCK, Question, What};
-use mapkeep_proto::Kind;
+use mapkeep_name::Kind;
 
 /// The words for which stock is expected to die of a question.
 pub fn expected_death(question: &Question<'_>) -> Option<&'static str> {

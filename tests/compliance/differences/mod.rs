@@ -15,7 +15,7 @@ use crate::tables::Trait;
 use answers::{INSTALLED, PLUGINS};
 pub use case::{Case, flags_of};
 pub use deaths::expected_death;
-use mapkeep_proto::Kind;
+use mapkeep_name::Kind;
 
 const FIXED: u32 = 0x10;
 const FOLD_FIX: u32 = 0x4000;

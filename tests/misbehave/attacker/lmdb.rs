@@ -2,12 +2,12 @@
 //!
 //! That program is linked with `--wrap` options (build.rs), which Cargo cannot give to one test program alone. Here the
 //! names themselves are defined, and a definition in the program goes before that in libc. So the store's code finds what
-//! it finds in the product. Source of the names: src/store/lmdb/calls.rs.
+//! it finds in the product. Source of the names: src/table/store/lmdb/calls.rs.
 #![allow(unsafe_code)]
 
 use libc::{c_char, c_int, c_void, iovec, mode_t, off_t, pid_t, size_t, ssize_t, statfs};
 // The library that defines the functions below must be in the program.
-use mapkeep_store as _;
+use mapkeep_table_store as _;
 
 unsafe extern "C" {
     fn __wrap_open(path: *const c_char, flags: c_int, mode: mode_t) -> c_int;

@@ -14,7 +14,7 @@ struct Holder {
 impl Holder {
     fn lock(bed: &Bed, style: &str) -> Holder {
         let mut child = Command::new(std::env::current_exe().expect("own path"))
-            .args(["--exact", "snapshot::tests::locks::hold_lock", "--ignored", "--nocapture"])
+            .args(["--exact", "tests::locks::hold_lock", "--ignored", "--nocapture"])
             .env("MAPKEEP_TEST_LOCK", style)
             .env("MAPKEEP_TEST_FILE", bed.path("t"))
             .stdin(Stdio::piped())

@@ -16,7 +16,7 @@ fn mount_points_are_refused_as_files_and_taken_as_directories() {
     let status = Command::new("unshare")
         .args(["--mount", "--propagation", "private"])
         .arg(std::env::current_exe().expect("own path"))
-        .args(["--exact", "trust::write_tests::mounts::in_mount_namespace", "--ignored", "--nocapture"])
+        .args(["--exact", "write_tests::mounts::in_mount_namespace", "--ignored", "--nocapture"])
         .env("MAPKEEP_TEST_BED", bed.path(""))
         .status();
     assert!(status.is_ok_and(|status| status.success()), "failed in the mount namespace");

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use mapkeep_proto::Kind;
+use mapkeep_name::Kind;
 
 use super::{braced, is_space, next_element, split_key, trim};
 use crate::cursor::{Cursor, Place};

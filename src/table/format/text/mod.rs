@@ -8,7 +8,7 @@ pub mod inline;
 pub mod lines;
 pub mod texthash;
 
-pub use mapkeep_proto::{braced, next_element, trim};
+pub use mapkeep_name::{braced, next_element, trim};
 
 /// White space as C's isspace() has it in the C locale.
 pub fn is_space(byte: u8) -> bool {

@@ -2,9 +2,8 @@
 
 use super::peers::*;
 use super::*;
-use mapkeep_table::{
-    Composite, Folding, Leaf, NulMode, NulModes, Outcome, Query, Substitution, Table, TableError, Values,
-};
+use mapkeep_query::{Folding, NulMode, NulModes, Outcome, Query, Substitution, TableError, Values};
+use mapkeep_table_lookup::{Composite, Leaf, Table};
 use std::collections::BTreeMap;
 
 /// xorshift64*: the same seed, the same conversations.
@@ -33,7 +32,7 @@ fn meant(table: &str, key: &str) -> Option<String> {
             Ok(if value.is_some() { Outcome::Found(NulMode::Bare) } else { Outcome::Absent })
         }
         name => {
-            let (kind, rest) = (mapkeep_proto::Kind::of(name), mapkeep_proto::split(name).1);
+            let (kind, rest) = (mapkeep_name::Kind::of(name), mapkeep_name::split(name).1);
             Table::<Vec<u8>>::from_name(kind, rest)?.lookup(key, NulModes::BOTH, answer)
         }
     };

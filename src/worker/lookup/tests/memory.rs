@@ -21,7 +21,7 @@ fn ten_thousand_clients_that_wait_cost_less_than_64_mib() {
     const ALONE: &str = "MAPKEEP_TEST_ALONE";
     if std::env::var_os(ALONE).is_none() {
         // In a process of its own, where no other test uses memory, with all the descriptors that it may have.
-        let name = "lookup::tests::memory::ten_thousand_clients_that_wait_cost_less_than_64_mib";
+        let name = "tests::memory::ten_thousand_clients_that_wait_cost_less_than_64_mib";
         let script = "ulimit -n $(ulimit -H -n) && exec \"$0\" --exact \"$1\" --nocapture";
         let mut command = Command::new("sh");
         command.arg("-c").arg(script).arg(std::env::current_exe().unwrap()).arg(name);

@@ -1,10 +1,10 @@
 //! Tables that another process answers for: the same replies, flags and log lines, only later.
 
 use mapkeep_proto::Answered as Heard;
-use mapkeep_table::{NulMode, Outcome};
+use mapkeep_query::{NulMode, Outcome};
 
 use super::*;
-use crate::session::fake::FakeSearch;
+use crate::fake::FakeSearch;
 
 /// Has the search answered as the other process would.
 pub(super) fn resumed(

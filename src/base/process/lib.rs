@@ -1,0 +1,88 @@
+//! What the starts of all locked-down processes have in common.
+//!
+//! May: end the process. Never: choose a limit or a rule.
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+#![forbid(unsafe_code)]
+
+pub mod outbox;
+
+use mapkeep_proto::{Arguments, ByHand, WRONG_USAGE};
+use mapkeep_sandbox::{LOCK_FAILED, LockError, Privilege};
+use mapkeep_sys::{exit, title};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollTimeout};
+use std::error::Error;
+use std::io::Write;
+use std::os::fd::{AsRawFd, RawFd};
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// The exit status when what was asked for cannot be printed (sysexits' EX_IOERR).
+pub const NO_OUTPUT: u8 = 74;
+
+/// The fixed descriptor of the channel to whoever the process works for.
+pub const CHANNEL: RawFd = 3;
+/// That of the way to the log.
+pub const LOG: RawFd = 4;
+/// That of epoll, which the process makes itself.
+pub const EPOLL: RawFd = 5;
+
+/// Address space for programs, libraries and stacks, in bytes.
+pub const PROGRAM: u64 = 256 << 20;
+
+/// The arguments that mapkeepd has given to this process, which `ps` shows no longer. Somebody who has started `program`
+/// by hand gets an answer at the terminal, and the process ends.
+pub fn taken_arguments(program: &str) -> Arguments {
+    let words: Vec<String> =
+        std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    let (printed, status) = match ByHand::of(program, &words) {
+        None => {
+            title::keep_only();
+            return Arguments::read(words);
+        }
+        Some(ByHand::Say(text)) => (writeln!(std::io::stdout(), "{text}"), 0),
+        Some(ByHand::Refuse(line)) => (writeln!(std::io::stderr(), "{line}"), WRONG_USAGE),
+    };
+    exit::now(if printed.is_ok() { status } else { NO_OUTPUT })
+}
+
+/// Ends the process, with a line in the log if something went wrong.
+pub fn leave(ended: Result<(), Box<dyn Error>>) -> ! {
+    let status = match ended {
+        Ok(()) => 0,
+        Err(error) => {
+            tracing::error!(fatal = true, "{error}");
+            if error.downcast_ref::<LockError>().is_some() { LOCK_FAILED } else { 1 }
+        }
+    };
+    exit::now(status)
+}
+
+/// How long an event loop may sleep that has something to do at each of these moments. The log has something now and then.
+pub fn sleep_until(moments: impl Iterator<Item = Instant>, now: Instant) -> EpollTimeout {
+    let Some(next) = moments.chain(mapkeep_log::settle(now)).min() else { return EpollTimeout::NONE };
+    let wait = next.saturating_duration_since(now).as_micros().div_ceil(1000);
+    EpollTimeout::from(u16::try_from(wait).unwrap_or(u16::MAX))
+}
+
+/// epoll at the number that the system call filters know.
+///
+/// # Errors
+/// Those of epoll_create1(2), and a number that is taken.
+pub fn fixed_epoll() -> Result<Epoll, Box<dyn Error>> {
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+    if epoll.0.as_raw_fd() != EPOLL {
+        return Err("descriptor 5 was open at start: this program is started by mapkeepd, not by hand".into());
+    }
+    Ok(epoll)
+}
+
+/// Whose rights the process takes, by its arguments. It keeps no capability.
+///
+/// # Errors
+/// Arguments that are missing or no numbers.
+pub fn privilege(arguments: &Arguments, chroot: Option<PathBuf>) -> Result<Privilege, Box<dyn Error>> {
+    if arguments.value("rootless")? {
+        return Ok(Privilege::Rootless);
+    }
+    Ok(Privilege::Root { uid: arguments.value("uid")?, gid: arguments.value("gid")?, chroot, keep: &[] })
+}

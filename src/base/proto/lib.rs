@@ -1,0 +1,104 @@
+//! The only words that the processes exchange.
+//!
+//! Purpose: table ids, and one enum of messages for each direction of each channel, with a
+//! hand-written codec. May: nothing but compute. Never: I/O, paths, client bytes.
+//! Called by: broker and worker, at the two ends of each channel.
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod codec;
+mod message;
+mod names;
+mod program;
+mod question;
+mod write;
+
+pub use arguments::{ArgumentError, Arguments};
+pub use codec::{DecodeError, MAX_MESSAGE};
+pub use message::{
+    BrokerToLookup, BrokerToSupervisor, Decode, LookupToBroker, SupervisorToBroker, SupervisorToLogger,
+    Unavailable,
+};
+pub use names::{Listed, NamesError, decode_names, encode_names};
+pub use program::{ByHand, WRONG_USAGE, version_text};
+pub use question::{
+    Answer, Answered, Asked, Frames, MAX_KEY, MAX_REASON, MAX_VALUE, Manner, NoAnswer, Question,
+};
+pub use write::{BrokerToWriter, Part, WriterToBroker};
+
+/// The place of a table in the approved list; the only way in which a worker can name a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TableId(pub u16);
+
+/// The number of a spawned process within one life of the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WorkerId(pub u32);
+
+/// Lookup workers that drain while no more of those that serve, of so many, are replaced for their age.
+#[must_use]
+pub fn max_draining(serve: u32) -> u32 {
+    serve.saturating_add(3)
+}
+
+/// A group of callers that may ask the same set of tables, served by workers of their own.
+///
+/// There is one class for now: every caller may ask every approved table, as in stock Postfix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TrustClass(pub u16);
+
+impl TrustClass {
+    /// The class of every caller, as long as no policy tells them apart.
+    pub const EVERYONE: TrustClass = TrustClass(0);
+}
+
+/// What a worker is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Duty {
+    /// It has clients, and answers at once from indexed tables; for tables of rules it asks a worker of the other kind.
+    Clients = 0,
+    /// It has tables of rules, of which an answer can take long, and answers lookup workers.
+    Rules = 1,
+}
+
+impl Duty {
+    /// Whose a table is: that of the workers which get its content.
+    #[must_use]
+    pub fn of(kind: mapkeep_name::Kind) -> Duty {
+        if kind.has_rules() { Duty::Rules } else { Duty::Clients }
+    }
+
+    /// Both.
+    pub const ALL: [Duty; 2] = [Duty::Clients, Duty::Rules];
+
+    /// What the log and `ps` call such a worker.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Duty::Clients => "lookup worker",
+            Duty::Rules => "rules worker",
+        }
+    }
+
+    /// The value of `duty=` among the words that a worker is started with.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Duty::Clients => "clients",
+            Duty::Rules => "rules",
+        }
+    }
+
+    pub(crate) fn from_tag(tag: u8) -> Result<Duty, DecodeError> {
+        Duty::ALL.into_iter().find(|duty| *duty as u8 == tag).ok_or(DecodeError::Field)
+    }
+}
+
+impl std::str::FromStr for Duty {
+    type Err = DecodeError;
+
+    fn from_str(word: &str) -> Result<Duty, DecodeError> {
+        Duty::ALL.into_iter().find(|duty| duty.word() == word).ok_or(DecodeError::Field)
+    }
+}

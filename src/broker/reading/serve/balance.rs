@@ -1,0 +1,79 @@
+//! What the broker does about the number of its workers: it asks for those that are missing, replaces those that have served
+//! enough, makes the ways between them, and lets them go at the end.
+
+use super::Broker;
+use crate::workers::Change;
+use mapkeep_broker_serving::rhythm::Stage;
+use mapkeep_proto::{BrokerToSupervisor, Duty, TrustClass, WorkerId};
+use std::io;
+
+impl Broker {
+    /// Makes the ways between workers that are missing.
+    pub(super) fn introduce(&mut self) {
+        if let Err(error) = self.workers.introduce() {
+            // Those who are on their way give back descriptors soon. Clients wait meanwhile.
+            tracing::warn!("cannot make a way between two workers: {error} -- trying again");
+            self.door.pause();
+        }
+    }
+
+    /// Asks for workers where some are missing, and retires those that have been replaced.
+    pub(super) fn balance(&mut self) -> io::Result<()> {
+        if self.state.finishing {
+            return self.let_go();
+        }
+        for duty in self.workers.duties() {
+            let asked = self.state.asked.get(&duty).copied().unwrap_or_default();
+            let Change { ask, retire } = self.workers.change(duty, asked, self.bounds.max_use);
+            if let Some(id) = retire {
+                self.workers.retire(id);
+            }
+            for _ in 0..ask {
+                self.say(BrokerToSupervisor::Need(TrustClass::EVERYONE, duty))?;
+            }
+            self.state.asked.insert(duty, asked.saturating_add(ask));
+        }
+        Ok(())
+    }
+
+    /// Takes no more clients, and lets each lookup worker go when its clients have gone. Their tables stay fresh until then.
+    pub(super) fn finish(&mut self) -> io::Result<()> {
+        self.state.finishing = true;
+        self.door.close(&self.epoll)?;
+        for (id, stage) in self.stages(Duty::Clients) {
+            match stage {
+                // It has had no client.
+                Stage::Starting | Stage::Checking => self.lose(id)?,
+                Stage::Admitted => self.workers.retire(id),
+                Stage::Draining => {}
+            }
+        }
+        self.say(BrokerToSupervisor::Finishing)
+    }
+
+    /// Rules workers go when nobody is left to ask them. If none is left to be asked, and there were some, the others go: their
+    /// clients find the newer broker's, which can answer everything.
+    fn let_go(&mut self) -> io::Result<()> {
+        let (askers, answerers) = (self.stages(Duty::Clients), self.stages(Duty::Rules));
+        if askers.is_empty() {
+            for (id, stage) in answerers {
+                match stage {
+                    Stage::Starting | Stage::Checking => self.lose(id)?,
+                    Stage::Admitted => self.workers.retire(id),
+                    Stage::Draining => {}
+                }
+            }
+        } else if answerers.is_empty() && self.workers.duties().contains(&Duty::Rules) {
+            // They answer what has arrived, and leave.
+            for (id, _) in askers {
+                self.forget(id)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn stages(&self, duty: Duty) -> Vec<(WorkerId, Stage)> {
+        let of_duty = self.workers.list.iter().filter(|(_, worker)| worker.duty == duty);
+        of_duty.map(|(id, worker)| (*id, worker.stage)).collect()
+    }
+}

@@ -1,0 +1,139 @@
+//! The broker's start: what it is given, what it prepares, and its lock-down.
+
+use crate::serve::{Bounds, Broker, State};
+use crate::tables::Tables;
+use crate::watch::Watch;
+use crate::workers::Workers;
+use mapkeep_broker_serving::prepare::{
+    DESCRIPTORS, FIXED, HEAP, PROGRAM, Prepared, live, prepare, privilege,
+};
+use mapkeep_broker_trust::{Directory, Owners, People, Refusal, located};
+use mapkeep_name::Kind;
+use mapkeep_proto::{Arguments, BrokerToLookup, Duty, TableId};
+use mapkeep_sandbox::{Capability, FileRules, Limits, Located, Lock, Role, enter};
+use std::error::Error;
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// Those of them that are for other things than the contents of tables: its own, workers' channels, clients on their way,
+/// second contents of tables.
+const OTHERS: u64 = 4096;
+/// Entry point of the process.
+pub fn main() -> ! {
+    live(run)
+}
+
+/// Prepares, locks down and serves until the supervisor says that it is over.
+fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    let Prepared { link, epoll, door, names, size, list, inside, anchor } = prepare(arguments)?;
+    let hello = BrokerToLookup::Names {
+        size,
+        smtputf8: arguments.value("smtputf8")?,
+        approval_known: arguments.value("approval_known")?,
+    };
+    let owners = Owners::declared(&arguments.list("owners")?)
+        .with_settings(arguments.text("owners_text")?, arguments.text("trusted_directories")?)
+        .among(Rc::new(People::read()));
+    let serve: u32 = arguments.value("workers")?;
+    let rules = list.iter().any(|table| Duty::of(Kind::of(&table.name)) == Duty::Rules);
+    let duties = Duty::ALL.into_iter().filter(|duty| *duty == Duty::Clients || rules);
+    let wanted = duties.map(|duty| (duty, serve)).collect();
+    let limit: u64 = arguments.value("snapshot_limit")?;
+    let (descriptors, room) = descriptors_for(list.len());
+    let mut tables = Tables::new(list, anchor, owners, limit, room, Instant::now());
+    let mut watch = Watch::new()?;
+    let directories = watch_all(&mut tables, &mut watch, &inside);
+
+    let broker = Broker {
+        supervisor: link,
+        epoll,
+        door,
+        tables,
+        watch,
+        workers: Workers::new(names, hello, wanted),
+        bounds: Bounds {
+            max_use: arguments.value("max_use")?,
+            room: arguments.value("room")?,
+            daemon_timeout: Duration::from_secs(arguments.value("daemon_timeout")?),
+        },
+        state: State::default(),
+    };
+    broker.register()?;
+    let expected = broker.descriptors();
+    let lock = Lock {
+        role: Role::Broker,
+        // It opens tables of any owner.
+        privilege: privilege(arguments, &[Capability::CAP_DAC_READ_SEARCH])?,
+        limits: Limits {
+            core: 0,
+            nproc: 0,
+            nofile: descriptors,
+            fsize: limit.saturating_add(1),
+            address_space: HEAP.saturating_add(PROGRAM),
+            data: HEAP,
+        },
+        files: FileRules { read_found: directories, ..FileRules::default() },
+        expected_descriptors: &expected,
+        parent_pid: Some(arguments.value("parent")?),
+    };
+    let (confined, report) = enter(lock)?;
+    tracing::debug!("{report}");
+    broker.run(&confined)?;
+    Ok(())
+}
+
+/// The descriptor limit of a broker with so many tables, and how many contents there are descriptors for: fewer where
+/// the hard limit that the service was started with is low.
+fn descriptors_for(tables: usize) -> (u64, usize) {
+    use nix::sys::resource::{Resource, getrlimit};
+    let wanted = u64::try_from(tables).unwrap_or(u64::MAX).saturating_add(OTHERS).max(DESCRIPTORS);
+    let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(wanted, |(_, hard)| hard.min(wanted));
+    // What is not for contents is needed more.
+    let room = limit.saturating_sub(OTHERS.min(limit / 2));
+    (limit, usize::try_from(room).unwrap_or(usize::MAX))
+}
+
+/// Watches each table's directory, and those that links lead to; returns all of them, for Landlock.
+fn watch_all(tables: &mut Tables, watch: &mut Watch, inside: &Path) -> Vec<Located> {
+    let mut found: Vec<Located> = Vec::new();
+    for index in 0..tables.entries.len() {
+        let (Some((holders, trouble)), Ok(id)) = (tables.holders(index), u16::try_from(index)) else {
+            continue;
+        };
+        let Some(entry) = tables.entries.get_mut(index) else { continue };
+        if let (None, Some(Refusal::Missing { component })) = (holders.first(), trouble) {
+            tracing::warn!(
+                "{} does not exist; after making it, reload the service (\"postfix reload\", or \"systemctl reload\" of its own \
+                 unit)",
+                located(inside, Directory { path: component, dev: 0, ino: 0 }).seen_from_host().display()
+            );
+        }
+        // What a link leads to may be exchanged in a directory that is not watched.
+        entry.watched = holders.len() == 1;
+        for (directory, name) in holders {
+            let located = located(inside, directory);
+            let file = located.seen_from_host().join(OsStr::from_bytes(&name));
+            entry.watched &= watch.add(TableId(id), file.as_os_str().as_bytes());
+            if !found.contains(&located) {
+                found.push(located);
+            }
+        }
+    }
+    found
+}
+
+impl Broker {
+    /// Every descriptor that must be open when it locks down, the standard ones and the log included.
+    fn descriptors(&self) -> Vec<RawFd> {
+        let mut numbers = FIXED.to_vec();
+        numbers.push(self.watch.as_fd().as_raw_fd());
+        numbers.push(self.workers.names().as_raw_fd());
+        numbers.extend(self.door.descriptors());
+        numbers.extend(self.tables.anchor_descriptors());
+        numbers
+    }
+}

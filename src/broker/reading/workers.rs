@@ -1,0 +1,456 @@
+//! The lookup workers as the broker sees them: what each may say now, and what it is still owed.
+//!
+//! A worker may have been taken over by an attacker. It can only say the few things that
+//! [`Workers::hear`] lists; anything else ends it.
+//!
+//! | file | purpose |
+//! |---|---|
+//! | `crew.rs` | how many workers there are to be, and who is replaced |
+//! | `pairs.rs` | the ways between lookup workers and rules workers |
+//! | `supply.rs` | which contents a worker still gets, and when |
+
+mod crew;
+mod pairs;
+mod supply;
+
+#[cfg(test)]
+mod tests;
+
+use crate::tables::{Content, Offer, Tables};
+pub(crate) use crew::Change;
+use mapkeep_broker_serving::rhythm::Stage;
+use mapkeep_process::outbox;
+use mapkeep_process::outbox::{Outbox, Sent};
+use mapkeep_proto::{BrokerToLookup, Decode, Duty, LookupToBroker, TableId, TrustClass, WorkerId};
+use mapkeep_sys::channel::{Channel, Received};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+pub(crate) use supply::Load;
+use supply::{Blame, Supply};
+
+/// How long a worker may take to answer a ping while it has nothing to load.
+const ANSWER_TIME: Duration = Duration::from_secs(5);
+/// How fast a worker must at least be able to load a content, in bytes a second.
+const LOAD_SPEED: u64 = 10 << 20;
+/// Messages that may wait for room in a worker's channel. While there are so many, it gets no clients, who wait in the
+/// queue of the socket instead, and no contents, which wait as numbers.
+const WAITING: usize = 256;
+
+/// A descriptor that travels with a message.
+#[derive(Debug)]
+enum Freight {
+    None,
+    Names(Rc<OwnedFd>),
+    Content(Rc<Content>),
+    Client(OwnedFd),
+    Peer(OwnedFd),
+}
+
+impl outbox::Freight for Freight {
+    fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        match self {
+            Freight::None => Vec::new(),
+            Freight::Names(names) => vec![names.as_fd()],
+            Freight::Content(content) => vec![content.snapshot.descriptor.as_fd()],
+            Freight::Client(socket) | Freight::Peer(socket) => vec![socket.as_fd()],
+        }
+    }
+}
+
+/// One worker.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) channel: Channel,
+    pub(crate) class: TrustClass,
+    pub(crate) duty: Duty,
+    pub(crate) stage: Stage,
+    pub(crate) clients: u32,
+    /// Clients that it has had in all.
+    pub(crate) served: u32,
+    outbox: Outbox<BrokerToLookup, Freight>,
+    /// Whether the event loop waits for room in its channel.
+    pub(crate) waits_for_room: bool,
+    supply: Supply,
+    /// Whether it has had all contents that it was to get before its first client.
+    settled: bool,
+    /// The rules workers that a lookup worker has a way to, and whether it has had a way to all of them once.
+    peers: BTreeSet<WorkerId>,
+    introduced: bool,
+    ping: Option<(u32, Instant)>,
+    pings: u32,
+}
+
+/// What follows from a worker's message.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    Nothing,
+    /// It says that it is locked down.
+    Ready,
+    /// A content that it was sent is in use.
+    Loaded(TableId, u32),
+    /// A content that it was sent does not parse.
+    Rejected(TableId, u32),
+    /// So many of its clients have gone.
+    Closed(u32),
+    /// It said what it may not say.
+    Violation(&'static str),
+    /// It has gone.
+    Gone,
+}
+
+/// All workers, and the names that each gets first.
+#[derive(Debug)]
+pub(crate) struct Workers {
+    pub(crate) list: BTreeMap<WorkerId, Worker>,
+    names: Rc<OwnedFd>,
+    hello: BrokerToLookup,
+    /// How many of each duty serve at a time, if all is well.
+    wanted: BTreeMap<Duty, u32>,
+    /// Who is judging a content of a table that no worker has in use yet: one worker at a time, so that a content which ends
+    /// its worker ends one, and the others go on with the content before it.
+    judges: BTreeMap<TableId, WorkerId>,
+    /// Duties of which a worker has died of one of several contents. Such contents go to each one by one, until a worker has
+    /// got over all of them.
+    careful: BTreeSet<Duty>,
+    /// A worker has got all contents that it was to get first.
+    news: bool,
+}
+
+impl Workers {
+    /// `names` is the sealed list of names, `hello` the message that goes with it. `wanted`: how many of each duty serve at
+    /// a time.
+    pub(crate) fn new(names: OwnedFd, hello: BrokerToLookup, wanted: BTreeMap<Duty, u32>) -> Workers {
+        let (list, judges, careful) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        Workers { list, names: Rc::new(names), hello, wanted, judges, careful, news: false }
+    }
+
+    /// The sealed list of names.
+    pub(crate) fn names(&self) -> BorrowedFd<'_> {
+        self.names.as_fd()
+    }
+
+    /// A worker has been started: it gets the names and all tables of its duty. Those contents that another worker has
+    /// judged against come last, for it to judge as well; one that may cost it its life only if others serve meanwhile.
+    pub(crate) fn add(
+        &mut self,
+        id: WorkerId,
+        class: TrustClass,
+        duty: Duty,
+        channel: Channel,
+        tables: &Tables,
+    ) {
+        let safe = self.of_duty(duty).any(|(_, worker)| worker.is_ready());
+        let trials = tables.of_duty(duty).filter(|table| tables.doubtful(*table, safe).is_some());
+        let mut worker = Worker {
+            channel,
+            class,
+            duty,
+            stage: Stage::Starting,
+            clients: 0,
+            served: 0,
+            outbox: Outbox::default(),
+            waits_for_room: false,
+            supply: Supply::new(tables.of_duty(duty), trials),
+            settled: false,
+            peers: BTreeSet::new(),
+            introduced: false,
+            ping: None,
+            pings: 0,
+        };
+        worker.outbox.push(self.hello, Freight::Names(Rc::clone(&self.names)));
+        self.list.insert(id, worker);
+    }
+
+    /// What the log calls a worker.
+    pub(crate) fn title(&self, id: WorkerId) -> &'static str {
+        self.list.get(&id).map_or(Duty::Clients, |worker| worker.duty).title()
+    }
+
+    /// Whether there is one of each duty that serves.
+    pub(crate) fn are_complete(&self) -> bool {
+        self.wanted.keys().all(|duty| self.of_duty(*duty).any(|(_, worker)| worker.is_ready()))
+    }
+
+    /// The workers of a duty.
+    fn of_duty(&self, duty: Duty) -> impl Iterator<Item = (&WorkerId, &Worker)> {
+        self.list.iter().filter(move |(_, worker)| worker.duty == duty)
+    }
+
+    /// A worker has gone, or is given up.
+    pub(crate) fn remove(&mut self, id: WorkerId) -> Option<Worker> {
+        self.judges.retain(|_, judge| *judge != id);
+        self.part(id);
+        self.list.remove(&id)
+    }
+
+    /// There is something new of a table, for the workers of this duty.
+    pub(crate) fn owe(&mut self, table: TableId, duty: Duty) {
+        for worker in self.list.values_mut().filter(|worker| worker.duty == duty) {
+            worker.supply.owe(table);
+        }
+    }
+
+    /// Whether a worker that has or will have clients has not yet answered for the last content of this table. One that
+    /// drains holds up nobody.
+    pub(crate) fn awaits(&self, table: TableId) -> bool {
+        let counts = |worker: &&Worker| worker.stage != Stage::Draining;
+        self.list.values().filter(counts).any(|worker| worker.supply.awaits(table))
+    }
+
+    /// Sends what is waiting for this worker, and what it still gets, as far as that may be on its way.
+    pub(crate) fn flush(&mut self, id: WorkerId, tables: &Tables, now: Instant) -> io::Result<Sent> {
+        let may_judge = self.may_judge(id);
+        let Some(worker) = self.list.get_mut(&id) else { return Ok(Sent::All) };
+        let mut bench = Bench { judges: &mut self.judges, id, may_judge };
+        let careful = self.careful.contains(&worker.duty);
+        let sent = loop {
+            let more = worker.fill(tables, &mut bench, careful, now);
+            match worker.outbox.flush(&worker.channel)? {
+                Sent::All if more => {}
+                sent => break sent,
+            }
+        };
+        if !worker.settled && tables.first_pass_is_done() && worker.is_settled() {
+            worker.settled = true;
+            self.careful.remove(&worker.duty);
+            self.news = true;
+        }
+        Ok(sent)
+    }
+
+    /// Whether there is something to do about workers at once, although nobody has said anything: one has all that it was to
+    /// get first.
+    pub(crate) fn take_news(&mut self) -> bool {
+        std::mem::take(&mut self.news)
+    }
+
+    /// Whether a worker may be given what no worker has in use yet. One that drains only if there is nobody else.
+    fn may_judge(&self, id: WorkerId) -> bool {
+        let Some(worker) = self.list.get(&id) else { return false };
+        let stays = |stage| matches!(stage, Stage::Checking | Stage::Admitted);
+        stays(worker.stage) || !self.of_duty(worker.duty).any(|(_, other)| stays(other.stage))
+    }
+
+    /// What a worker died of, if it died while it was loading a content that no worker has in use. If it was loading
+    /// several, nobody is blamed, and from now on each worker gets such contents one by one.
+    pub(crate) fn blame(&mut self, id: WorkerId) -> Option<Load> {
+        let worker = self.list.get(&id)?;
+        // One that drains leaves with its last client, and what it was sent last may be unread.
+        if worker.stage == Stage::Draining && worker.clients == 0 {
+            return None;
+        }
+        let (duty, blame) = (worker.duty, worker.blame());
+        if blame != Blame::Nobody {
+            self.careful.insert(duty);
+        }
+        match blame {
+            Blame::One(load) => Some(load),
+            Blame::Nobody | Blame::OneOfSome => None,
+        }
+    }
+
+    /// Takes one message of a worker.
+    pub(crate) fn hear(&mut self, id: WorkerId, now: Instant) -> Option<Heard> {
+        let worker = self.list.get_mut(&id)?;
+        // One byte more than any message: what fills it is too long.
+        let mut buffer = [0; 64];
+        let length = match worker.channel.receive_plain(&mut buffer) {
+            Ok(Received::Message(length, _)) => length,
+            Ok(Received::Empty) => return None,
+            Ok(Received::Closed) | Err(_) => return Some(Heard::Gone),
+            Ok(Received::Oversized) => return Some(Heard::Violation("an oversized message")),
+        };
+        let Ok(message) = LookupToBroker::decode(buffer.get(..length).unwrap_or_default()) else {
+            return Some(Heard::Violation("a malformed message"));
+        };
+        let heard = worker.judge(message, now);
+        if let Heard::Loaded(table, _) | Heard::Rejected(table, _) = heard {
+            self.judges.retain(|of, judge| (*of, *judge) != (table, id));
+        }
+        Some(heard)
+    }
+
+    /// The worker of `class` that gets the next client.
+    pub(crate) fn next(&self, class: TrustClass, room: u32) -> Option<WorkerId> {
+        let fit = |worker: &&Worker| worker.takes_clients(class) && worker.clients < room;
+        let with_id = self.list.iter().filter(|(_, worker)| fit(worker));
+        with_id.min_by_key(|(_, worker)| worker.clients).map(|(id, _)| *id)
+    }
+
+    /// Hands a connection to a worker.
+    pub(crate) fn hand_over(&mut self, id: WorkerId, client: OwnedFd) {
+        if let Some(worker) = self.list.get_mut(&id) {
+            worker.outbox.push(BrokerToLookup::Client, Freight::Client(client));
+            worker.clients = worker.clients.saturating_add(1);
+            worker.served = worker.served.saturating_add(1);
+        }
+    }
+
+    /// Stops giving clients to a worker.
+    pub(crate) fn retire(&mut self, id: WorkerId) {
+        if let Some(worker) = self.list.get_mut(&id) {
+            worker.stage = Stage::Draining;
+            worker.outbox.push(BrokerToLookup::Finish, Freight::None);
+        }
+    }
+
+    /// Asks the workers that have clients, or are starting, for a sign of life; returns those that owe one, or the answer
+    /// to a content, for too long.
+    pub(crate) fn heartbeat(&mut self, now: Instant, limit: Duration) -> Vec<WorkerId> {
+        let mut silent = Vec::new();
+        // Clients of a lookup worker wait for rules workers as well.
+        let connected = self.clients() > 0;
+        for (id, worker) in &mut self.list {
+            let extra = Duration::from_secs(worker.supply.bytes() / LOAD_SPEED);
+            let allowed = limit.min(ANSWER_TIME).saturating_add(extra);
+            match worker.ping {
+                Some((_, sent)) if now.saturating_duration_since(sent) > allowed => silent.push(*id),
+                _ if worker.supply.is_late(now) => silent.push(*id),
+                Some(_) => {}
+                None if worker.is_resting(connected) => {}
+                None => {
+                    worker.pings = worker.pings.wrapping_add(1);
+                    worker.ping = Some((worker.pings, now));
+                    worker.outbox.push(BrokerToLookup::Ping(worker.pings), Freight::None);
+                }
+            }
+        }
+        silent
+    }
+
+    /// Connected clients in all.
+    pub(crate) fn clients(&self) -> u32 {
+        self.list.values().fold(0, |sum, worker| sum.saturating_add(worker.clients))
+    }
+}
+
+/// Who judges what, as one worker sees it.
+struct Bench<'a> {
+    judges: &'a mut BTreeMap<TableId, WorkerId>,
+    id: WorkerId,
+    may_judge: bool,
+}
+
+impl Bench<'_> {
+    /// What this worker may be given of a table: what no worker has in use yet only if nobody else is judging.
+    fn offer(&self, tables: &Tables, table: TableId, doubtful: bool) -> Offer {
+        let elsewhere = self.judges.get(&table).is_some_and(|judge| *judge != self.id) || !self.may_judge;
+        match (doubtful, elsewhere) {
+            (true, true) => Offer::Nothing,
+            (true, false) => tables
+                .doubtful(table, true)
+                .map_or(Offer::Nothing, |(kind, content)| Offer::Content(kind, content)),
+            (false, _) => match tables.offer(table) {
+                Offer::Content(_, content) if elsewhere && !content.is_proven() => Offer::Later,
+                offer => offer,
+            },
+        }
+    }
+
+    fn note(&mut self, table: TableId, content: &Content) {
+        if !content.is_proven() {
+            self.judges.insert(table, self.id);
+        }
+    }
+}
+
+impl Worker {
+    /// Whether it serves new clients of `class` now.
+    pub(crate) fn takes_clients(&self, class: TrustClass) -> bool {
+        self.class == class && self.duty == Duty::Clients && self.is_ready() && self.outbox.len() < WAITING
+    }
+
+    /// Whether it serves: it is admitted, and has had all that it was to get before its first client. What comes later does
+    /// not keep clients waiting: the old content answers meanwhile.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.stage == Stage::Admitted && self.settled && self.introduced
+    }
+
+    /// Whether nobody waits for anything from it. `connected`: there are clients, its own or another worker's.
+    fn is_resting(&self, connected: bool) -> bool {
+        let started = matches!(self.stage, Stage::Admitted | Stage::Draining);
+        let asked = self.clients > 0 || (self.duty == Duty::Rules && connected);
+        started && !asked && self.supply.is_idle()
+    }
+
+    /// Whether it has answered for all that it was to get first.
+    fn is_settled(&self) -> bool {
+        self.stage != Stage::Starting && self.supply.is_settled()
+    }
+
+    fn blame(&self) -> Blame {
+        let content = |message: &BrokerToLookup| matches!(message, BrokerToLookup::Snapshot { .. });
+        self.supply.blame(self.outbox.count(content))
+    }
+
+    /// Puts what it still gets into its outbox, as far as that may be on its way. True if there was something.
+    fn fill(&mut self, tables: &Tables, bench: &mut Bench<'_>, careful: bool, now: Instant) -> bool {
+        // What ends it before it can have begun to load is not to be blamed on a content.
+        if self.stage == Stage::Starting {
+            return false;
+        }
+        let mut any = false;
+        while self.outbox.len() < WAITING
+            && let Some((id, what)) =
+                self.supply.next(now, careful, |table, doubtful| bench.offer(tables, table, doubtful))
+        {
+            any = true;
+            match what {
+                Offer::Content(kind, content) => {
+                    bench.note(id, &content);
+                    let (generation, size) = (content.generation, content.snapshot.size);
+                    let message = BrokerToLookup::Snapshot { id, generation, kind, size };
+                    self.outbox.push(message, Freight::Content(content));
+                }
+                Offer::Unavailable(reason) => {
+                    self.outbox.push(BrokerToLookup::Unavailable { id, reason }, Freight::None);
+                }
+                Offer::Nothing | Offer::Later => {}
+            }
+        }
+        any
+    }
+
+    /// All that a worker may say, and when.
+    fn judge(&mut self, message: LookupToBroker, now: Instant) -> Heard {
+        match (self.stage, message) {
+            (Stage::Starting, LookupToBroker::Ready) => {
+                self.stage = Stage::Checking;
+                Heard::Ready
+            }
+            (
+                Stage::Checking | Stage::Admitted | Stage::Draining,
+                LookupToBroker::Loaded { id, generation } | LookupToBroker::Rejected { id, generation },
+            ) => {
+                let in_use = matches!(message, LookupToBroker::Loaded { .. });
+                match (self.supply.answered(id, generation, in_use, now), in_use) {
+                    (false, _) => Heard::Violation("an answer to a content that it was not sent"),
+                    (true, true) => Heard::Loaded(id, generation),
+                    (true, false) => Heard::Rejected(id, generation),
+                }
+            }
+            (Stage::Admitted | Stage::Draining, LookupToBroker::Closed(count)) => {
+                match self.clients.checked_sub(count) {
+                    _ if count == 0 => Heard::Violation("a message that says nothing"),
+                    Some(left) => {
+                        self.clients = left;
+                        Heard::Closed(count)
+                    }
+                    None => Heard::Violation("more clients gone than it had"),
+                }
+            }
+            (_, LookupToBroker::Pong(number)) => match self.ping.take() {
+                Some((asked, _)) if asked == number => Heard::Nothing,
+                _ => Heard::Violation("an answer to no ping"),
+            },
+            (_, LookupToBroker::Ready) => Heard::Violation("ready twice"),
+            (_, LookupToBroker::Closed(_)) => Heard::Violation("clients gone before it had any"),
+            (_, LookupToBroker::Loaded { .. } | LookupToBroker::Rejected { .. }) => {
+                Heard::Violation("content before it was ready")
+            }
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! The listening sockets of a broker: listened to only while there is somebody to take a client.
+//!
+//! Until then clients wait in the queues of the sockets. Called by: the event loops of both brokers.
+
+use mapkeep_sys::listen::{Accepted, accept};
+use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::time::{Duration, Instant};
+
+/// Clients accepted in one turn, so that a storm of them does not keep the rest waiting.
+pub const ACCEPTS: usize = 64;
+/// How long to leave clients in the queue when descriptors have run out, here or on their way.
+pub const PAUSE: Duration = Duration::from_millis(100);
+
+/// The sockets, each with an event token of its own from `first` on.
+#[derive(Debug)]
+pub struct Door {
+    listeners: Vec<OwnedFd>,
+    first: u64,
+    listening: bool,
+    paused_until: Option<Instant>,
+}
+
+impl Door {
+    /// Those of `listeners`; nobody is listened to yet.
+    pub fn new(listeners: Vec<OwnedFd>, first: u64) -> Door {
+        Door { listeners, first, listening: false, paused_until: None }
+    }
+
+    /// Their numbers.
+    pub fn descriptors(&self) -> impl Iterator<Item = RawFd> {
+        self.listeners.iter().map(AsRawFd::as_raw_fd)
+    }
+
+    /// When a pause ends.
+    pub fn paused_until(&self) -> Option<Instant> {
+        self.paused_until
+    }
+
+    /// Leaves clients in the queue for a while.
+    pub fn pause(&mut self) {
+        self.paused_until = Instant::now().checked_add(PAUSE);
+    }
+
+    /// Registers the sockets, not yet listened to.
+    pub fn register(&self, epoll: &Epoll) -> io::Result<()> {
+        for (token, listener) in (self.first..).zip(&self.listeners) {
+            epoll.add(listener, EpollEvent::new(EpollFlags::empty(), token))?;
+        }
+        Ok(())
+    }
+
+    /// Listens if that is `wanted` and there is no pause.
+    pub fn set(&mut self, epoll: &Epoll, wanted: bool, now: Instant) -> io::Result<()> {
+        if self.paused_until.is_some_and(|moment| moment <= now) {
+            self.paused_until = None;
+        }
+        let listening = wanted && self.paused_until.is_none();
+        if listening != self.listening {
+            let events = if listening { EpollFlags::EPOLLIN } else { EpollFlags::empty() };
+            for (token, listener) in (self.first..).zip(&self.listeners) {
+                epoll.modify(listener, &mut EpollEvent::new(events, token))?;
+            }
+            self.listening = listening;
+        }
+        Ok(())
+    }
+
+    /// Takes one client at the socket with this token; none when nobody waits, or no descriptor is free.
+    pub fn accept(&mut self, token: u64) -> io::Result<Option<OwnedFd>> {
+        let index = usize::try_from(token.saturating_sub(self.first)).unwrap_or(usize::MAX);
+        let Some(listener) = self.listeners.get(index) else { return Ok(None) };
+        match accept(listener.as_fd())? {
+            Accepted::Client(client) => Ok(Some(client)),
+            Accepted::Nobody => Ok(None),
+            Accepted::Exhausted => {
+                tracing::warn!("out of descriptors or memory -- leaving clients in the queue");
+                self.pause();
+                Ok(None)
+            }
+        }
+    }
+
+    /// Takes no client any more.
+    pub fn close(&mut self, epoll: &Epoll) -> io::Result<()> {
+        for listener in std::mem::take(&mut self.listeners) {
+            epoll.delete(&listener)?;
+        }
+        Ok(())
+    }
+}

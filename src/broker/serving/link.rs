@@ -1,0 +1,133 @@
+//! A broker's channel to its supervisor: what it still has to say, and what it is told.
+//!
+//! Called by: the event loops of both brokers.
+
+use mapkeep_proto::{BrokerToSupervisor, Decode, MAX_MESSAGE, SupervisorToBroker};
+use mapkeep_sys::channel::{Channel, Received};
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// The channel, and what waits for room in it.
+#[derive(Debug)]
+pub struct Link {
+    channel: Channel,
+    unsaid: VecDeque<BrokerToSupervisor>,
+}
+
+/// What came out of the channel.
+#[derive(Debug)]
+pub enum Told {
+    /// A message, and the descriptor that came with it.
+    Message(SupervisorToBroker, Option<OwnedFd>),
+    /// Nothing is waiting.
+    Nothing,
+    /// The supervisor has gone, or says that it is over.
+    Closed,
+}
+
+impl Link {
+    /// Nothing has been said yet.
+    pub fn new(channel: Channel) -> Link {
+        Link { channel, unsaid: VecDeque::new() }
+    }
+
+    /// Tells the supervisor something, now or when it has room.
+    pub fn say(&mut self, message: BrokerToSupervisor) -> io::Result<()> {
+        self.unsaid.push_back(message);
+        self.flush()
+    }
+
+    /// Whether all has been said.
+    pub fn is_quiet(&self) -> bool {
+        self.unsaid.is_empty()
+    }
+
+    /// Says what the channel has room for.
+    ///
+    /// # Errors
+    /// Those of sendmsg(2), but for a full channel and a supervisor that has gone.
+    pub fn flush(&mut self) -> io::Result<()> {
+        while let Some(message) = self.unsaid.front() {
+            match self.channel.send(&message.encode(), &[]) {
+                Ok(()) => drop(self.unsaid.pop_front()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                // It has gone, maybe without reading all that we had said: the end of its channel is about to be read.
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) =>
+                {
+                    self.unsaid.clear();
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes one message.
+    ///
+    /// # Errors
+    /// What is no message of a supervisor; then the two are not of one version.
+    pub fn hear(&self) -> io::Result<Told> {
+        let mut buffer = [0; MAX_MESSAGE];
+        let (length, mut descriptors) = match self.channel.receive(&mut buffer)? {
+            Received::Message(length, descriptors) => (length, descriptors),
+            Received::Empty => return Ok(Told::Nothing),
+            Received::Closed => return Ok(Told::Closed),
+            Received::Oversized => return Err(io::ErrorKind::InvalidData.into()),
+        };
+        let message =
+            SupervisorToBroker::decode(buffer.get(..length).unwrap_or_default()).map_err(io::Error::other)?;
+        if descriptors.len() != message.descriptors() {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        Ok(Told::Message(message, descriptors.pop()))
+    }
+}
+
+impl AsFd for Link {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.channel.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mapkeep_proto::WorkerId;
+
+    #[test]
+    fn supervisor_that_goes_without_reading_is_no_error() {
+        let (near, far) = Channel::pair().unwrap();
+        let mut link = Link::new(near);
+        link.say(BrokerToSupervisor::Ready).unwrap();
+        drop(far);
+        for _ in 0..3 {
+            link.say(BrokerToSupervisor::Kill(WorkerId(1))).unwrap();
+            assert!(link.is_quiet());
+        }
+        assert!(matches!(link.hear().unwrap(), Told::Closed));
+    }
+
+    #[test]
+    fn what_has_no_room_is_said_later_and_in_order() {
+        let (near, far) = Channel::pair().unwrap();
+        let mut link = Link::new(near);
+        let mut said = 0;
+        while link.is_quiet() {
+            link.say(BrokerToSupervisor::Clients(said)).unwrap();
+            said += 1;
+        }
+        link.say(BrokerToSupervisor::Clients(said)).unwrap();
+        for expected in 0..=said {
+            let mut buffer = [0; 64];
+            let Ok(Received::Message(length, _)) = far.receive_plain(&mut buffer) else {
+                panic!("{expected}")
+            };
+            let message = BrokerToSupervisor::decode(&buffer[..length]).unwrap();
+            assert_eq!(message, BrokerToSupervisor::Clients(expected));
+            link.flush().unwrap();
+        }
+        assert!(link.is_quiet());
+    }
+}

@@ -1,0 +1,42 @@
+//! What the event loops of both brokers go by: how often, how long, and the stages of whoever serves clients.
+
+use crate::door::PAUSE;
+use nix::sys::epoll::EpollTimeout;
+use std::time::{Duration, Instant};
+
+/// How often workers with clients are asked for a sign of life.
+pub const HEARTBEAT: Duration = Duration::from_secs(2);
+/// The token of the first listening socket.
+pub const LISTENERS: u64 = 2;
+/// The longest sleep, in the unlikely case that nothing is due.
+const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+
+/// Where a worker is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Started; has not said that it is locked down.
+    Starting,
+    /// Says that it is locked down; the supervisor is checking.
+    Checking,
+    /// May have clients.
+    Admitted,
+    /// Keeps its clients and gets no more.
+    Draining,
+}
+
+/// How long the loop of a broker may sleep: until the first of `moments`, and not long while something waits to be
+/// said (`quiet` is false).
+pub fn sleep_until(
+    moments: impl IntoIterator<Item = Option<Instant>>,
+    quiet: bool,
+    now: Instant,
+) -> EpollTimeout {
+    let limit = if quiet { LONGEST_SLEEP } else { PAUSE };
+    let wait = match moments.into_iter().flatten().min() {
+        None if quiet => return EpollTimeout::NONE,
+        None => limit,
+        Some(next) => next.saturating_duration_since(now).min(limit),
+    };
+    // Rounded up, or the loop would spin through the last millisecond.
+    EpollTimeout::from(u16::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(u16::MAX))
+}

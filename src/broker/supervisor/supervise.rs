@@ -1,0 +1,379 @@
+//! The supervisor: starts the others, answers to master(8) or a service manager, and otherwise stays out of the way.
+//!
+//! May: spawn, wait, signal its children, pass channels, read /proc/PID/status, and at a reload the configuration.
+//! Never: read a byte that came from a worker or a client; all that it hears are the fixed-size messages of the
+//! brokers.
+
+mod bury;
+mod ending;
+mod generation;
+mod hear;
+mod reload;
+mod requests;
+
+#[cfg(test)]
+mod tests;
+
+use crate::children::{BackOff, Child, Nursery};
+use crate::master::Status;
+use crate::notify::Notify;
+pub(crate) use ending::{Ending, Fatal};
+pub(crate) use generation::Generation;
+use mapkeep_config_site::gather::Source;
+use mapkeep_config_site::options::Mode;
+use mapkeep_proto::{Duty, SupervisorToBroker, TrustClass, WorkerId};
+use mapkeep_sandbox::{Confined, Role};
+use mapkeep_sys::channel::Channel;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
+use nix::sys::signalfd::SignalFd;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// How long a child may take from its start to being locked down.
+const LOCK_TIME: Duration = Duration::from_secs(10);
+/// How often an unlocked child is looked at.
+const LOOK: Duration = Duration::from_millis(10);
+/// How long a worker whose broker has gone may take to leave: it answers what has arrived,
+const ORPHAN_TIME: Duration = Duration::from_secs(30);
+/// and a writer ends what it has begun.
+const ORPHANED_WRITER_TIME: Duration = Duration::from_secs(600);
+/// How soon to try again to say what a channel had no room for.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How long children may take to finish what they are at when the service ends.
+const FAREWELL: Duration = Duration::from_millis(500);
+/// How long the writer may take to answer what it has been asked and to write its checkpoints when the service ends: they
+/// may be large and the disk slow. Whatever it has acknowledged is safe without them.
+const CHECKPOINTS: Duration = Duration::from_secs(600);
+
+/// All that the supervisor holds.
+pub(crate) struct Supervisor {
+    pub(crate) source: Source,
+    pub(crate) nursery: Nursery,
+    pub(crate) listeners: Vec<OwnedFd>,
+    /// The paths of these sockets, as far as they have any.
+    pub(crate) places: Vec<PathBuf>,
+    pub(crate) status: Option<Status>,
+    pub(crate) notify: Notify,
+    pub(crate) signals: SignalFd,
+    /// The configuration in force.
+    pub(crate) serving: Generation,
+    /// The one that a reload has read, until it is ready.
+    pub(crate) coming: Option<Generation>,
+    /// Those of before, the oldest first, until their clients have gone.
+    pub(crate) leaving: VecDeque<Generation>,
+    pub(crate) state: State,
+}
+
+/// What changes while it runs.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    logger: Option<(Child, Channel)>,
+    /// Each worker with the number of its generation.
+    workers: BTreeMap<WorkerId, (Child, u32)>,
+    last_worker: u32,
+    last_generation: u32,
+    /// Starts that are due.
+    starts: Vec<Start>,
+    /// By what the processes are called.
+    back_off: BTreeMap<&'static str, BackOff>,
+    no_worker_before: BTreeMap<&'static str, Instant>,
+    idle_since: Option<Instant>,
+    reported: bool,
+    /// A reload is in progress, and whether another has been asked for.
+    reloading: bool,
+    again: bool,
+    /// The new broker starts when the one of before has gone (writing service only).
+    waits_for_old: bool,
+    /// What the last reload failed of; else empty.
+    outcome: String,
+    /// The start has been told in the log.
+    announced: bool,
+    /// The duties of which a worker has been started.
+    begun: BTreeSet<Duty>,
+}
+
+/// A process that is to be started.
+#[derive(Clone, Copy, Debug)]
+struct Start {
+    role: Role,
+    /// What a worker is there for; means nothing for other roles.
+    duty: Duty,
+    /// For which generation.
+    number: u32,
+    at: Instant,
+}
+
+impl Start {
+    fn of(role: Role, number: u32, at: Instant) -> Start {
+        Start { role, duty: Duty::Clients, number, at }
+    }
+}
+
+impl Supervisor {
+    /// Runs the service. Demands the proof of lock-down.
+    pub(crate) fn run(mut self, _confined: &Confined) -> Result<Ending, Fatal> {
+        let now = Instant::now();
+        let first = self.serving.number;
+        self.start(Start::of(Role::Logger, first, now), now)?;
+        self.start(Start::of(self.serving.plan.broker_role(), first, now), now)?;
+        let ending = loop {
+            let now = Instant::now();
+            self.settle(now);
+            self.generations_mut().for_each(Generation::flush);
+            self.end_orphans(now);
+            self.start_due(now)?;
+            self.check_children(now)?;
+            self.announce();
+            self.notify.beat(now);
+            if self.is_idle(now) {
+                break Ending::Idle;
+            }
+            if let Some(ending) = self.wait(now)? {
+                break ending;
+            }
+        };
+        self.notify.stopping();
+        tracing::info!("{} stops: {ending}", self.serving.plan.service);
+        self.finish();
+        Ok(ending)
+    }
+
+    fn generations(&self) -> impl Iterator<Item = &Generation> {
+        std::iter::once(&self.serving).chain(&self.coming).chain(&self.leaving)
+    }
+
+    fn generations_mut(&mut self) -> impl Iterator<Item = &mut Generation> {
+        std::iter::once(&mut self.serving).chain(&mut self.coming).chain(&mut self.leaving)
+    }
+
+    fn generation(&self, number: u32) -> Option<&Generation> {
+        self.generations().find(|generation| generation.number == number)
+    }
+
+    fn generation_mut(&mut self, number: u32) -> Option<&mut Generation> {
+        self.generations_mut().find(|generation| generation.number == number)
+    }
+
+    /// Starts a process for a generation, unless that has gone or is about to.
+    fn start(&mut self, start: Start, now: Instant) -> Result<(), Fatal> {
+        let started = match start.role {
+            Role::Logger => self.start_logger(now),
+            Role::Broker | Role::WriteBroker => self.start_broker(start.number, now),
+            Role::Lookup | Role::Writer => self.start_worker(start, now),
+            Role::Supervisor | Role::WriteSupervisor => Ok(()),
+        };
+        match started.map_err(|error| Fatal::Io("cannot start a process", error)) {
+            Err(fatal) if start.role == Role::Logger => Err(fatal),
+            Err(fatal) => self.fail(start.number, fatal),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    fn start_logger(&mut self, now: Instant) -> io::Result<()> {
+        let (child, channel) = self.nursery.logger(now)?;
+        let brokers = self.generations().filter_map(|one| one.broker.as_ref()).map(|(broker, _)| broker);
+        for other in brokers.chain(self.state.workers.values().map(|(worker, _)| worker)) {
+            other.introduce(&channel);
+        }
+        self.state.logger = Some((child, channel));
+        Ok(())
+    }
+
+    fn start_broker(&mut self, number: u32, now: Instant) -> io::Result<()> {
+        if number == self.serving.number {
+            let child = self.serving.start(&self.nursery, &self.listeners, now)?;
+            if let Some((_, logger)) = &self.state.logger {
+                child.introduce(logger);
+            }
+        }
+        Ok(())
+    }
+
+    fn start_worker(&mut self, start: Start, now: Instant) -> io::Result<()> {
+        let Start { duty, number, .. } = start;
+        if self.serving.plan.writes() && !self.state.workers.is_empty() {
+            // Two writers must never have the same tables. One whose broker has died is about to leave.
+            self.state.starts.push(Start { at: now.checked_add(LOOK).unwrap_or(now), ..start });
+            return Ok(());
+        }
+        let mut takes = std::iter::once(&mut self.serving).chain(&mut self.coming);
+        let Some(generation) = takes.find(|one| one.number == number) else { return Ok(()) };
+        if let Some(at) = generation.requests.must_wait(now) {
+            self.state.starts.push(Start { at, ..start });
+            return Ok(());
+        }
+        let (child, channel) = match generation.plan.worker_role() {
+            Role::Writer => self.nursery.writer(&generation.plan, now)?,
+            _ => {
+                let first = self.state.begun.insert(duty);
+                self.nursery.lookup(&generation.plan, duty, first, now)?
+            }
+        };
+        if let Some((_, logger)) = &self.state.logger {
+            child.introduce(logger);
+        }
+        self.state.last_worker = self.state.last_worker.wrapping_add(1);
+        let id = WorkerId(self.state.last_worker);
+        self.state.workers.insert(id, (child, number));
+        generation.requests.started(id, duty);
+        let class = TrustClass::EVERYONE;
+        generation.tell(SupervisorToBroker::Worker { id, class, duty }, Some(channel));
+        Ok(())
+    }
+
+    fn start_due(&mut self, now: Instant) -> Result<(), Fatal> {
+        let (due, later): (Vec<Start>, Vec<Start>) =
+            std::mem::take(&mut self.state.starts).into_iter().partition(|start| start.at <= now);
+        self.state.starts = later;
+        for start in due {
+            self.start(start, now)?;
+        }
+        Ok(())
+    }
+
+    /// Checks from outside the children that are not yet known to be locked down.
+    fn check_children(&mut self, now: Instant) -> Result<(), Fatal> {
+        let Supervisor { nursery, state, serving, coming, .. } = self;
+        let brokers = std::iter::once(serving).chain(coming);
+        let brokers = brokers.filter_map(|one| one.broker.as_mut().map(|(child, _)| (one.number, child)));
+        let logger = state.logger.iter_mut().map(|(child, _)| (0, child));
+        let mut failed = Vec::new();
+        for (number, child) in logger.chain(brokers).filter(|(_, child)| !child.checked) {
+            match nursery.check(child) {
+                Ok(found) => {
+                    child.checked = true;
+                    child.brief = found.brief();
+                    tracing::debug!("{} is locked down: {found}", child.role.name());
+                }
+                Err(difference) if now.saturating_duration_since(child.started) > LOCK_TIME => {
+                    failed.push((number, Fatal::Lock(child.role, difference)));
+                }
+                Err(_) => {}
+            }
+        }
+        for (number, fatal) in failed {
+            match fatal {
+                Fatal::Lock(Role::Logger, _) => return Err(fatal),
+                fatal => self.fail(number, fatal)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Once all processes of the start are known to be locked down, one line says so, with what an auditor needs of each.
+    fn announce(&mut self) {
+        if self.state.announced {
+            return;
+        }
+        let logger = self.state.logger.as_ref().map(|(child, _)| child);
+        let broker = self.serving.broker.as_ref().map(|(child, _)| child);
+        let plan = &self.serving.plan;
+        let workers = plan.titles_of_workers().into_iter().map(|title| {
+            let one = self.state.workers.values().map(|(child, _)| child);
+            one.filter(|child| child.called == title).find(|child| child.checked)
+        });
+        let mut processes = format!("supervisor {}", self.nursery.own_brief);
+        for child in [logger, broker].into_iter().chain(workers) {
+            let Some(child) = child.filter(|child| child.checked) else { return };
+            processes.push_str(&format!(", {} {}", child.called, child.brief));
+        }
+        let (service, count) = (&plan.service, plan.approved());
+        let tables = if count == 1 { "table" } else { "tables" };
+        tracing::info!("{service} is up with {count} {tables}, all processes locked down: {processes}");
+        self.state.announced = true;
+    }
+
+    fn unchecked(&self) -> bool {
+        let brokers = std::iter::once(&self.serving).chain(&self.coming);
+        let brokers = brokers.filter_map(|one| one.broker.as_ref());
+        brokers.chain(&self.state.logger).any(|(child, _)| !child.checked)
+    }
+
+    fn is_idle(&self, now: Instant) -> bool {
+        let limit = self.serving.plan.max_idle;
+        let since = self.state.idle_since;
+        !limit.is_zero() && since.is_some_and(|since| now.saturating_duration_since(since) >= limit)
+    }
+
+    fn sleep(&self, now: Instant) -> PollTimeout {
+        let max_idle = self.serving.plan.max_idle;
+        let idle = self.state.idle_since.filter(|_| !max_idle.is_zero());
+        let moments = self.state.starts.iter().map(|start| start.at);
+        let moments = moments.chain(idle.and_then(|since| since.checked_add(max_idle)));
+        let moments = moments.chain(self.notify.next_beat()).chain(self.next_limit());
+        let heard = self.generations().filter(|one| one.broker.is_some());
+        let moments = moments.chain(heard.filter_map(|one| one.requests.heard_from()).filter(|at| *at > now));
+        let moments = moments.chain(self.next_orphan());
+        let quiet = self.generations().all(Generation::is_quiet);
+        let moments = moments.chain(now.checked_add(PAUSE).filter(|_| !quiet));
+        let moments = moments.chain(mapkeep_log::settle(now));
+        let look = self.unchecked().then(|| now.checked_add(LOOK)).flatten();
+        let Some(next) = moments.chain(look).min() else { return PollTimeout::NONE };
+        let wait = next.saturating_duration_since(now).as_micros().div_ceil(1000);
+        PollTimeout::from(u16::try_from(wait).unwrap_or(u16::MAX))
+    }
+
+    fn wait(&mut self, now: Instant) -> Result<Option<Ending>, Fatal> {
+        let timeout = self.sleep(now);
+        let (signalled, heard, gone) = {
+            let readable = PollFlags::POLLIN;
+            let mut watched = vec![PollFd::new(self.signals.as_fd(), readable)];
+            let mut numbers = Vec::new();
+            for generation in self.generations().filter(|one| !one.hung_up && one.requests.is_heard(now)) {
+                if let Some((_, broker)) = &generation.broker {
+                    watched.push(PollFd::new(broker.as_fd(), readable));
+                    numbers.push(generation.number);
+                }
+            }
+            if let Some(status) = &self.status {
+                watched.push(PollFd::new(status.as_fd(), readable));
+            }
+            match poll(&mut watched, timeout) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(error) => return Err(Fatal::Io("poll", error.into())),
+            }
+            let mut ready = watched.iter().map(|one| one.any().unwrap_or_default());
+            let signalled = ready.next().unwrap_or_default();
+            numbers.retain(|_| ready.next().unwrap_or_default());
+            (signalled, numbers, ready.next().unwrap_or_default())
+        };
+        if gone {
+            return Ok(Some(Ending::MasterGone));
+        }
+        for number in heard {
+            self.hear_broker(number)?;
+        }
+        if signalled {
+            return self.hear_signals();
+        }
+        Ok(None)
+    }
+
+    /// Somebody wants to read the files of the tables that can be changed: have them written now.
+    fn checkpoint(&mut self) {
+        // A broker that does not hear us now is not told more than once.
+        if self.serving.plan.writes() && self.serving.is_quiet() {
+            self.serving.tell(SupervisorToBroker::Checkpoint, None);
+        }
+    }
+
+    fn hear_signals(&mut self) -> Result<Option<Ending>, Fatal> {
+        while let Ok(Some(info)) = self.signals.read_signal() {
+            match Signal::try_from(info.ssi_signo.cast_signed()) {
+                Ok(Signal::SIGCHLD) => self.reap()?,
+                Ok(Signal::SIGHUP) if self.serving.plan.mode == Mode::Standalone => {
+                    self.reload(Instant::now())
+                }
+                Ok(Signal::SIGUSR1) => self.checkpoint(),
+                Ok(signal) => return Ok(Some(Ending::Signal(signal))),
+                Err(_) => {}
+            }
+        }
+        Ok(None)
+    }
+}

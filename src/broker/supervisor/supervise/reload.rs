@@ -1,0 +1,179 @@
+//! A new configuration without a pause: a second broker on the same sockets, then the end of the first.
+//!
+//! At most one generation is coming; one serves; those that leave have clients of before, who are answered from the
+//! configuration that they know until they go or fall silent. Called by: the supervisor's loop, under a service manager
+//! only, for master(8) replaces the whole service.
+
+use super::generation::Generation;
+use super::{Fatal, Start, Supervisor};
+use crate::socket::check;
+use mapkeep_config_site::gather::Gathered;
+use mapkeep_config_text::Severity;
+use mapkeep_proto::SupervisorToBroker;
+use std::error::Error;
+use std::time::{Duration, Instant};
+
+/// How long a new broker may take to read its tables and to start a worker.
+const COMING_TIME: Duration = Duration::from_secs(300);
+/// How long a broker that is replaced may take to stop accepting.
+const STOP_TIME: Duration = Duration::from_secs(10);
+/// Generations that may wait for their clients; each has its tables in memory.
+const MAX_LEAVING: usize = 4;
+
+impl Supervisor {
+    /// A signal asks for a reload: now, or after the one that is in progress.
+    pub(super) fn reload(&mut self, now: Instant) {
+        if self.state.reloading {
+            tracing::info!("another reload follows the one in progress");
+            self.state.again = true;
+            return;
+        }
+        tracing::info!("reading the configuration again");
+        self.notify.reloading();
+        self.state.reloading = true;
+        self.state.outcome.clear();
+        match self.prepare(now) {
+            Ok(next) if next.plan.writes() => {
+                // Two writers cannot have the same tables: the old one finishes first, and clients wait in the queue
+                // of the socket meanwhile.
+                self.coming = Some(next);
+                self.promote(now);
+                self.state.waits_for_old = true;
+            }
+            Ok(next) => self.coming = Some(next),
+            Err(problem) => self.keep_old(&problem.to_string()),
+        }
+    }
+
+    /// Reads the configuration and starts a broker for it.
+    fn prepare(&mut self, now: Instant) -> Result<Generation, Box<dyn Error>> {
+        let Gathered { plan, remarks, unreadable } = self.source.gather()?;
+        for remark in remarks {
+            match remark.severity {
+                Severity::Warning => tracing::warn!("{}", remark.text),
+                Severity::Error => tracing::error!("{}", remark.text),
+            }
+        }
+        if let Some(problem) = unreadable {
+            return Err(problem.into());
+        }
+        let (plan, waiting) = plan.after(&self.serving.plan)?;
+        for what in waiting {
+            tracing::warn!(
+                "{what}: a change in the configuration takes effect when the service is restarted"
+            );
+        }
+        for path in &self.places {
+            if let Err(problem) = check(&plan.place, path) {
+                tracing::error!("{problem}");
+            }
+        }
+        self.state.last_generation = self.state.last_generation.wrapping_add(1);
+        let mut next = Generation::new(self.state.last_generation, plan)?;
+        if !next.plan.writes() {
+            let child = next.start(&self.nursery, &self.listeners, now)?;
+            if let Some((_, logger)) = &self.state.logger {
+                child.introduce(logger);
+            }
+        }
+        Ok(next)
+    }
+
+    fn keep_old(&mut self, problem: &str) {
+        tracing::error!("{problem} -- serving the configuration of before");
+        self.state.outcome =
+            format!("The last reload failed: {}", problem.lines().next().unwrap_or_default());
+    }
+
+    /// The coming generation's broker is ready: it serves, and the one of before finishes.
+    pub(super) fn promote(&mut self, now: Instant) {
+        let Some(next) = self.coming.take() else { return };
+        let mut old = std::mem::replace(&mut self.serving, next);
+        old.since = now;
+        if old.broker.is_some() {
+            old.tell(SupervisorToBroker::Finish, None);
+            self.leaving.push_back(old);
+        }
+        let surplus = self.leaving.len().saturating_sub(MAX_LEAVING);
+        for oldest in self.leaving.iter_mut().filter(|generation| !generation.ended).take(surplus) {
+            tracing::warn!(
+                "more than {MAX_LEAVING} configurations of before have clients -- letting go those of the oldest"
+            );
+            oldest.kill();
+        }
+    }
+
+    /// Gives up the coming generation.
+    pub(super) fn abandon(&mut self, problem: &str) {
+        let Some(mut next) = self.coming.take() else { return };
+        self.keep_old(problem);
+        next.kill();
+        next.stopped = true;
+        if next.broker.is_some() {
+            self.leaving.push_back(next);
+        }
+    }
+
+    /// A generation cannot go on. For the one that serves that is the end of the service.
+    pub(super) fn fail(&mut self, number: u32, fatal: Fatal) -> Result<(), Fatal> {
+        if number == self.serving.number {
+            return Err(fatal);
+        }
+        if self.coming.as_ref().is_some_and(|next| next.number == number) {
+            self.abandon(&fatal.to_string());
+        } else if let Some(old) = self.leaving.iter_mut().find(|old| old.number == number) {
+            tracing::error!("{fatal}");
+            old.kill();
+        }
+        Ok(())
+    }
+
+    /// Whether every broker of before has stopped accepting, and the new one serves.
+    fn is_settled(&self) -> bool {
+        self.coming.is_none()
+            && (self.serving.was_ready || !self.serving.plan.writes())
+            && self.leaving.iter().all(|old| old.stopped || old.ended)
+    }
+
+    /// Ends what takes too long, and a reload that is complete.
+    pub(super) fn settle(&mut self, now: Instant) {
+        if self.state.waits_for_old && self.leaving.is_empty() {
+            self.state.waits_for_old = false;
+            self.state.starts.push(Start::of(self.serving.plan.broker_role(), self.serving.number, now));
+        }
+        if self.coming.as_ref().is_some_and(|next| next.age(now) >= COMING_TIME) {
+            self.abandon("the new broker is not ready after 5 minutes");
+        }
+        for old in self.leaving.iter_mut().filter(|old| old.lingers()) {
+            if old.age(now) >= STOP_TIME {
+                tracing::error!("the broker of before does not answer -- ending it");
+                old.kill();
+            }
+        }
+        if self.state.reloading && self.is_settled() {
+            self.state.reloading = false;
+            if self.state.outcome.is_empty() {
+                tracing::info!("serving the new configuration: {} tables", self.serving.plan.approved());
+            }
+            self.notify.ready(&self.status_line());
+            if std::mem::take(&mut self.state.again) {
+                self.reload(now);
+            }
+        }
+    }
+
+    /// When `settle` has something to do.
+    pub(super) fn next_limit(&self) -> Option<Instant> {
+        let coming = self.coming.iter().filter_map(|next| next.since.checked_add(COMING_TIME));
+        let old = self.leaving.iter().filter(|old| old.lingers());
+        coming.chain(old.filter_map(|old| old.since.checked_add(STOP_TIME))).min()
+    }
+
+    /// What `systemctl status` shows.
+    pub(super) fn status_line(&self) -> String {
+        match self.state.outcome.as_str() {
+            "" => format!("Serving {} tables.", self.serving.plan.approved()),
+            outcome => format!("{outcome}; serving the configuration of before."),
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! The broker of the writing service: it opens, makes, renames and removes the files of tables that are written, and
+//! accepts clients. The writer, which hears the clients, gets descriptors and nothing else.
+//!
+//! May: what mail_owner, the owner of the tables, may do in the directories that Landlock leaves; no capability. Never:
+//! see a client's byte, a key or a value.
+//! Called by: the `mapkeepd` program, in a process of its own (`role=write_broker`).
+//!
+//! | file | purpose |
+//! |---|---|
+//! | `serve.rs` | the event loop |
+//! | `writer.rs` | what the writer may say, and is owed |
+//! | `tables.rs` | each table: handed out, refused, damaged |
+//! | `opening.rs` | a table's files, opened and made |
+//! | `trouble.rs` | why a table is not handed out |
+//! | `checkpoint.rs` | a written file in the place of `NAME.db` |
+//! | `quarantine.rs` | damaged files, set aside |
+//! | `claim.rs` | `NAME.db`, kept from everybody else who would write it |
+//! | `change.rs` | renames and removals |
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+#![forbid(unsafe_code)]
+
+mod change;
+mod checkpoint;
+mod claim;
+mod opening;
+mod quarantine;
+mod serve;
+mod tables;
+mod trouble;
+mod writer;
+
+use mapkeep_broker_serving::prepare::{
+    DESCRIPTORS, FIXED, HEAP, PROGRAM, Prepared, live, prepare, privilege,
+};
+use mapkeep_broker_trust::{People, write_directories};
+use mapkeep_proto::{Arguments, BrokerToWriter};
+use mapkeep_sandbox::{FileRules, Limits, Lock, Role, enter};
+use serve::{Bounds, State, WriteBroker};
+use std::error::Error;
+use std::os::fd::{AsRawFd, RawFd};
+use std::rc::Rc;
+use std::time::Duration;
+use tables::Tables;
+
+/// Entry point of the process.
+pub fn main() -> ! {
+    live(run)
+}
+
+/// Prepares, locks down and serves until the supervisor says that it is over.
+fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    let Prepared { link, epoll, door, names, size, list, inside, anchor } = prepare(arguments)?;
+    let hello = BrokerToWriter::Names {
+        size,
+        smtputf8: arguments.value("smtputf8")?,
+        approval_known: arguments.value("approval_known")?,
+    };
+    // Tables are those of the user that this process becomes.
+    let owner = match arguments.value("rootless")? {
+        true => nix::unistd::geteuid().as_raw(),
+        false => arguments.value("uid")?,
+    };
+    let anchor = anchor.among(Rc::new(People::read()));
+    let approved = list.iter().filter(|table| table.approved).map(|table| table.name.as_slice());
+    let directories = write_directories(approved, &inside, &anchor, owner);
+    mapkeep_sys::signals::ignore_lease_breaks()?;
+    let broker = WriteBroker {
+        supervisor: link,
+        epoll,
+        door,
+        tables: Tables::new(list, anchor, owner),
+        hello: (hello, Rc::new(names)),
+        bounds: Bounds {
+            room: arguments.value("room")?,
+            daemon_timeout: Duration::from_secs(arguments.value("daemon_timeout")?),
+        },
+        writer: None,
+        state: State::default(),
+    };
+    broker.register()?;
+    let expected = broker.descriptors();
+    let lock = Lock {
+        role: Role::WriteBroker,
+        privilege: privilege(arguments, &[])?,
+        limits: Limits {
+            core: 0,
+            nproc: 0,
+            nofile: DESCRIPTORS,
+            // It makes files, and writes none.
+            fsize: 0,
+            address_space: HEAP.saturating_add(PROGRAM),
+            data: HEAP,
+        },
+        files: FileRules { write_found: directories, ..FileRules::default() },
+        expected_descriptors: &expected,
+        parent_pid: Some(arguments.value("parent")?),
+    };
+    let (confined, report) = enter(lock)?;
+    tracing::debug!("{report}");
+    broker.run(&confined)?;
+    Ok(())
+}
+
+impl WriteBroker {
+    /// Every descriptor that must be open when it locks down, the standard ones and the log included.
+    fn descriptors(&self) -> Vec<RawFd> {
+        let mut numbers = FIXED.to_vec();
+        numbers.push(self.hello.1.as_raw_fd());
+        numbers.extend(self.door.descriptors());
+        numbers.extend(self.tables.anchor_descriptors());
+        numbers
+    }
+}

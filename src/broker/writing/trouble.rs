@@ -1,0 +1,81 @@
+//! Why a table is not handed out, for the log and for the writer.
+//!
+//! Pure.
+
+use mapkeep_broker_trust::Refusal;
+use mapkeep_proto::Unavailable;
+use nix::errno::Errno;
+use std::time::Instant;
+
+/// Why a table is not handed out, or a file not set aside.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    Refusal(Refusal),
+    /// Its files are called damaged too often; when one may be set aside again.
+    TooOften(Instant),
+    /// Another program has this file locked, or open for writing.
+    InUse(Vec<u8>),
+    /// This file cannot be locked.
+    Lock(Vec<u8>, Errno),
+    /// A damaged file could not be renamed.
+    Rename(Vec<u8>, Errno),
+}
+
+impl From<Refusal> for Trouble {
+    fn from(refusal: Refusal) -> Trouble {
+        Trouble::Refusal(refusal)
+    }
+}
+
+impl Trouble {
+    /// What the writer is told.
+    pub(super) fn reason(&self) -> Unavailable {
+        match self {
+            Trouble::Refusal(Refusal::Missing { .. }) => Unavailable::Missing,
+            Trouble::Refusal(Refusal::Untrusted { .. }) => Unavailable::Refused,
+            Trouble::Refusal(Refusal::Io { errno: Errno::ENOSPC | Errno::EDQUOT, .. }) => Unavailable::NoRoom,
+            Trouble::Refusal(Refusal::Retry { .. }) | Trouble::InUse(_) => Unavailable::Loading,
+            Trouble::Refusal(Refusal::Io { .. })
+            | Trouble::TooOften(_)
+            | Trouble::Lock(..)
+            | Trouble::Rename(..) => Unavailable::Unreadable,
+        }
+    }
+
+    /// What the log is told.
+    pub(super) fn text(&self) -> String {
+        match self {
+            Trouble::Refusal(refusal) => text_of(refusal),
+            Trouble::TooOften(_) => "its files have been found damaged and set aside too often lately; \
+                                     the next one is set aside when some time has passed"
+                .to_owned(),
+            Trouble::InUse(path) => {
+                let path = String::from_utf8_lossy(path);
+                format!(
+                    "{path} is locked, or open for writing, by another program (fuser -v {path} names it) and left \
+                     alone until that has ended; nothing is lost by that"
+                )
+            }
+            Trouble::Lock(path, errno) => {
+                format!("{} cannot be locked: {}", String::from_utf8_lossy(path), errno.desc())
+            }
+            Trouble::Rename(path, errno) => {
+                format!("{} cannot be set aside: {}", String::from_utf8_lossy(path), errno.desc())
+            }
+        }
+    }
+}
+
+/// A refusal for the log.
+pub(super) fn text_of(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::Io { component, errno: errno @ (Errno::ENOSPC | Errno::EDQUOT) } => {
+            format!("{} cannot be made: {}", String::from_utf8_lossy(component), errno.desc())
+        }
+        Refusal::Io { errno: Errno::EACCES, .. } => format!(
+            "{refusal}; if its directory, or a link to it, was made, replaced or put right after the start, restart the \
+             service (\"postfix reload\", or \"systemctl restart\" of its own unit)"
+        ),
+        refusal => refusal.to_string(),
+    }
+}

@@ -1,0 +1,233 @@
+//! Who the roles are: dedicated accounts where there are some, else ids that nobody has.
+//!
+//! Reads the text of /etc/passwd and /etc/group itself: a name service would be asked over the network, with
+//! the rights of root.
+
+use std::fmt;
+
+/// Accounts that a package may have made. Without them, ids from the configured range are used.
+const ACCOUNTS: [&str; 4] = ["mapkeep-broker", "mapkeep-logger", "mapkeep-lookup", "mapkeep-writer"];
+/// How many ids from the start of the range are reserved; the roles of later versions included.
+pub const RANGE: u32 = 16;
+
+/// A user id and a group id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ids {
+    /// The user.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+}
+
+/// Whose rights each role has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoleIds {
+    /// The broker.
+    pub broker: Ids,
+    /// The logger.
+    pub logger: Ids,
+    /// Lookup workers.
+    pub lookup: Ids,
+    /// The writer.
+    pub writer: Ids,
+    /// The broker of the writing service has the rights of `mail_owner`, who owns the files, and no others. `None`:
+    /// there is no such user.
+    pub write_broker: Option<Ids>,
+}
+
+impl RoleIds {
+    /// Whether a role runs as this user.
+    pub fn includes(&self, uid: u32) -> bool {
+        [self.broker, self.logger, self.lookup, self.writer].iter().any(|ids| ids.uid == uid)
+    }
+}
+
+/// Why the ids cannot be used.
+#[derive(Debug, PartialEq, Eq)]
+pub enum AccountError {
+    /// An id of the range belongs to somebody.
+    Taken {
+        /// The id.
+        id: u32,
+        /// Whose it is.
+        name: String,
+    },
+    /// The range contains 0 or is at the end of all ids.
+    Range(u32),
+    /// Two roles, or a role and another account, would share an id.
+    Shared(String),
+    /// A declared owner does not exist.
+    NoSuchUser(String),
+}
+
+impl fmt::Display for AccountError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AccountError::Taken { id, name } => write!(
+                out,
+                "id {id} belongs to \"{name}\", but the roles need ids of their own: \
+                 set uid_base in mapkeep.cf to the first of {RANGE} ids that nobody has"
+            ),
+            AccountError::Range(base) => {
+                write!(out, "uid_base = {base} in mapkeep.cf leaves no room for {RANGE} unprivileged ids")
+            }
+            AccountError::Shared(name) => {
+                write!(
+                    out,
+                    "account \"{name}\" shares its user or group id with another account or with root"
+                )
+            }
+            AccountError::NoSuchUser(name) => {
+                write!(out, "no user \"{name}\" in /etc/passwd (table_owners in mapkeep.cf, or mail_owner)")
+            }
+        }
+    }
+}
+
+impl std::error::Error for AccountError {}
+
+/// The text of the account files.
+#[derive(Debug, Default)]
+pub struct Accounts {
+    passwd: String,
+    group: String,
+}
+
+impl Accounts {
+    /// From the text of passwd(5) and group(5).
+    pub fn new(passwd: String, group: String) -> Accounts {
+        Accounts { passwd, group }
+    }
+
+    fn users(&self) -> impl Iterator<Item = (&str, Ids)> {
+        self.passwd.lines().filter_map(|line| {
+            let mut fields = line.split(':');
+            let name = fields.next()?;
+            let uid = fields.nth(1)?.parse().ok()?;
+            let gid = fields.next()?.parse().ok()?;
+            Some((name, Ids { uid, gid }))
+        })
+    }
+
+    fn groups(&self) -> impl Iterator<Item = (&str, u32)> {
+        self.group.lines().filter_map(|line| {
+            let mut fields = line.split(':');
+            let name = fields.next()?;
+            Some((name, fields.nth(1)?.parse().ok()?))
+        })
+    }
+
+    /// The ids of the user `name`.
+    pub fn ids_of(&self, name: &str) -> Option<Ids> {
+        self.users().find(|(user, _)| *user == name).map(|(_, ids)| ids)
+    }
+
+    /// The user id of `name`, which may be a number.
+    pub fn uid_of(&self, name: &str) -> Result<u32, AccountError> {
+        let named = self.users().find(|(user, _)| *user == name).map(|(_, ids)| ids.uid);
+        let number = || name.parse().ok();
+        named.or_else(number).ok_or_else(|| AccountError::NoSuchUser(name.to_owned()))
+    }
+
+    /// The ids of the roles; `broker` names an account for the broker (or is a number that nobody has). `owners` are the users whose files are tables: no role may be one of them.
+    pub fn roles(&self, base: u32, broker: Option<&str>, owners: &[u32]) -> Result<RoleIds, AccountError> {
+        if base == 0 || base > u32::MAX.saturating_sub(RANGE).saturating_sub(1) {
+            return Err(AccountError::Range(base));
+        }
+        let mut found: [Option<Ids>; 4] = [None; 4];
+        for (slot, (account, offset)) in found.iter_mut().zip(ACCOUNTS.into_iter().zip(0u32..)) {
+            let named = broker.filter(|_| offset == 0);
+            let account = named.unwrap_or(account);
+            let dedicated = self.users().find(|(name, _)| *name == account).map(|(_, ids)| ids);
+            *slot = Some(match (dedicated, named.map(str::parse)) {
+                (Some(ids), _) => self.dedicated(account, ids)?,
+                (None, Some(Ok(id))) => self.unassigned(id)?,
+                (None, Some(Err(_))) => return Err(AccountError::NoSuchUser(account.to_owned())),
+                (None, None) => self.unassigned(base.saturating_add(offset))?,
+            });
+        }
+        let [Some(broker), Some(logger), Some(lookup), Some(writer)] = found else {
+            return Err(AccountError::Range(base));
+        };
+        let ids = [broker, logger, lookup, writer];
+        for (index, one) in ids.iter().enumerate() {
+            let other_role = ids.iter().enumerate().any(|(other, ids)| other != index && ids.uid == one.uid);
+            if other_role || owners.contains(&one.uid) {
+                let name = ACCOUNTS.get(index).copied().unwrap_or_default();
+                return Err(AccountError::Shared(name.to_owned()));
+            }
+        }
+        Ok(RoleIds { broker, logger, lookup, writer, write_broker: None })
+    }
+
+    /// An account made for a role: nobody else may have its ids.
+    fn dedicated(&self, account: &str, ids: Ids) -> Result<Ids, AccountError> {
+        let others = self.users().filter(|(name, _)| *name != account);
+        let shared = others.into_iter().any(|(_, other)| other.uid == ids.uid || other.gid == ids.gid);
+        if shared || ids.uid == 0 || ids.gid == 0 {
+            return Err(AccountError::Shared(account.to_owned()));
+        }
+        Ok(ids)
+    }
+
+    /// An id that no user and no group has.
+    fn unassigned(&self, id: u32) -> Result<Ids, AccountError> {
+        let user = self.users().find(|(_, ids)| ids.uid == id || ids.gid == id).map(|(name, _)| name);
+        let group = self.groups().find(|(_, gid)| *gid == id).map(|(name, _)| name);
+        match user.or(group) {
+            Some(name) => Err(AccountError::Taken { id, name: name.to_owned() }),
+            None => Ok(Ids { uid: id, gid: id }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accounts(passwd: &str) -> Accounts {
+        let more = "root:x:0:0:root:/root:/bin/sh\npostfix:x:105:111::/:/bin/false\n";
+        Accounts::new(format!("{more}{passwd}"), "root:x:0:\npostfix:x:111:\nodd:x:700:\n".to_owned())
+    }
+
+    #[test]
+    fn unassigned_ids_are_taken_from_the_range() {
+        let ids = accounts("").roles(61100, None, &[105]).unwrap();
+        assert_eq!((ids.broker.uid, ids.logger.uid, ids.lookup.gid), (61100, 61101, 61102));
+    }
+
+    #[test]
+    fn assigned_ids_are_refused() {
+        let taken = accounts("bob:x:61102:61102::/:/bin/sh\n").roles(61100, None, &[]);
+        assert_eq!(taken, Err(AccountError::Taken { id: 61102, name: "bob".into() }));
+        assert_eq!(
+            accounts("").roles(698, None, &[]),
+            Err(AccountError::Taken { id: 700, name: "odd".into() }),
+            "a group counts as well"
+        );
+        assert_eq!(accounts("").roles(0, None, &[]), Err(AccountError::Range(0)));
+        assert_eq!(accounts("").roles(u32::MAX, None, &[]), Err(AccountError::Range(u32::MAX)));
+    }
+
+    #[test]
+    fn dedicated_accounts_come_first_and_share_with_nobody() {
+        let own = "mapkeep-lookup:x:300:300::/:/bin/false\n";
+        assert_eq!(accounts(own).roles(61100, None, &[]).unwrap().lookup, Ids { uid: 300, gid: 300 });
+        let shared = format!("{own}eve:x:300:1::/:/bin/sh\n");
+        assert_eq!(
+            accounts(&shared).roles(61100, None, &[]),
+            Err(AccountError::Shared("mapkeep-lookup".into()))
+        );
+        assert_eq!(
+            accounts(own).roles(61100, None, &[300]),
+            Err(AccountError::Shared("mapkeep-lookup".into()))
+        );
+    }
+
+    #[test]
+    fn users_are_found_by_name_or_number() {
+        assert_eq!(accounts("").uid_of("postfix"), Ok(105));
+        assert_eq!(accounts("").uid_of("42"), Ok(42));
+        assert_eq!(accounts("").uid_of("nobody-here"), Err(AccountError::NoSuchUser("nobody-here".into())));
+    }
+}

@@ -1,0 +1,86 @@
+//! What must hold before the service can start, so that `mapkeep tables` can look at the same beforehand.
+//!
+//! May: read the configuration and the account files, open our own programs. Never: change anything.
+//! Called by: the start; the `mapkeep` command through [`obstacles`].
+
+use crate::deciding::exposed_programs;
+use crate::gather::{Gathered, Source};
+use crate::options::{Mode, Options};
+use crate::plan::Plan;
+use mapkeep_broker_trust::People;
+use mapkeep_sandbox::check_root;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+/// Our own programs, opened.
+pub struct Programs {
+    /// `mapkeepd`.
+    pub daemon: File,
+    /// `mapkeep-worker`.
+    pub worker: File,
+    /// For the writing service only.
+    pub writer: Option<File>,
+}
+
+/// The real path of this program, so that a link to us in daemon_directory finds the worker beside the real file.
+#[allow(clippy::disallowed_methods, reason = "before the lock")]
+pub fn own_path() -> Result<PathBuf, String> {
+    std::fs::canonicalize("/proc/self/exe").map_err(|error| format!("/proc/self/exe: {error}"))
+}
+
+impl Programs {
+    /// Those beside `own`, which is one of them.
+    #[allow(clippy::disallowed_methods, reason = "before the lock")]
+    pub fn beside(own: &Path, writes: bool) -> Result<Programs, String> {
+        let open = |name: &str| {
+            let path = own.with_file_name(name);
+            File::open(&path).map_err(|error| format!("{}: {error}", path.display()))
+        };
+        // Our own file, whatever it is called.
+        let daemon = if own.file_name().is_some_and(|name| name == "mapkeep") {
+            open("mapkeepd")?
+        } else {
+            File::open(own).map_err(|error| format!("{}: {error}", own.display()))?
+        };
+        Ok(Programs {
+            daemon,
+            worker: open("mapkeep-worker")?,
+            writer: writes.then(|| open("mapkeep-writer")).transpose()?,
+        })
+    }
+}
+
+/// Why nobody could own the tables of the writing service, if that is so.
+pub fn nobody_writes(plan: &Plan) -> Option<&'static str> {
+    (plan.writes() && plan.ids.is_some_and(|ids| ids.write_broker.is_none()))
+        .then_some("mail_owner in main.cf is no user in /etc/passwd: nobody could own the tables")
+}
+
+/// What would keep a service from starting under master(8), as the fatal lines of its log would say it; empty if nothing
+/// that can be seen beforehand. `service` is `proxymap` or `proxywrite`, `overrides` are its `-o` options in
+/// master.cf, `daemon` is a program beside which ours are. Looked at as if for root, whoever asks.
+#[must_use]
+#[allow(clippy::disallowed_methods, reason = "before the lock")]
+pub fn obstacles(
+    directory: PathBuf,
+    service: &str,
+    overrides: Vec<(String, String)>,
+    program: &Path,
+) -> Vec<String> {
+    let options = Options::of_service(service, overrides);
+    let mut found = Vec::new();
+    match Source::new(&options, Some(directory)).for_root().gather() {
+        Err(error) => found.push(error.to_string()),
+        Ok(Gathered { plan, .. }) => {
+            found.extend(nobody_writes(&plan).map(str::to_owned));
+            // One that is not there is made at the start.
+            if plan.chroot.symlink_metadata().is_ok() {
+                found.extend(check_root(&plan.chroot).err().map(|error| error.to_string()));
+            }
+        }
+    }
+    found.extend(Programs::beside(program, service == "proxywrite").err());
+    let exposed = exposed_programs(program, &People::read()).into_iter();
+    found.extend(exposed.filter(|exposed| exposed.is_fatal(Mode::Master)).map(|exposed| exposed.text));
+    found
+}

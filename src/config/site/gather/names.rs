@@ -1,0 +1,84 @@
+//! The list of tables: what is added to what is approved, and what there is to say of single tables.
+
+use super::Remark;
+use crate::notices::{Notice, Notices};
+use mapkeep_broker_trust::{People, anchor_at, write_directories};
+use mapkeep_config_text::Severity;
+use mapkeep_name::{Kind, remedy_unknown, why_unknown};
+use mapkeep_proto::Listed;
+use mapkeep_sandbox::Located;
+use std::path::Path;
+use std::rc::Rc;
+
+/// The approved tables, then those that composite ones are made of and that are not approved by themselves.
+pub(super) fn with_members(
+    approved: impl Iterator<Item = Vec<u8>>,
+    remarks: &mut Vec<Remark>,
+) -> Vec<Listed> {
+    let mut list: Vec<Listed> =
+        approved.map(|name| Listed { name, approved: true, incomplete: false }).collect();
+    for index in 0..list.len() {
+        let Some(table) = list.get(index) else { continue };
+        match mapkeep_name::leaves(&table.name) {
+            Ok(members) => {
+                for name in members {
+                    if !list.iter().any(|known| known.name == name) {
+                        list.push(Listed { name, approved: false, incomplete: false });
+                    }
+                }
+            }
+            Err(error) => {
+                let text = format!("table {}: bad table name: {error}", String::from_utf8_lossy(&table.name));
+                remarks.push(Remark { severity: Severity::Error, text });
+            }
+        }
+    }
+    list
+}
+
+/// A warning for a table of a type that is not served: somebody should know before the first lookup.
+pub(super) fn not_served(name: &[u8]) -> Option<Remark> {
+    let (why, remedy) = match Kind::of(name) {
+        Kind::Unknown => (why_unknown(name), remedy_unknown(name)),
+        Kind::Environ => (
+            "environ: has nothing to look into: workers have an empty environment",
+            "stay with stock's proxymap for now",
+        ),
+        _ => return None,
+    };
+    let name = String::from_utf8_lossy(name);
+    let text = format!("table {name}: {why}: every lookup is a temporary error -- {remedy}");
+    Some(Remark { severity: Severity::Warning, text })
+}
+
+/// Marks the tables whose file is not all that there is, and says so of each table that is served in part.
+pub(super) fn notice_all(names: &mut [Listed], notices: &Notices) -> Vec<Remark> {
+    let mut remarks = Vec::new();
+    for table in names {
+        table.incomplete = notices.is_incomplete(&table.name);
+        if let Some(Notice { problem, remedy, .. }) = notices.of(&table.name) {
+            let name = String::from_utf8_lossy(&table.name);
+            let text = format!("table {name}: {problem} -- {remedy}");
+            remarks.push(Remark { severity: Severity::Warning, text });
+        }
+    }
+    remarks
+}
+
+/// The directories of tables that can be changed, where they are there: nothing else can be written.
+pub(super) fn directories_of(
+    names: &[Listed],
+    inside: &Path,
+    people: Rc<People>,
+    writer: u32,
+) -> Vec<Located> {
+    match anchor_at(inside) {
+        Ok(anchor) => write_directories(approved_names(names), inside, &anchor.among(people), writer),
+        // The broker meets the same error, and says so.
+        Err(_) => Vec::new(),
+    }
+}
+
+fn approved_names(names: &[Listed]) -> impl Iterator<Item = &[u8]> {
+    names.iter().filter(|table| table.approved).map(|table| table.name.as_slice())
+}

@@ -1,0 +1,16 @@
+//! The reading of a configuration: from the files of a site to the plan of a service.
+//!
+//! Purpose: read main.cf, master.cf, mapkeep.cf and the account files, judge who could have written them, and say what
+//! follows. May: open files for reading; run postconf(1), before lock-down only. Never: change anything.
+//! Called by: the supervisor, at its start and at each reload; the `mapkeep` command.
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+#![forbid(unsafe_code)]
+
+pub mod accounts;
+pub mod checks;
+pub mod deciding;
+pub mod gather;
+pub mod notices;
+pub mod options;
+pub mod place;
+pub mod plan;

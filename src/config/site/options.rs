@@ -1,0 +1,301 @@
+//! The command line: the generic options of Postfix daemons under master(8), and `serve` for standalone use.
+//!
+//! Source of the facts: master(5), and how master(8) builds the argument vector (option letters
+//! `cdDi:lm:n:o:s:St:uvVz`; parsing stops at the first word that is no option).
+
+use mapkeep_proto::version_text;
+use std::fmt;
+
+/// Who started us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// master(8): status channel at descriptor 5, listening sockets from 6 on.
+    Master,
+    /// Somebody else: we make the sockets ourselves.
+    Standalone,
+}
+
+/// What the command line says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Who started us.
+    pub mode: Mode,
+    /// `-n`, or the base name of argument 0.
+    pub service: String,
+    /// `-i`: overrides max_idle, in seconds.
+    pub max_idle: Option<u64>,
+    /// `-m`: overrides max_use.
+    pub max_use: Option<u32>,
+    /// `-s`: number of listening sockets.
+    pub sockets: u16,
+    /// `-o name=value`, in order.
+    pub overrides: Vec<(String, String)>,
+    /// `-c`: paths of tables are inside the queue directory.
+    pub chroot: bool,
+    /// `-v`, counted.
+    pub verbose: u8,
+    /// `-V`, and `--stderr` standalone: log to standard error.
+    pub stderr: bool,
+    /// Standalone: the configuration directory, and the sockets to serve; without any, those of the service manager, or
+    /// the one where clients look.
+    pub config_directory: Option<String>,
+    /// Standalone: the paths of the sockets to serve.
+    pub listen: Vec<String>,
+}
+
+/// What is wrong with the command line.
+#[derive(Debug, PartialEq, Eq)]
+pub enum OptionError {
+    /// There is no such option.
+    Unknown(String),
+    /// The option needs a value.
+    NoValue(String),
+    /// The option does not take the value.
+    BadValue(String, String),
+    /// master(8) did not start us.
+    NoTransport,
+    /// A word that is no option.
+    Positional(String),
+    /// `-S`.
+    SingleRequest,
+    /// Neither proxymap nor proxywrite.
+    NotAService(String),
+}
+
+impl fmt::Display for OptionError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OptionError::Unknown(option) => write!(out, "unknown option \"{option}\""),
+            OptionError::NoValue(option) => write!(out, "option {option} needs a value"),
+            OptionError::BadValue(option, value) => {
+                write!(out, "option {option} does not take the value \"{value}\"")
+            }
+            OptionError::NoTransport => out.write_str(
+                "no transport type specified (-t): master(8) starts this program; \
+                 for a service of its own run \"mapkeep serve\"",
+            ),
+            OptionError::Positional(word) => write!(out, "unexpected argument \"{word}\""),
+            OptionError::SingleRequest => out.write_str(
+                "option -S (one request on standard input) is not supported: use \"mapkeep query\"",
+            ),
+            OptionError::NotAService(name) => {
+                write!(out, "service name \"{name}\" is neither proxymap nor proxywrite; set it with -n")
+            }
+        }
+    }
+}
+
+impl std::error::Error for OptionError {}
+
+/// What `--help` prints.
+pub const USAGE: &str = "\
+usage: mapkeepd [-n proxymap|proxywrite] -t unix [OPTION]...
+       mapkeepd serve [-n proxymap|proxywrite] [-c CONFIG_DIR] [--socket PATH]...
+                      [-o NAME=VALUE]... [-v] [--stderr]
+       mapkeepd --version
+
+In the first form master(8) starts it, with the options of its daemons (-i -m -n -o -s -v and others).
+serve  listens on a socket of its own, in the foreground; mapkeepd(8) has the details
+exit status: 0 ended as told, 1 failed (standard error and the log say why), 64 wrong usage";
+
+/// What a person wants to see instead of a service.
+pub fn wanted_text(words: &[String]) -> Option<Result<String, OptionError>> {
+    let help = |word: &String| word == "--help" || word == "-h";
+    match words {
+        // After "serve", wherever it stands; master(8) may give any word as a value.
+        [first, rest @ ..] if first == "serve" && rest.iter().any(help) => Some(Ok(USAGE.to_owned())),
+        [first, rest @ ..] if help(first) || first == "--version" => Some(match rest {
+            [] if first == "--version" => Ok(version_text("mapkeepd")),
+            [] => Ok(USAGE.to_owned()),
+            [extra, ..] => Err(OptionError::Positional(extra.clone())),
+        }),
+        _ => None,
+    }
+}
+
+impl Options {
+    fn new(mode: Mode, program: &str) -> Options {
+        let service = program.rsplit('/').next().unwrap_or(program).to_owned();
+        Options {
+            mode,
+            service,
+            max_idle: None,
+            max_use: None,
+            sockets: 1,
+            overrides: Vec::new(),
+            chroot: false,
+            verbose: 0,
+            stderr: false,
+            config_directory: None,
+            listen: Vec::new(),
+        }
+    }
+
+    /// Those of a service that master(8) starts with nothing but these overrides.
+    pub fn of_service(service: &str, overrides: Vec<(String, String)>) -> Options {
+        Options { overrides, ..Options::new(Mode::Master, service) }
+    }
+
+    /// Reads the words that follow the program's name `program` (argument 0).
+    pub fn read(program: &str, words: &[String]) -> Result<Options, OptionError> {
+        match words.split_first() {
+            Some((first, rest)) if first == "serve" => Options::standalone(program, rest),
+            _ => Options::under_master(program, words),
+        }
+    }
+
+    fn under_master(program: &str, words: &[String]) -> Result<Options, OptionError> {
+        let mut options = Options::new(Mode::Master, program);
+        let mut transport = false;
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            let Some(letters) = word.strip_prefix('-').filter(|letters| !letters.is_empty()) else {
+                return Err(OptionError::Positional(word.clone()));
+            };
+            if word.starts_with("--") {
+                return Err(OptionError::Unknown(word.clone()));
+            }
+            let mut rest = letters;
+            while let Some(letter) = rest.chars().next() {
+                rest = rest.get(letter.len_utf8()..).unwrap_or_default();
+                if !"imnost".contains(letter) {
+                    options.switch(letter)?;
+                    continue;
+                }
+                // A value is the rest of the word, or the next word.
+                let value = match std::mem::take(&mut rest) {
+                    "" => words.next().ok_or_else(|| OptionError::NoValue(format!("-{letter}")))?.clone(),
+                    value => value.to_owned(),
+                };
+                transport |= letter == 't';
+                options.set(letter, value)?;
+            }
+        }
+        if !transport {
+            return Err(OptionError::NoTransport);
+        }
+        options.role_known()
+    }
+
+    fn switch(&mut self, letter: char) -> Result<(), OptionError> {
+        match letter {
+            'c' => self.chroot = true,
+            'v' => self.verbose = self.verbose.saturating_add(1),
+            'V' => self.stderr = true,
+            'S' => return Err(OptionError::SingleRequest),
+            // No terminal check, no debugger, and privileges are always dropped; the process limit is
+            // nothing to us, for one process tree serves any number of clients.
+            'd' | 'D' | 'u' | 'l' | 'z' => {}
+            _ => return Err(OptionError::Unknown(format!("-{letter}"))),
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, letter: char, value: String) -> Result<(), OptionError> {
+        let bad = |value: String| OptionError::BadValue(format!("-{letter}"), value);
+        match letter {
+            'i' => self.max_idle = Some(value.parse().map_err(|_| bad(value))?),
+            'm' => self.max_use = Some(value.parse().map_err(|_| bad(value))?),
+            's' => {
+                self.sockets =
+                    value.parse().ok().filter(|count| (1..=64).contains(count)).ok_or_else(|| bad(value))?;
+            }
+            'n' => self.service = value,
+            'o' => {
+                let Some((name, text)) = value.split_once('=') else { return Err(bad(value)) };
+                self.overrides.push((name.trim().to_owned(), text.trim().to_owned()));
+            }
+            't' if matches!(value.as_str(), "unix" | "inet" | "pass") => {}
+            _ => return Err(bad(value)),
+        }
+        Ok(())
+    }
+
+    fn standalone(program: &str, words: &[String]) -> Result<Options, OptionError> {
+        let mut options = Options::new(Mode::Standalone, program);
+        options.service = "proxymap".to_owned();
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            let mut value = || words.next().cloned().ok_or_else(|| OptionError::NoValue(word.clone()));
+            match word.as_str() {
+                "-c" | "--config" => options.config_directory = Some(value()?),
+                "--socket" => options.listen.push(value()?),
+                "-n" => options.service = value()?,
+                "-o" => {
+                    let value = value()?;
+                    options.set('o', value)?;
+                }
+                "-v" => options.switch('v')?,
+                "--stderr" => options.stderr = true,
+                other if other.starts_with('-') => return Err(OptionError::Unknown(other.to_owned())),
+                other => return Err(OptionError::Positional(other.to_owned())),
+            }
+        }
+        options.role_known()
+    }
+
+    /// The service name decides the role, as in stock.
+    fn role_known(self) -> Result<Options, OptionError> {
+        match self.service.as_str() {
+            "proxymap" | "proxywrite" => Ok(self),
+            // A program that master.cf names by our own name is the read service, like a link to it.
+            "mapkeepd" => Ok(Options { service: "proxymap".to_owned(), ..self }),
+            other => Err(OptionError::NotAService(other.to_owned())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Result<Options, OptionError> {
+        let mut words = line.split(' ').map(String::from);
+        let program = words.next().unwrap();
+        Options::read(&program, &words.collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn options_as_master_writes_them() {
+        let options = read("../../x/mapkeepd -z -n proxymap -t unix -u -o syslog_name=a=b -s 2 -vv").unwrap();
+        assert_eq!(options.service, "proxymap");
+        assert_eq!(options.overrides, [("syslog_name".to_owned(), "a=b".to_owned())]);
+        assert_eq!((options.sockets, options.verbose), (2, 2));
+        assert_eq!(read("proxywrite -l -t unix -u").unwrap().service, "proxywrite");
+        assert_eq!(read("proxymap -tunix -m5 -i7").unwrap().max_use, Some(5));
+        assert_eq!(read("mapkeepd -t unix").unwrap().service, "proxymap");
+    }
+
+    #[test]
+    fn odd_command_lines_are_named() {
+        assert_eq!(read("proxymap -u"), Err(OptionError::NoTransport));
+        assert_eq!(read("proxymap -t unix -Q"), Err(OptionError::Unknown("-Q".into())));
+        assert_eq!(read("proxymap -t unix x -o a=b"), Err(OptionError::Positional("x".into())));
+        assert_eq!(read("proxymap -t"), Err(OptionError::NoValue("-t".into())));
+        assert_eq!(read("proxymap -t unix -s 0"), Err(OptionError::BadValue("-s".into(), "0".into())));
+        assert_eq!(read("mapkeepd serve --socket"), Err(OptionError::NoValue("--socket".into())));
+        assert_eq!(read("mapkeepd serve --sockets x"), Err(OptionError::Unknown("--sockets".into())));
+        assert_eq!(read("mapkeepd serve -v extra"), Err(OptionError::Positional("extra".into())));
+        assert_eq!(read("proxymap -t unix -n other"), Err(OptionError::NotAService("other".into())));
+    }
+
+    #[test]
+    fn help_and_version_are_asked_for_by_a_person() {
+        let wanted = |line: &str| wanted_text(&line.split(' ').map(String::from).collect::<Vec<_>>());
+        assert!(matches!(wanted("--help"), Some(Ok(text)) if text.starts_with("usage: mapkeepd")));
+        assert!(matches!(wanted("serve -c --help"), Some(Ok(_))));
+        assert_eq!(wanted("--version"), Some(Ok(version_text("mapkeepd"))));
+        assert_eq!(wanted("--version x"), Some(Err(OptionError::Positional("x".into()))));
+        assert_eq!(wanted("-t unix -o --help"), None, "master(8) gives what main.cf says");
+        assert_eq!(wanted("serve"), None);
+    }
+
+    #[test]
+    fn serve_may_name_a_socket() {
+        assert!(read("mapkeepd serve").unwrap().listen.is_empty());
+        let options = read("mapkeepd serve -c /etc/postfix --socket /run/x --stderr").unwrap();
+        assert_eq!(options.mode, Mode::Standalone);
+        assert_eq!(options.listen, ["/run/x"]);
+        assert!(options.stderr);
+    }
+}

@@ -1,0 +1,146 @@
+//! What the configuration comes to: everything that the supervisor and its children go by.
+
+use crate::accounts::RoleIds;
+use crate::options::Mode;
+use crate::place::Place;
+use mapkeep_log::{Destination, Facility};
+use mapkeep_name::Kind;
+use mapkeep_proto::{Duty, Listed};
+use mapkeep_sandbox::{Located, Role};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Decisions made from one reading of the configuration; nothing here changes afterwards.
+#[derive(Debug)]
+pub struct Plan {
+    /// Who starts the service.
+    pub mode: Mode,
+    /// `proxymap` or `proxywrite`.
+    pub service: String,
+    /// `None` when not started by root: then nobody can change ids.
+    pub ids: Option<RoleIds>,
+    /// The empty directory that is the root of the workers.
+    pub chroot: PathBuf,
+    /// The approved tables and the members of composite ones, in the order of their ids.
+    pub names: Vec<Listed>,
+    /// False when the configuration could not be read.
+    pub approval_known: bool,
+    /// `smtputf8_enable`.
+    pub smtputf8: bool,
+    /// Where table paths start, for a service that master.cf says is chrooted; else empty.
+    pub inside: PathBuf,
+    /// The directories of the tables that can be changed, as far as they are there; none for the reading service.
+    pub write_directories: Vec<Located>,
+    /// Users besides root whose files may be tables.
+    pub owners: Vec<u32>,
+    /// `table_owners` as it is written, and the paths of `trusted_directories` with spaces between them.
+    pub owners_text: String,
+    /// The paths of `trusted_directories`, with spaces between them.
+    pub trusted_directories: String,
+    /// The largest table file, in bytes.
+    pub snapshot_limit: u64,
+    /// Clients after which a worker is replaced.
+    pub max_use: u32,
+    /// Lookup workers that serve at a time, and rules workers where there are tables of rules.
+    pub workers: u32,
+    /// Zero: never leave for want of clients.
+    pub max_idle: Duration,
+    /// How long a process may be silent.
+    pub daemon_timeout: Duration,
+    /// The log.
+    pub log: LogPlan,
+    /// Where a service of its own listens.
+    pub place: Place,
+}
+
+impl Plan {
+    /// Whether this is the service that changes tables.
+    pub fn writes(&self) -> bool {
+        self.service == "proxywrite"
+    }
+
+    /// The role of the supervisor.
+    pub fn supervisor_role(&self) -> Role {
+        if self.writes() { Role::WriteSupervisor } else { Role::Supervisor }
+    }
+
+    /// The role of the broker.
+    pub fn broker_role(&self) -> Role {
+        if self.writes() { Role::WriteBroker } else { Role::Broker }
+    }
+
+    /// The role of the processes that hear clients.
+    pub fn worker_role(&self) -> Role {
+        if self.writes() { Role::Writer } else { Role::Lookup }
+    }
+
+    /// Whether this kind of worker has something to do.
+    pub fn has_work_for(&self, duty: Duty) -> bool {
+        duty == Duty::Clients || self.names.iter().any(|table| Duty::of(Kind::of(&table.name)) == duty)
+    }
+
+    /// What the workers are called that this service cannot do without.
+    pub fn titles_of_workers(&self) -> Vec<&'static str> {
+        match self.writes() {
+            true => vec![Role::Writer.name()],
+            false => Duty::ALL.into_iter().filter(|duty| self.has_work_for(*duty)).map(Duty::title).collect(),
+        }
+    }
+
+    /// How many tables clients may ask.
+    pub fn approved(&self) -> usize {
+        self.names.iter().filter(|table| table.approved).count()
+    }
+
+    /// This plan, with what cannot change while the service lives taken from the one `before`; and the settings, in
+    /// plain words, whose change has to wait for a restart.
+    ///
+    /// # Errors
+    /// An owner of tables is one of the roles that stay: the text names it.
+    pub fn after(self, before: &Plan) -> Result<(Plan, Vec<&'static str>), String> {
+        if let Some(ids) = before.ids
+            && let Some(owner) = self.owners.iter().find(|owner| ids.includes(**owner))
+        {
+            return Err(format!(
+                "user id {owner} owns tables (table_owners in mapkeep.cf) and is that of a role"
+            ));
+        }
+        let waiting = [
+            (self.ids != before.ids, "the ids of the roles"),
+            (self.chroot != before.chroot, "chroot_directory"),
+            (self.log != before.log, "where the log goes and its names"),
+            (self.place.usual != before.place.usual, "the place of the socket"),
+            (
+                self.write_directories != before.write_directories,
+                "the directories of tables that can be changed",
+            ),
+        ];
+        let waiting = waiting.into_iter().filter(|(changed, _)| *changed).map(|(_, what)| what).collect();
+        let plan = Plan {
+            ids: before.ids,
+            chroot: before.chroot.clone(),
+            log: before.log.clone(),
+            // The supervisor's Landlock domain is what it was at start.
+            write_directories: before.write_directories.clone(),
+            ..self
+        };
+        Ok((plan, waiting))
+    }
+}
+
+/// Where lines go and what stands in front of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogPlan {
+    /// Where lines go.
+    pub destination: Destination,
+    /// The facility of syslog.
+    pub facility: Facility,
+    /// `postfix/proxymap`
+    pub ident: String,
+    /// `proxymap`, or with the name of a Postfix instance `postfix-out/proxymap`.
+    pub service: String,
+    /// The host name in lines.
+    pub host: String,
+    /// Whether debug lines are written.
+    pub verbose: bool,
+}

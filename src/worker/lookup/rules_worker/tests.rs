@@ -1,0 +1,536 @@
+use super::*;
+use mapkeep_name::Kind;
+use mapkeep_proto::{Answered, Asked, Decode, Frames, Listed, Manner, Question, TableId};
+use mapkeep_proto::{Unavailable, encode_names};
+use mapkeep_sys::channel::Received;
+use nix::sys::epoll::EpollCreateFlags;
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::socket::{MsgFlags, recv};
+use std::cell::{Cell, RefCell};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+
+const MS: Duration = Duration::from_millis(1);
+
+thread_local! {
+    static TIME: Cell<Option<Instant>> = const { Cell::new(None) };
+    static TICK: Cell<Duration> = const { Cell::new(MS) };
+    /// A stream, and when something was seen in it first.
+    static WATCHED: RefCell<Option<UnixStream>> = const { RefCell::new(None) };
+    static SEEN: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// A clock that goes on by a tick whenever it is read, and never else. Tables of patterns read it before each rule.
+fn ticking() -> Instant {
+    let now = TIME.get().unwrap_or_else(Instant::now) + TICK.get();
+    TIME.set(Some(now));
+    WATCHED.with_borrow(|stream| {
+        let peeked = stream.as_ref().map(|stream| recv(stream.as_raw_fd(), &mut [0], MsgFlags::MSG_PEEK));
+        if peeked.is_some_and(|peeked| peeked.is_ok()) && SEEN.get().is_none() {
+            SEEN.set(Some(now));
+        }
+    });
+    now
+}
+
+const NOT_OURS: TableId = TableId(0);
+/// An answer takes one reading of the clock.
+const QUICK: TableId = TableId(1);
+/// One takes more than 20, and is not interrupted;
+const SLOW: TableId = TableId(2);
+/// or takes 400, and is interrupted again and again.
+const MANY: TableId = TableId(3);
+const PARTS: TableId = TableId(4);
+const FILE: TableId = TableId(5);
+const BROKEN: TableId = TableId(6);
+
+const MANNER: Manner =
+    Manner { with_nul: true, bare: true, substitution: true, utf8: false, file_content: false };
+
+fn names() -> Vec<Listed> {
+    let rules = |count| "{/^nobody$/ x} ".repeat(count);
+    let (slow, many) = (rules(20), rules(400));
+    let names = [
+        "static:fine".to_owned(),
+        "cidr:{{10.0.0.0/8 ten}}".to_owned(),
+        format!("pcre:{{{slow}{{/^a/ slow}}}}"),
+        format!("regexp:{{{many}{{/^a/ many}}}}"),
+        "regexp:{{/^(.*)@b$/ $1} {/^long$/ LONG} {/^bytes$/ \u{ff}}}"
+            .to_owned()
+            .replace("LONG", &"v".repeat(40_000)),
+        "regexp:/file".to_owned(),
+        "pcre:{no braces}".to_owned(),
+    ];
+    names
+        .map(|name| {
+            // A value that is not UTF-8.
+            let name: Vec<u8> = name.chars().map(|letter| u8::try_from(u32::from(letter)).unwrap()).collect();
+            Listed { name, approved: true, incomplete: false }
+        })
+        .to_vec()
+}
+
+fn memory(bytes: &[u8]) -> File {
+    let mut file = File::from(memfd_create(c"test", MFdFlags::MFD_CLOEXEC).unwrap());
+    file.write_all(bytes).unwrap();
+    file
+}
+
+/// A worker, and its broker's end of the channel.
+struct Service {
+    worker: RulesWorker,
+    broker: Channel,
+}
+
+impl Service {
+    fn new() -> Service {
+        let (broker, channel) = Channel::pair().unwrap();
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
+        let mut worker = RulesWorker::new(channel, epoll).unwrap();
+        worker.clock = ticking;
+        let block = encode_names(&names()).unwrap();
+        let mut service = Service { worker, broker };
+        let hello = BrokerToLookup::Names { size: block.len() as u64, smtputf8: true, approval_known: true };
+        service.tell(hello, Some(&memory(&block)));
+        assert_eq!(service.heard(), LookupToBroker::Ready);
+        service
+    }
+
+    fn round(&mut self) -> bool {
+        self.worker.round(EpollTimeout::ZERO).unwrap()
+    }
+
+    fn tell(&mut self, message: BrokerToLookup, freight: Option<&File>) {
+        let freight: Vec<_> = freight.iter().map(|file| file.as_fd()).collect();
+        self.broker.send(&message.encode(), &freight).unwrap();
+        assert!(self.round());
+    }
+
+    fn load(&mut self, id: TableId, generation: u32, text: &str) {
+        let (size, kind) = (text.len() as u64, Kind::Regexp);
+        self.tell(BrokerToLookup::Snapshot { id, generation, kind, size }, Some(&memory(text.as_bytes())));
+    }
+
+    fn heard(&self) -> LookupToBroker {
+        let mut buffer = [0; 64];
+        match self.broker.receive_plain(&mut buffer).unwrap() {
+            Received::Message(length, _) => LookupToBroker::decode(&buffer[..length]).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A lookup worker that asks.
+    fn asker(&mut self) -> Asking {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        theirs.set_nonblocking(true).unwrap();
+        ours.set_nonblocking(true).unwrap();
+        self.broker.send(&BrokerToLookup::Asker.encode(), &[theirs.as_fd()]).unwrap();
+        assert!(self.round());
+        Asking { stream: ours, frames: Frames::default(), last: 0 }
+    }
+
+    /// Rounds until nobody waits whose time has come.
+    fn settle(&mut self) {
+        while self.worker.sleep() == EpollTimeout::ZERO {
+            self.round();
+        }
+    }
+}
+
+/// The other end of an asker's stream.
+struct Asking {
+    stream: UnixStream,
+    frames: Frames,
+    last: u32,
+}
+
+impl Asking {
+    fn ask(&mut self, table: TableId, client: u64, asked: Asked<'_>) -> u32 {
+        self.last += 1;
+        self.send(&Question { ticket: self.last, table, client, asked });
+        self.last
+    }
+
+    fn look_up(&mut self, table: TableId, client: u64, key: &str) -> u32 {
+        self.ask(table, client, Asked::Lookup { key: key.as_bytes(), manner: MANNER })
+    }
+
+    fn send(&mut self, question: &Question<'_>) {
+        let mut bytes = Vec::new();
+        question.encode(&mut bytes);
+        self.stream.write_all(&bytes).unwrap();
+    }
+
+    /// The answers that have come since the last look.
+    fn answers(&mut self) -> Vec<(u32, String)> {
+        let mut bytes = Vec::new();
+        let _ = self.stream.read_to_end(&mut bytes);
+        self.frames.add(&bytes);
+        let mut answers = Vec::new();
+        while let Some(body) = self.frames.next(Answer::LONGEST).unwrap() {
+            let Answer { ticket, answered } = Answer::decode(body).unwrap();
+            answers.push((ticket, text(answered)));
+        }
+        answers
+    }
+
+    fn tickets(&mut self) -> Vec<u32> {
+        self.answers().into_iter().map(|(ticket, _)| ticket).collect()
+    }
+
+    fn is_closed(&mut self) -> bool {
+        matches!(self.stream.read(&mut [0]), Ok(0))
+    }
+}
+
+fn text(answered: Answered<'_>) -> String {
+    match answered {
+        Answered::Found { with_nul: false, value } => format!("={}", String::from_utf8_lossy(value)),
+        Answered::Found { with_nul: true, .. } => panic!("no such table"),
+        Answered::Absent => "absent".to_owned(),
+        Answered::Failed { why, reason } => format!("{why:?} {reason}"),
+    }
+}
+
+/// The answer to one question.
+fn answer(service: &mut Service, asker: &mut Asking, table: TableId, asked: Asked<'_>) -> String {
+    let ticket = asker.ask(table, 1, asked);
+    service.round();
+    service.settle();
+    let answers = asker.answers();
+    assert_eq!(answers.len(), 1, "{answers:?}");
+    assert_eq!(answers[0].0, ticket);
+    answers[0].1.clone()
+}
+
+#[test]
+fn questions_are_answered_as_they_are_asked() {
+    let mut service = Service::new();
+    let mut asker = service.asker();
+    let mut ask = |table, key: &str, manner| {
+        answer(&mut service, &mut asker, table, Asked::Lookup { key: key.as_bytes(), manner })
+    };
+    assert_eq!(ask(QUICK, "10.1.2.3", MANNER), "=ten");
+    assert_eq!(ask(QUICK, "11.1.2.3", MANNER), "absent");
+    assert_eq!(ask(SLOW, "alice", MANNER), "=slow");
+    assert_eq!(ask(PARTS, "a@b", MANNER), "=a");
+    assert_eq!(ask(PARTS, "long", MANNER).len(), 40_001);
+    let refused = Manner { substitution: false, ..MANNER };
+    assert_eq!(ask(PARTS, "a@b", refused), "absent");
+    let utf8 = Manner { utf8: true, ..MANNER };
+    assert_eq!(ask(PARTS, "bytes", utf8), "NotUtf8 ");
+    assert_eq!(ask(PARTS, "a@b", utf8), "=a");
+    let files = Manner { file_content: true, ..MANNER };
+    let reason = mapkeep_query::TableError::ValueNamesFiles;
+    assert_eq!(ask(PARTS, "a@b", files), format!("Later {reason}"));
+}
+
+#[test]
+fn lookup_of_many_rules_is_gone_on_with_between_those_of_others() {
+    let mut service = Service::new();
+    let (mut header, mut other) = (service.asker(), service.asker());
+    let ticket = header.look_up(MANY, 1, "alice");
+    let (began, mut rounds, mut answers) = (ticking(), 0, Vec::new());
+    while answers.is_empty() {
+        let quick = other.look_up(QUICK, 1, "10.0.0.1");
+        assert!(service.round());
+        assert_eq!(other.tickets(), [quick], "round {rounds}");
+        answers = header.answers();
+        rounds += 1;
+    }
+    assert_eq!(answers, [(ticket, "=many".to_owned())]);
+    let took = ticking() - began;
+    assert!((800 * MS..1200 * MS).contains(&took), "half of the time: {took:?}");
+    // Nobody waits for one that is withdrawn while it is interrupted.
+    let ticket = header.look_up(MANY, 1, "alice");
+    assert!(service.round());
+    header.send(&Question { ticket, table: MANY, client: 1, asked: Asked::Withdrawn });
+    assert!(service.round());
+    service.settle();
+    assert_eq!(header.tickets(), []);
+    // All its turns together have an end.
+    TICK.set(100 * MS);
+    TIME.set(Some(ticking() + Duration::from_secs(1)));
+    let lookup = Asked::Lookup { key: b"alice", manner: MANNER };
+    // A rule is tried in each turn, which takes 200 ms.
+    let late = mapkeep_query::TableError::OutOfTime { line: 101 };
+    assert_eq!(answer(&mut service, &mut header, MANY, lookup), format!("Later {late}"));
+}
+
+#[test]
+fn interrupted_lookup_is_answered_from_a_newer_content_if_there_is_one() {
+    let mut service = Service::new();
+    let mut asker = service.asker();
+    let rules = |answer: &str| "/^nobody$/ x\n".repeat(100) + "/^a/ " + answer + "\n";
+    service.load(FILE, 1, &rules("first"));
+    let ticket = asker.look_up(FILE, 1, "alice");
+    (0..3).for_each(|_| assert!(service.round()));
+    // Its first rule holds, and would not be tried if the lookup went on behind it.
+    service.load(FILE, 2, &("/^a/ second\n".to_owned() + &rules("third")));
+    service.settle();
+    assert_eq!(asker.answers(), [(ticket, "=second".to_owned())]);
+}
+
+#[test]
+fn contents_come_and_go_and_the_reason_is_told() {
+    let mut service = Service::new();
+    let mut asker = service.asker();
+    let key = Asked::Lookup { key: b"key", manner: MANNER };
+    let mut ask = |service: &mut Service, table, asked| answer(service, &mut asker, table, asked);
+    assert_eq!(ask(&mut service, FILE, key), "Unavailable its file is being written");
+    service.tell(BrokerToLookup::Unavailable { id: FILE, reason: Unavailable::Missing }, None);
+    assert_eq!(ask(&mut service, FILE, key), "Unavailable its file is not there");
+    assert_eq!(ask(&mut service, FILE, Asked::Usable), "Unavailable its file is not there");
+    service.load(FILE, 1, "/^key$/ first\n");
+    assert_eq!(service.heard(), LookupToBroker::Loaded { id: FILE, generation: 1 });
+    assert_eq!(ask(&mut service, FILE, key), "=first");
+    assert_eq!(ask(&mut service, FILE, Asked::Usable), "absent");
+    service.tell(BrokerToLookup::Unavailable { id: FILE, reason: Unavailable::Missing }, None);
+    assert_eq!(ask(&mut service, FILE, key), "=first", "what is there goes on answering");
+    service.load(FILE, 2, "/^key$/ second\n");
+    assert_eq!(service.heard(), LookupToBroker::Loaded { id: FILE, generation: 2 });
+    assert_eq!(ask(&mut service, FILE, key), "=second");
+    let reason = mapkeep_query::TableError::BadName("expected {rule} inside the braces");
+    assert_eq!(ask(&mut service, BROKEN, key), format!("Unavailable {reason}"));
+    // The content of a table that is not ours is loaded by nobody here.
+    service.load(NOT_OURS, 1, "/^key$/ third\n");
+    assert_eq!(service.heard(), LookupToBroker::Rejected { id: NOT_OURS, generation: 1 });
+    service.tell(BrokerToLookup::Ping(7), None);
+    assert_eq!(service.heard(), LookupToBroker::Pong(7));
+}
+
+#[test]
+fn contents_are_loaded_between_questions() {
+    let mut service = Service::new();
+    let mut asker = service.asker();
+    let lines: String = (0..20_000).map(|number| format!("/^key{number}$/ value\n")).collect();
+    let first = asker.look_up(QUICK, 1, "10.0.0.1");
+    service.load(FILE, 1, &lines);
+    assert_eq!(asker.tickets(), [first], "it was answered before a step was made");
+    let mut rounds = 0;
+    while !service.worker.loading.is_empty() {
+        let ticket = asker.look_up(QUICK, 1, "10.0.0.1");
+        assert!(service.round());
+        assert_eq!(asker.tickets(), [ticket]);
+        rounds += 1;
+        assert!(rounds < 1000);
+    }
+    assert_eq!(service.heard(), LookupToBroker::Loaded { id: FILE, generation: 1 });
+}
+
+#[test]
+fn slow_table_has_half_of_the_time_while_others_are_answered() {
+    let mut service = Service::new();
+    let (mut first, mut second) = (service.asker(), service.asker());
+    let slow: Vec<u32> = (0..5).map(|client| first.look_up(SLOW, client, "alice")).collect();
+    let (mut answered, began) = (Vec::new(), ticking());
+    while answered.len() < 4 {
+        let quick = (first.look_up(QUICK, 9, "10.0.0.1"), second.look_up(QUICK, 9, "10.0.0.1"));
+        let (mut firsts, mut seconds) = (Vec::new(), Vec::new());
+        // One slow lookup may come before each of them at the most.
+        (0..2).for_each(|_| {
+            assert!(service.round());
+            firsts.extend(first.tickets());
+            seconds.extend(second.tickets());
+        });
+        assert!(firsts.contains(&quick.0) && seconds == [quick.1], "{firsts:?} {seconds:?}");
+        answered.extend(firsts.into_iter().filter(|ticket| slow.contains(ticket)));
+        let most = 1 + (ticking() - began).as_millis() / 42;
+        assert!(answered.len() as u128 <= most, "{} of {most}", answered.len());
+    }
+    // Nobody else asks any more.
+    TIME.set(Some(ticking() + Duration::from_secs(1)));
+    service.settle();
+    answered.extend(first.tickets());
+    assert_eq!(answered, slow);
+}
+
+#[test]
+fn client_that_takes_long_stands_behind_others_of_its_table() {
+    let mut service = Service::new();
+    let (mut first, mut second) = (service.asker(), service.asker());
+    let greedy = first.look_up(SLOW, 1, "alice");
+    let patient = first.look_up(SLOW, 2, "alice");
+    let distant = second.look_up(SLOW, 1, "alice");
+    assert!(service.round());
+    assert_eq!(first.tickets(), [greedy]);
+    // It asks again at once, and another comes after that.
+    let greedy = first.look_up(SLOW, 1, "alice");
+    let late = first.look_up(SLOW, 3, "alice");
+    let mut order = Vec::new();
+    for _ in 0..4 {
+        service.round();
+        order.extend(first.tickets().into_iter().map(|ticket| (1, ticket)));
+        order.extend(second.tickets().into_iter().map(|ticket| (2, ticket)));
+    }
+    assert_eq!(order, [(2, distant), (1, patient), (1, late), (1, greedy)]);
+}
+
+#[test]
+fn answer_does_not_wait_for_a_lookup_that_may_take_long() {
+    let mut service = Service::new();
+    let (mut first, mut second) = (service.asker(), service.asker());
+    // Answers that follow each other so closely are sent together.
+    TICK.set(TOGETHER / 20);
+    let quick = first.look_up(QUICK, 1, "10.0.0.1");
+    let slow = second.look_up(SLOW, 1, "alice");
+    WATCHED.set(Some(first.stream.try_clone().unwrap()));
+    let began = ticking();
+    assert!(service.round());
+    WATCHED.set(None);
+    assert!(SEEN.get().unwrap() - began < TOGETHER / 2, "{:?}", SEEN.get().unwrap() - began);
+    assert!(ticking() - began > TOGETHER);
+    assert_eq!((first.tickets(), second.tickets()), (vec![quick], vec![slow]));
+}
+
+#[test]
+fn garbage_costs_its_asker_the_stream_and_nobody_else() {
+    let lookup = Asked::Lookup { key: b"10.0.0.1", manner: MANNER };
+    let frame = |table, asked, ticket| {
+        let mut bytes = Vec::new();
+        Question { ticket, table, client: 1, asked }.encode(&mut bytes);
+        bytes
+    };
+    let twice = [frame(SLOW, lookup, 9), frame(SLOW, lookup, 9)].concat();
+    let unknown = vec![15, 0, 0, 0, 9, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let too_long = u32::MAX.to_le_bytes().to_vec();
+    let (not_ours, nowhere) = (frame(NOT_OURS, lookup, 9), frame(TableId(7), lookup, 9));
+    let empty = vec![0; 4];
+    let mut service = Service::new();
+    let mut honest = service.asker();
+    for bytes in [twice, unknown, too_long, not_ours, nowhere, empty] {
+        let mut asker = service.asker();
+        asker.look_up(SLOW, 1, "alice");
+        asker.look_up(SLOW, 1, "alice");
+        asker.stream.write_all(&bytes).unwrap();
+        assert!(service.round());
+        assert_eq!(service.worker.askers.len(), 1, "{bytes:?}");
+        assert!(asker.is_closed());
+        let ticket = honest.look_up(QUICK, 1, "10.0.0.1");
+        assert!(service.round());
+        assert_eq!(honest.tickets(), [ticket]);
+    }
+    // What the others had asked is not worked out for nobody.
+    assert_eq!(service.worker.sleep(), EpollTimeout::NONE);
+}
+
+#[test]
+fn nothing_is_done_for_an_asker_that_has_gone_or_a_question_that_was_withdrawn() {
+    let mut service = Service::new();
+    let (mut gone, mut other) = (service.asker(), service.asker());
+    for _ in 0..50 {
+        gone.look_up(SLOW, 1, "alice");
+    }
+    assert!(service.round());
+    drop(gone);
+    assert!(service.round());
+    assert_eq!(service.worker.askers.len(), 1);
+    assert_eq!(service.worker.sleep(), EpollTimeout::NONE, "nothing is left of it");
+    let mut gone = service.asker();
+    gone.look_up(SLOW, 1, "alice");
+    drop(gone);
+    let before = ticking();
+    assert!(service.round());
+    assert!(ticking() - before < 20 * MS, "not even one is looked up");
+    let tickets: Vec<u32> = (0..4).map(|client| other.look_up(SLOW, client, "alice")).collect();
+    for ticket in [tickets[1], tickets[3], 77] {
+        other.send(&Question { ticket, table: SLOW, client: 1, asked: Asked::Withdrawn });
+    }
+    service.round();
+    service.settle();
+    assert_eq!(other.tickets(), [tickets[0], tickets[2]]);
+    assert_eq!(format!("{:?}", service.worker.askers), "{2: Asker { waiting: 0, unread: 0, .. }}");
+    // A ticket that has been answered or withdrawn can be given again.
+    other.send(&Question { ticket: tickets[1], table: SLOW, client: 1, asked: Asked::Usable });
+    service.round();
+    service.settle();
+    assert_eq!(other.tickets(), [tickets[1]]);
+}
+
+#[test]
+fn who_does_not_read_gets_no_more_and_holds_up_nobody() {
+    let mut service = Service::new();
+    let (mut mute, mut other) = (service.asker(), service.asker());
+    let asked: Vec<u32> = (0..100).map(|client| mute.look_up(PARTS, client, "long")).collect();
+    for _ in 0..100 {
+        let ticket = other.look_up(PARTS, 1, "a@b");
+        service.round();
+        service.settle();
+        assert_eq!(other.tickets(), [ticket]);
+    }
+    let unread = service.worker.askers[&1].unread();
+    assert!((asker::UNREAD..asker::UNREAD + 50_000).contains(&unread), "{unread}");
+    // Nor is it read from.
+    mute.look_up(PARTS, 1, "a@b");
+    service.round();
+    assert!(!service.worker.askers[&1].wanted().contains(EpollFlags::EPOLLIN));
+    let mut got = Vec::new();
+    while got.len() < 101 {
+        got.extend(mute.tickets());
+        service.round();
+    }
+    assert_eq!(got[..100], asked);
+}
+
+#[test]
+fn who_has_as_much_in_line_as_may_wait_is_not_even_looked_at() {
+    let mut service = Service::new();
+    let mut asker = service.asker();
+    let first = asker.look_up(QUICK, 1, "10.0.0.1");
+    assert!(service.round());
+    service.worker.askers.get_mut(&1).unwrap().fill();
+    assert!(service.round());
+    assert_eq!(asker.tickets(), [first]);
+    asker.look_up(QUICK, 1, "10.0.0.1");
+    let told = service.worker.epoll.wait(&mut [EpollEvent::empty()], EpollTimeout::ZERO);
+    assert_eq!(told, Ok(0));
+    drop(asker);
+    assert!(service.round());
+    assert!(service.worker.askers.is_empty(), "but that it has gone is told");
+}
+
+#[test]
+fn it_stays_until_its_last_asker_has_gone() {
+    let mut service = Service::new();
+    let mut asker = service.asker();
+    service.tell(BrokerToLookup::Finish, None);
+    let ticket = asker.look_up(QUICK, 1, "10.0.0.1");
+    assert!(service.round());
+    assert_eq!(asker.tickets(), [ticket]);
+    drop(asker);
+    assert!(!service.round());
+
+    let mut service = Service::new();
+    service.broker.send(&BrokerToLookup::Finish.encode(), &[]).unwrap();
+    assert!(!service.round(), "it has none");
+}
+
+#[test]
+fn it_answers_those_whose_broker_has_gone() {
+    let mut service = Service::new();
+    let mut asker = service.asker();
+    let Service { mut worker, broker } = service;
+    drop(broker);
+    for _ in 0..3 {
+        let ticket = asker.look_up(QUICK, 1, "10.0.0.1");
+        assert!(worker.round(EpollTimeout::ZERO).unwrap());
+        assert_eq!(asker.tickets(), [ticket]);
+    }
+    assert_eq!(worker.epoll.wait(&mut [EpollEvent::empty()], EpollTimeout::ZERO), Ok(0), "it sleeps");
+    drop(asker);
+    assert!(!worker.round(EpollTimeout::ZERO).unwrap());
+}
+
+#[test]
+fn broker_that_sends_a_client_or_forgets_a_descriptor_is_not_believed() {
+    for message in [BrokerToLookup::Client, BrokerToLookup::Answerer] {
+        let mut service = Service::new();
+        service.broker.send(&message.encode(), &[memory(b"").as_fd()]).unwrap();
+        assert!(service.worker.round(EpollTimeout::ZERO).is_err());
+    }
+    let mut service = Service::new();
+    service.broker.send(&BrokerToLookup::Asker.encode(), &[]).unwrap();
+    assert!(service.worker.round(EpollTimeout::ZERO).is_err());
+}

@@ -1,0 +1,59 @@
+//! Replies that wait until what they say is durable, or turns out not to hold.
+
+use super::{Client, Desk, Fate, Replies};
+use crate::wire::Verb;
+use crate::{Answered, Tables};
+use std::time::Instant;
+
+impl<T: Tables<Id = u32>> Client<T> {
+    /// The client has sent something, or has room for replies again, or has gone: reads and answers. The replies stay
+    /// here until they are released; nothing is done with the client before that.
+    pub fn hold<R: Replies>(&mut self, desk: &mut Desk<'_, T, R>, now: Instant) -> Fate {
+        if self.held {
+            return self.awaited;
+        }
+        if !self.output.is_empty() {
+            let fate = self.write(now);
+            if fate != Fate::Reading || !self.more {
+                return fate;
+            }
+        }
+        self.held = true;
+        let taken = if self.more { self.answer_held(desk) } else { self.take_in(desk, now) };
+        self.output = std::mem::take(desk.replies.bytes());
+        let answered = !self.output.is_empty();
+        self.keep(taken, answered, desk.room_for_input, now).unwrap_or(self.awaited)
+    }
+
+    /// Takes replies back that do not hold, and puts a temporary error in the place of each. `replies` are the ends of
+    /// those that may, and what was answered, in their order.
+    pub fn take_back(&mut self, replies: &[(usize, usize, Answered<u32>)], lost: impl Fn(u32) -> bool) {
+        let mut output = Vec::new();
+        let mut kept = 0;
+        for (start, end, answered) in replies {
+            let Some(table) = answered.table.filter(|table| lost(*table)) else { continue };
+            output.extend_from_slice(self.output.get(kept..*start).unwrap_or_default());
+            answered.take_back(&mut output);
+            kept = *end;
+            if answered.verb() == Verb::Sequence {
+                // The entry that it stands on was never seen.
+                self.cursors.forget(table);
+            }
+        }
+        output.extend_from_slice(self.output.get(kept..).unwrap_or_default());
+        self.output = output;
+    }
+
+    /// Whether replies are held back.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.held
+    }
+
+    /// Sends what has been held.
+    pub fn release(&mut self, now: Instant) -> Fate {
+        self.held = false;
+        let fate = if self.output.is_empty() { Fate::Reading } else { self.write(now) };
+        if self.ends { Fate::Closed } else { fate }
+    }
+}

@@ -1,0 +1,81 @@
+//! What the writer needs of a store beyond its entries.
+
+use mapkeep_proto::Part;
+use mapkeep_table_store::{MemoryStore, Stamp, Store, StoreError};
+use std::os::fd::OwnedFd;
+
+/// An open table's store.
+pub(crate) trait Engine: Store {
+    /// The half of it that writes checkpoints; none where the table's file is changed in place, or there is none.
+    fn saver(&mut self) -> Option<&mut dyn Saver> {
+        None
+    }
+
+    /// Whether its file has been removed by somebody: what is stored in it then is lost to everybody else.
+    fn is_removed(&self) -> bool {
+        false
+    }
+
+    /// Closes a damaged store: which of the table's files is to be set aside, and what can still be read of it. Nothing
+    /// for a store without files.
+    fn rescue(self: Box<Self>) -> Option<(Part, Option<Rescue>)> {
+        None
+    }
+}
+
+impl Engine for MemoryStore {}
+
+/// How far the writing of a checkpoint has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// There is more to do.
+    More,
+    /// The file is whole and on disk, and the store has noted that it may soon be in place.
+    Whole,
+}
+
+/// A store that is written into a Berkeley DB file from time to time. Nothing of this may be called while a group is
+/// open.
+pub(crate) trait Saver {
+    /// Whether entries have changed since the last checkpoint.
+    fn unsaved(&self) -> bool;
+
+    /// Begins a checkpoint into a new and empty file.
+    fn begin(&mut self, file: OwnedFd) -> Result<(), StoreError>;
+
+    /// Goes on with it, for some milliseconds.
+    fn step(&mut self) -> Result<Stage, StoreError>;
+
+    /// The file is in place.
+    fn placed(&mut self) -> Result<(), StoreError>;
+
+    /// The checkpoint in progress comes to nothing.
+    fn give_up(&mut self);
+
+    /// Somebody else has written the file: takes over what it says, as far as the store does not know better. `pause` is
+    /// called now and then.
+    fn take_over(&mut self, file: &[u8], stamp: Stamp, pause: &mut dyn FnMut())
+    -> Result<Import, StoreError>;
+}
+
+/// What has been taken over from a file that somebody else has written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Import {
+    /// Entries that are now as the file says.
+    pub(crate) taken: u64,
+    /// Entries of the file that were left out, since the store has newer ones.
+    pub(crate) kept: u64,
+    /// Entries that no Postfix program could have made or read.
+    pub(crate) left_out: u64,
+    /// What is wrong with the file, if not all of it could be read.
+    pub(crate) damage: Option<String>,
+}
+
+/// What is left of a damaged store until a fresh one is there that can take it over.
+#[derive(Debug)]
+pub(crate) enum Rescue {
+    /// The lmdb file.
+    Lmdb(OwnedFd),
+    /// The store and its log.
+    Store(OwnedFd, OwnedFd),
+}

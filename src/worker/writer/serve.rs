@@ -1,0 +1,373 @@
+//! The writer's event loop: clients, groups of changes, and what the broker says.
+//!
+//! A turn answers what the clients that are ready have asked, holds the replies back, commits the changes of each table
+//! with one sync, and sends the replies. Between turns, one bounded step is taken of whatever else there is to do.
+//!
+//! May: read and write connections that it was handed. Never: open, connect, execute, or name anything but a table id to
+//! the broker.
+
+mod broker;
+#[cfg(test)]
+mod tests;
+
+use crate::group::{Group, Mark};
+use crate::line::Line;
+use crate::opening::{Opener, Openings};
+use crate::saving::{Effect, Saving, When};
+use crate::tables::{Changed, Outturn, Tables};
+use mapkeep_proto::{TableId, WriterToBroker};
+use mapkeep_sandbox::Confined;
+use mapkeep_sys::channel::Channel;
+use mapkeep_table_store::StoreError;
+use mapkeep_worker_session::client::Desk;
+use mapkeep_worker_session::clients::{Clients, Trigger};
+use mapkeep_worker_session::{Service, Settings};
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags, EpollTimeout};
+use std::collections::{BTreeSet, VecDeque};
+use std::io;
+use std::time::{Duration, Instant};
+
+/// Bytes read from a client in one go.
+const CHUNK: usize = 16 << 10;
+/// Events taken in one go.
+const EVENTS: usize = 256;
+/// Once the service ends: a client that has been silent for this long is let go,
+const SILENCE: Duration = Duration::from_millis(100);
+/// which is looked for so often,
+const TICK: Duration = Duration::from_millis(50);
+/// and every client after this.
+const GRACE: Duration = Duration::from_secs(1);
+
+const BROKER: u64 = 0;
+
+/// The writer's state.
+pub(crate) struct Writer<O> {
+    line: Line,
+    epoll: Epoll,
+    settings: Settings,
+    tables: Tables,
+    clients: Clients<Tables>,
+    /// Clients that have something for us, in the order in which they are served.
+    ready: VecDeque<u64>,
+    /// The same, to find one.
+    is_ready: BTreeSet<u64>,
+    /// How many changes the last turn has committed at once.
+    last_changes: usize,
+    /// Whether the broker has something for us.
+    broker_waits: bool,
+    openings: Openings<O>,
+    saving: Saving,
+    /// The service ends; when the last clients are let go.
+    finishing: Option<Instant>,
+    next_tick: Option<Instant>,
+    /// Nothing more is read from clients than what has arrived.
+    closing: bool,
+    /// When all that had arrived was noted last. Whoever has sent something by then is not late, however long a sync
+    /// took that kept us from reading it.
+    looked: Instant,
+    /// Whether epoll tells of room in the broker's channel.
+    waits_for_room: bool,
+    scratch: Vec<u8>,
+}
+
+impl<O: Opener> Writer<O> {
+    /// A writer that has not heard from its broker yet.
+    pub(crate) fn new(broker: Channel, epoll: Epoll, opener: O) -> io::Result<Writer<O>> {
+        epoll.add(&broker, EpollEvent::new(EpollFlags::EPOLLIN, BROKER))?;
+        Ok(Writer {
+            line: Line::new(broker),
+            epoll,
+            settings: Settings { smtputf8_enable: true },
+            tables: Tables::default(),
+            clients: Clients::numbered_after(BROKER, Trigger::Level),
+            ready: VecDeque::new(),
+            is_ready: BTreeSet::new(),
+            last_changes: 0,
+            broker_waits: false,
+            openings: Openings::new(opener),
+            saving: Saving::new(),
+            finishing: None,
+            next_tick: None,
+            closing: false,
+            looked: Instant::now(),
+            waits_for_room: false,
+            scratch: vec![0; CHUNK],
+        })
+    }
+
+    /// Serves until the broker has gone, or until everything is done after the broker has said that the service ends.
+    /// Demands the proof of lock-down.
+    pub(crate) fn run(&mut self, _confined: &Confined) -> io::Result<()> {
+        self.serve()
+    }
+
+    /// The same, for tests.
+    pub(crate) fn serve(&mut self) -> io::Result<()> {
+        loop {
+            let timeout = self.patience(Instant::now());
+            self.await_events(timeout)?;
+            self.turn()?;
+            let now = Instant::now();
+            if self.broker_waits || self.line.has_waiting() {
+                self.hear_broker(now)?;
+            }
+            if self.line.is_gone() {
+                return self.last_turns();
+            }
+            self.take_step(now)?;
+            self.close_late()?;
+            if self.is_finished(now)? {
+                return Ok(());
+            }
+            self.tell_broker()?;
+        }
+    }
+
+    /// How long to wait for something to happen.
+    fn patience(&self, now: Instant) -> EpollTimeout {
+        let saving = self.next_save(now);
+        if !self.ready.is_empty() || saving == When::Now || self.line.has_waiting() {
+            return EpollTimeout::ZERO;
+        }
+        let saving = if let When::At(moment) = saving { Some(moment) } else { None };
+        let last = self.finishing.filter(|_| !self.clients.is_empty());
+        let log = mapkeep_log::settle(now);
+        let moments =
+            [self.clients.next_deadline(), self.next_tick, self.openings.next(now), saving, last, log];
+        let Some(next) = moments.into_iter().flatten().min() else { return EpollTimeout::NONE };
+        let wait = next.saturating_duration_since(now).as_micros().div_ceil(1000);
+        EpollTimeout::from(u16::try_from(wait).unwrap_or(u16::MAX))
+    }
+
+    /// Notes which clients have something for us. False: none that were not known already.
+    fn await_events(&mut self, timeout: EpollTimeout) -> io::Result<bool> {
+        let mut events = [EpollEvent::empty(); EVENTS];
+        let count = match self.epoll.wait(&mut events, timeout) {
+            Ok(count) => count,
+            Err(Errno::EINTR) => 0,
+            Err(error) => return Err(error.into()),
+        };
+        if count < EVENTS {
+            self.looked = Instant::now();
+        }
+        let mut found = false;
+        for event in events.iter().take(count) {
+            if event.data() == BROKER {
+                self.broker_waits = true;
+            } else if self.clients.get_mut(event.data()).is_some_and(|client| !client.is_held()) {
+                found |= self.note(event.data());
+            }
+        }
+        Ok(found)
+    }
+
+    /// Puts a client last in the row. False: it is there already.
+    fn note(&mut self, client: u64) -> bool {
+        let fresh = self.is_ready.insert(client);
+        if fresh {
+            self.ready.push_back(client);
+        }
+        fresh
+    }
+
+    /// Answers what has been asked, as far as the bounds of a turn go, commits what that has changed, and sends the
+    /// replies.
+    fn turn(&mut self) -> io::Result<()> {
+        if self.ready.is_empty() {
+            return Ok(());
+        }
+        let mut group = Group::default();
+        let now = Instant::now();
+        loop {
+            while group.is_open()
+                && let Some(client) = self.ready.pop_front()
+            {
+                self.is_ready.remove(&client);
+                self.answer(client, &mut group, now)?;
+                if self.tables.are_settled() {
+                    // What has been said so far is durable already, and waits for nobody's sync.
+                    self.release(group.take(), &[])?;
+                }
+            }
+            // One sync is for all: whoever has asked meanwhile comes along. Where one client makes all changes there is
+            // nobody to look for, and those who only look up are answered while it prepares the next.
+            let crowd = self.last_changes > 1 && group.clients() < self.clients.count();
+            let more = !self.closing && crowd && group.is_open() && self.tables.has_open_group();
+            if !more || !self.await_events(EpollTimeout::ZERO)? {
+                break;
+            }
+        }
+        self.last_changes = group.changes();
+        let outturns = self.tables.end_turn();
+        self.release(group.take(), &outturns)?;
+        self.note_outturns(outturns)
+    }
+
+    /// Answers what one client has asked. Its replies stay with it.
+    fn answer(&mut self, client: u64, group: &mut Group, now: Instant) -> io::Result<()> {
+        let Writer { clients, epoll, tables, settings, scratch, .. } = self;
+        let (tables, service, settings) = (&*tables, Service::Write, *settings);
+        clients.with(epoll, client, |client, room_for_input| {
+            client.hold(&mut Desk { tables, service, settings, scratch, replies: group, room_for_input }, now)
+        })?;
+        group.served(client);
+        Ok(())
+    }
+
+    /// Sends the replies, in the place of those that do not hold temporary errors.
+    fn release(&mut self, served: Vec<(u64, Vec<Mark>)>, outturns: &[Outturn]) -> io::Result<()> {
+        let lost: BTreeSet<u32> = outturns
+            .iter()
+            .filter(|outturn| outturn.result.is_err())
+            .map(|outturn| u32::from(outturn.id.0))
+            .collect();
+        let now = Instant::now();
+        for (number, marks) in served {
+            self.clients.with(&self.epoll, number, |client, _| {
+                if !lost.is_empty() {
+                    client.take_back(&marks, |table| lost.contains(&table));
+                }
+                client.release(now)
+            })?;
+            if self.clients.get_mut(number).is_some_and(|client| client.has_more()) {
+                self.note(number);
+            }
+        }
+        Ok(())
+    }
+
+    /// Draws the consequences of what a turn has come to for each table.
+    fn note_outturns(&mut self, outturns: Vec<Outturn>) -> io::Result<()> {
+        let now = Instant::now();
+        for Outturn { id, result } in outturns {
+            match result {
+                Ok(Changed::Yes) => self.saving.changed(id, now),
+                Ok(Changed::No) => {}
+                Err(error) => {
+                    tracing::warn!(
+                        "table {}: {error} -- what was asked of it at the same time gets a temporary error, and \
+                         nothing of that is done",
+                        self.tables.shown(id)
+                    );
+                    match error {
+                        StoreError::Corrupt(what) => self.set_aside(id, &what)?,
+                        _ if self.tables.with(id, |engine| engine.is_removed()) == Some(true) => {
+                            self.hand_back(id, "its file has been removed".to_owned())?;
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A table's store is damaged: closes it, and has its files set aside.
+    fn set_aside(&mut self, id: TableId, what: &str) -> io::Result<()> {
+        let reason = format!("its store is damaged ({what}), and being replaced by a fresh one");
+        let Some(engine) = self.tables.close(id, reason) else { return Ok(()) };
+        if let Some(message) = self.saving.closed(id) {
+            self.line.say(message)?;
+        }
+        let Some((part, rescue)) = engine.rescue() else { return Ok(()) };
+        let generation = self.tables.generation(id);
+        tracing::error!(
+            "table {}: its store is damaged: {what}; its files are set aside, and what can be read of them is kept",
+            self.tables.shown(id)
+        );
+        if let Some(rescue) = rescue {
+            self.openings.keep(id, rescue);
+        }
+        self.line.say(WriterToBroker::Corrupt { id, generation, part })
+    }
+
+    /// One bounded step of what is to be done beside serving clients.
+    fn take_step(&mut self, now: Instant) -> io::Result<()> {
+        if self.step_openings(now)? {
+            return Ok(());
+        }
+        if self.next_save(now) != When::Now {
+            return Ok(());
+        }
+        let effect = self.saving.go_on(&self.tables, now);
+        self.apply(effect)
+    }
+
+    /// When a checkpoint is to be begun, or to be gone on with. While clients are being let go, none is begun: they still
+    /// change tables.
+    fn next_save(&self, now: Instant) -> When {
+        let waits = self.finishing.is_some() && !self.clients.is_empty() && self.saving.is_idle();
+        if waits { When::Later } else { self.saving.next(now) }
+    }
+
+    /// Does what follows from a step of a checkpoint.
+    fn apply(&mut self, effect: Effect) -> io::Result<()> {
+        if let Some(message) = effect.say {
+            self.line.say(message)?;
+        }
+        match effect.damaged {
+            Some((id, StoreError::Corrupt(what))) => self.set_aside(id, &what),
+            _ => Ok(()),
+        }
+    }
+
+    /// Once the service ends: lets clients go. Whether everything is done.
+    fn is_finished(&mut self, now: Instant) -> io::Result<bool> {
+        let Some(until) = self.finishing else { return Ok(false) };
+        if now >= until && !self.clients.is_empty() {
+            self.close_all()?;
+        } else if self.next_tick.is_some_and(|tick| tick <= now) {
+            self.next_tick = now.checked_add(TICK);
+            let Writer { clients, epoll, is_ready, looked, .. } = self;
+            clients.close_silent(epoll, SILENCE, *looked, |client| is_ready.contains(&client))?;
+        }
+        if !self.clients.is_empty() {
+            return Ok(false);
+        }
+        self.next_tick = None;
+        Ok(self.saving.is_done() && !self.line.has_more_to_say())
+    }
+
+    /// Closes the connections of clients that take too long.
+    fn close_late(&mut self) -> io::Result<()> {
+        let Writer { clients, epoll, is_ready, looked, .. } = self;
+        clients.close_late(epoll, *looked, |client| is_ready.contains(&client))
+    }
+
+    /// Answers what has arrived, then closes every connection.
+    fn close_all(&mut self) -> io::Result<()> {
+        self.await_events(EpollTimeout::ZERO)?;
+        // Each client is read from once more; what comes after that would have no end.
+        self.closing = true;
+        while !self.ready.is_empty() {
+            self.turn()?;
+        }
+        self.clients.close_all(&self.epoll)
+    }
+
+    /// The broker has gone: answers what has arrived. Changes become durable as ever; checkpoints cannot be put in place
+    /// by anybody.
+    fn last_turns(&mut self) -> io::Result<()> {
+        self.close_all()
+    }
+
+    /// Tells the broker of clients that have gone, and what it had no room for.
+    fn tell_broker(&mut self) -> io::Result<()> {
+        self.line.flush()?;
+        if !self.line.has_more_to_say() {
+            let closed = self.clients.take_closed();
+            if closed > 0 {
+                self.line.say(WriterToBroker::Closed(closed))?;
+            }
+        }
+        let waits = self.line.has_more_to_say();
+        if waits != self.waits_for_room {
+            self.waits_for_room = waits;
+            let interest =
+                if waits { EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT } else { EpollFlags::EPOLLIN };
+            self.epoll.modify(&self.line, &mut EpollEvent::new(interest, BROKER))?;
+        }
+        Ok(())
+    }
+}
