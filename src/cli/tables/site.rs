@@ -28,6 +28,15 @@ pub(super) struct Remark {
     pub(super) text: String,
 }
 
+impl Remark {
+    pub(super) fn severity_word(&self) -> &'static str {
+        match self.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        }
+    }
+}
+
 impl From<&Complaint> for Remark {
     fn from(complaint: &Complaint) -> Remark {
         Remark {

@@ -4,7 +4,7 @@
 
 use std::io::{self, Write};
 
-use mapkeep_config_text::{FileName, Origin, Provenance, Severity};
+use mapkeep_config_text::{FileName, Origin, Provenance};
 
 use super::site::Remark;
 use super::verdict::{FileFacts, State, Verdict};
@@ -153,10 +153,7 @@ fn named_by(place: &Provenance) -> String {
 }
 
 fn remark_line(remark: &Remark) -> String {
-    let severity = match remark.severity {
-        Severity::Error => "error",
-        Severity::Warning => "warning",
-    };
+    let severity = remark.severity_word();
     let text = &remark.text;
     match remark.file {
         None => format!("{severity}: {text}"),
