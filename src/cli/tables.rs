@@ -34,6 +34,7 @@ use crate::error::{Error, Exit};
 use crate::words::{directory, directory_or_default};
 use lexopt::Arg::{Long, Short};
 use lexopt::Parser;
+pub(crate) use site::users;
 use site::{Remark, Site};
 use verdict::{Judge, Verdict};
 use write::Claims;
@@ -72,7 +73,7 @@ impl Listing {
         let tables = std::mem::take(&mut site.tables);
         let mut claims = Claims::default();
         let look = |table| match service {
-            Service::Read => judge.look(table, &site.users, &site.notices),
+            Service::Read => judge.look(table, &site.notices),
             Service::Write => judge.look_as_writer(table, &site, &mut claims),
         };
         let verdicts = tables.into_iter().map(look).collect();

@@ -2,6 +2,7 @@
 
 use super::failure;
 use crate::error::Error;
+use crate::tables::users;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -138,9 +139,8 @@ impl Drop for Site {
 
 /// A user that exists: Postfix's own, or whoever runs the demo.
 fn owner() -> String {
-    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    match passwd.lines().any(|line| line.starts_with("postfix:")) {
-        true => "postfix".to_owned(),
-        false => nix::unistd::geteuid().as_raw().to_string(),
+    match users().ids_of("postfix") {
+        Some(_) => "postfix".to_owned(),
+        None => nix::unistd::geteuid().to_string(),
     }
 }

@@ -9,12 +9,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use mapkeep_broker_trust::{Owners, People};
+use mapkeep_broker_trust::{Owners, People, read_file};
+use mapkeep_config_site::accounts::Accounts;
 use mapkeep_config_site::deciding::distrusted;
 use mapkeep_config_site::notices::Notices;
 use mapkeep_config_text::{
-    ApprovedTable, Complaint, FileName, KeepSettings, Owner, Parameters, PostfixVersion, Service,
-    ServiceEntry, Settings, Severity, approved, parse_main, parse_master,
+    ApprovedTable, Complaint, FileName, KeepSettings, Parameters, PostfixVersion, Service, ServiceEntry,
+    Settings, Severity, approved, parse_main, parse_master,
 };
 
 /// What there is to say about a configuration file.
@@ -68,7 +69,8 @@ pub(super) struct Site {
     pub(super) limit: u64,
     /// The queue directory, when master.cf makes the service see the file system from there.
     pub(super) inside: Option<PathBuf>,
-    pub(super) users: Users,
+    /// The accounts of /etc/passwd: a name service is not asked.
+    pub(super) people: Rc<People>,
     /// What there is to say of tables that are served in part.
     pub(super) notices: Notices,
     /// What master.cf overrides for this service, in order.
@@ -138,25 +140,23 @@ impl Site {
             keep = keep.distrusted(&params);
         }
 
-        let users = Users::read();
+        let accounts = users();
         let mut owners = Vec::new();
         for owner in &keep.table_owners {
-            match users.id_of(owner) {
-                Some(id) => owners.push(id),
-                None => remarks.push(Remark {
+            match accounts.uid_of(&owner.to_string()) {
+                Ok(id) => owners.push(id),
+                Err(error) => remarks.push(Remark {
                     file: None,
                     line: 0,
                     severity: Severity::Error,
-                    text: format!(
-                        "no user \"{owner}\" in /etc/passwd (table_owners in mapkeep.cf, or mail_owner)"
-                    ),
+                    text: error.to_string(),
                 }),
             }
         }
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let overrides = entry.iter().flat_map(|entry| &entry.overrides);
         let overrides = overrides.map(|item| (text(&item.name), text(&item.value))).collect();
-        let trusted = Owners::declared(&owners).among(people);
+        let trusted = Owners::declared(&owners).among(Rc::clone(&people));
         let mut read = |path: &[u8]| {
             let path = Path::new(OsStr::from_bytes(path));
             if let Some(problem) = distrusted(path, &trusted) {
@@ -188,9 +188,9 @@ impl Site {
             limit: keep.snapshot_limit,
             inside,
             overrides,
-            writer: users.id_of(&Owner::Name(settings.mail_owner.clone())),
+            writer: accounts.ids_of(&settings.mail_owner).map(|ids| ids.uid),
             mail_owner: settings.mail_owner,
-            users,
+            people,
         })
     }
 
@@ -235,35 +235,13 @@ fn optional(path: &Path) -> Result<Vec<u8>, String> {
     }
 }
 
-/// The accounts of /etc/passwd: a name service is not asked.
-#[derive(Debug, Default)]
-pub(super) struct Users {
-    passwd: String,
+/// The users of /etc/passwd, as the service reads them.
+pub(crate) fn users() -> Accounts {
+    let passwd = read_file(Path::new("/etc/passwd")).unwrap_or_default();
+    Accounts::new(String::from_utf8_lossy(&passwd).into_owned(), String::new())
 }
 
-impl Users {
-    fn read() -> Users {
-        let passwd = std::fs::read("/etc/passwd").unwrap_or_default();
-        Users { passwd: String::from_utf8_lossy(&passwd).into_owned() }
-    }
-
-    fn all(&self) -> impl Iterator<Item = (&str, u32)> {
-        self.passwd.lines().filter_map(|line| {
-            let mut fields = line.split(':');
-            let name = fields.next()?;
-            Some((name, fields.nth(1)?.parse().ok()?))
-        })
-    }
-
-    fn id_of(&self, owner: &Owner) -> Option<u32> {
-        match owner {
-            Owner::Id(id) => Some(*id),
-            Owner::Name(name) => self.all().find(|(user, _)| user == name).map(|(_, id)| id),
-        }
-    }
-
-    /// The name of this user, if the account file has one.
-    pub(super) fn name_of(&self, id: u32) -> Option<&str> {
-        self.all().find(|(_, user)| *user == id).map(|(name, _)| name)
-    }
+/// The name of this user, if the account file has one that is a plain word.
+pub(super) fn name_of(people: &People, uid: u32) -> Option<String> {
+    Some(people.name_of(uid)).filter(|name| *name != uid.to_string())
 }

@@ -20,7 +20,7 @@ use mapkeep_query::TableError;
 use mapkeep_table_format::text::inline;
 use nix::errno::Errno;
 
-use super::site::{Site, Users};
+use super::site::{Site, name_of};
 
 /// Why a table cannot be served.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,6 +117,7 @@ impl Verdict {
 pub(super) struct Judge {
     pub(super) anchor: Anchor,
     owners: Owners,
+    pub(super) people: Rc<People>,
     /// Where `/` of a table's path is.
     pub(super) root: PathBuf,
     limit: u64,
@@ -132,22 +133,21 @@ impl Judge {
                 (Anchor::inside(OwnedFd::from(root)), queue.clone())
             }
         };
-        let people = Rc::new(People::read());
-        let anchor = anchor.map_err(|refusal| refusal.to_string())?.among(Rc::clone(&people));
+        let anchor = anchor.map_err(|refusal| refusal.to_string())?.among(Rc::clone(&site.people));
         let owners = Owners::declared(&site.owners)
             .with_settings(&site.owners_text, &site.trusted_directories)
-            .among(people);
-        Ok(Judge { anchor, owners, root, limit: site.limit })
+            .among(Rc::clone(&site.people));
+        Ok(Judge { anchor, owners, people: Rc::clone(&site.people), root, limit: site.limit })
     }
 
     /// The verdict on one table.
-    pub(super) fn look(&self, table: ApprovedTable, users: &Users, notices: &Notices) -> Verdict {
+    pub(super) fn look(&self, table: ApprovedTable, notices: &Notices) -> Verdict {
         let kind = Kind::of(&table.name);
         let path = file_of(&table.name);
-        let facts = path.as_deref().and_then(|path| self.facts(path, users));
+        let facts = path.as_deref().and_then(|path| self.facts(path));
         let trouble = match &path {
             Some(path) => self.file_trouble(&table, path, facts.as_ref()),
-            None if kind.is_composite() => self.composite_trouble(&table, users, notices),
+            None if kind.is_composite() => self.composite_trouble(&table, notices),
             None => name_trouble(kind, &table.name),
         };
         let (trouble, note) = match (trouble, notices.of(&table.name)) {
@@ -163,7 +163,7 @@ impl Judge {
     }
 
     /// The trouble of the first member that has one: a table made of others answers no better than they do.
-    fn composite_trouble(&self, table: &ApprovedTable, users: &Users, notices: &Notices) -> Option<Trouble> {
+    fn composite_trouble(&self, table: &ApprovedTable, notices: &Notices) -> Option<Trouble> {
         let members = match leaves(&table.name) {
             Ok(members) => members,
             Err(error) => return bad_name(TableError::BadName(error)),
@@ -172,16 +172,16 @@ impl Judge {
             let shown = String::from_utf8_lossy(&name).into_owned();
             // Members are tables with content of their own, so this goes no deeper.
             let member = ApprovedTable { name, provenance: table.provenance.clone() };
-            let mut trouble = self.look(member, users, notices).trouble?;
+            let mut trouble = self.look(member, notices).trouble?;
             trouble.problem = format!("{} (a member, {shown})", trouble.problem);
             Some(trouble)
         })
     }
 
-    fn facts(&self, path: &[u8], users: &Users) -> Option<FileFacts> {
+    fn facts(&self, path: &[u8]) -> Option<FileFacts> {
         let relative = path.strip_prefix(b"/")?;
         let status = std::fs::metadata(self.root.join(Path::new(OsStr::from_bytes(relative)))).ok()?;
-        Some(FileFacts::of(&status, users))
+        Some(FileFacts::of(&status, &self.people))
     }
 
     fn file_trouble(&self, table: &ApprovedTable, path: &[u8], facts: Option<&FileFacts>) -> Option<Trouble> {
@@ -203,8 +203,8 @@ impl Judge {
 }
 
 impl FileFacts {
-    pub(super) fn of(status: &Metadata, users: &Users) -> FileFacts {
-        let owner = users.name_of(status.uid()).map(str::to_owned);
+    pub(super) fn of(status: &Metadata, people: &People) -> FileFacts {
+        let owner = name_of(people, status.uid());
         FileFacts { uid: status.uid(), owner, mode: status.mode() & 0o7777, size: status.len() }
     }
 }

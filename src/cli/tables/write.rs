@@ -12,7 +12,7 @@ use mapkeep_broker_trust::{Refusal, Rule, WriteFiles, inspect};
 use mapkeep_config_text::ApprovedTable;
 use mapkeep_name::Kind;
 
-use super::site::{Site, Users};
+use super::site::{Site, name_of};
 use super::verdict::{FileFacts, Judge, State, Trouble, Verdict, Writing, fault, name_trouble, trouble_of};
 
 /// The files of the tables before, each by its directory (device and inode number) and its name.
@@ -22,14 +22,13 @@ pub(super) struct Claims(Vec<(u64, u64, Vec<u8>, String)>);
 impl Judge {
     /// The verdict on one table of the list of the writing service.
     pub(super) fn look_as_writer(&self, table: ApprovedTable, site: &Site, claims: &mut Claims) -> Verdict {
-        let user =
-            site.writer.map(|id| site.users.name_of(id).map_or_else(|| format!("uid {id}"), str::to_owned));
+        let user = site.writer.map(|id| name_of(&site.people, id).unwrap_or_else(|| format!("uid {id}")));
         let Some(files) = WriteFiles::of(&table.name) else {
             let trouble = type_trouble(&table.name);
             return Verdict { table, path: None, facts: None, trouble, note: None, writing: None };
         };
         let all = files.lasting().iter().map(|file| files.path(*file));
-        let all: Vec<_> = all.map(|path| (path.clone(), self.own_facts(&path, &site.users))).collect();
+        let all: Vec<_> = all.map(|path| (path.clone(), self.own_facts(&path))).collect();
         let trouble = match site.writer {
             None => Some(nobody(site)),
             Some(owner) => match inspect(&self.anchor, &files, owner) {
@@ -49,9 +48,9 @@ impl Judge {
     }
 
     /// As for reading, but a link is shown as what it is.
-    fn own_facts(&self, path: &[u8], users: &Users) -> Option<FileFacts> {
+    fn own_facts(&self, path: &[u8]) -> Option<FileFacts> {
         let relative = Path::new(OsStr::from_bytes(path.strip_prefix(b"/")?));
-        Some(FileFacts::of(&self.root.join(relative).symlink_metadata().ok()?, users))
+        Some(FileFacts::of(&self.root.join(relative).symlink_metadata().ok()?, &self.people))
     }
 }
 
