@@ -1,7 +1,7 @@
 //! Clients that ask patterns for what takes them longest, and a client that only wants to be answered.
 
 use super::common::master::Master;
-use super::common::wire::{ANNOUNCEMENT, Heard, Wire, attribute};
+use super::common::wire::{ANNOUNCEMENT, Received, Wire, attribute};
 use std::fmt;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -82,16 +82,16 @@ fn stay(socket: &Path, table: &str, number: usize, stop: &AtomicBool, counts: (&
         wire.send(&requests).unwrap();
         let mut left = AT_ONCE.min(16);
         while left > 0 && !stop.load(Ordering::Relaxed) {
-            match wire.hear(BEAT) {
-                Heard::Reply(reply) => {
+            match wire.receive(BEAT) {
+                Received::Reply(reply) => {
                     left -= 1;
                     answers.fetch_add(1, Ordering::Relaxed);
                     if !matches!(attribute(&reply, "status"), Some("1" | "2")) {
                         wrong.fetch_add(1, Ordering::Relaxed);
                     }
                 }
-                Heard::Silence => {}
-                Heard::Closed => panic!("a connection was lost"),
+                Received::Silence => {}
+                Received::Closed => panic!("a connection was lost"),
             }
         }
     }

@@ -16,7 +16,7 @@ pub const ANNOUNCEMENT: &str = "protocol|proxymap_protocol||";
 
 /// How a wait for a reply ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Heard {
+pub enum Received {
     /// A whole attribute list, with `|` for NUL.
     Reply(String),
     /// The server closed the connection before a whole list had come.
@@ -68,8 +68,8 @@ impl Wire {
     /// Connects, and expects the announcement.
     pub fn open(socket: &Path) -> Self {
         let mut wire = Self::connect(socket);
-        let first = wire.hear(PATIENCE);
-        assert_eq!(first, Heard::Reply(ANNOUNCEMENT.to_string()), "announcement of {}", socket.display());
+        let first = wire.receive(PATIENCE);
+        assert_eq!(first, Received::Reply(ANNOUNCEMENT.to_string()), "announcement of {}", socket.display());
         wire
     }
 
@@ -94,36 +94,36 @@ impl Wire {
     /// Sends one request and gives the reply, which must come.
     pub fn ask(&mut self, request: &str) -> String {
         match self.try_ask(request) {
-            Heard::Reply(reply) => reply,
+            Received::Reply(reply) => reply,
             other => panic!("{other:?} instead of a reply to {request:?}"),
         }
     }
 
     /// Sends one request and says how the wait for the reply ended.
-    pub fn try_ask(&mut self, request: &str) -> Heard {
+    pub fn try_ask(&mut self, request: &str) -> Received {
         match self.send(&bytes(request)) {
-            Ok(()) => self.hear(PATIENCE),
-            Err(_) => Heard::Closed,
+            Ok(()) => self.receive(PATIENCE),
+            Err(_) => Received::Closed,
         }
     }
 
     /// Waits for one whole attribute list.
-    pub fn hear(&mut self, within: Duration) -> Heard {
+    pub fn receive(&mut self, within: Duration) -> Received {
         let start = Instant::now();
         loop {
             if let Some(end) = list_end(&self.heard) {
                 let list: Vec<u8> = self.heard.drain(..end).collect();
-                return Heard::Reply(text(&list));
+                return Received::Reply(text(&list));
             }
             let Some(left) = within.checked_sub(start.elapsed()).filter(|d| !d.is_zero()) else {
-                return Heard::Silence;
+                return Received::Silence;
             };
             self.stream.set_read_timeout(Some(left)).expect("a read timeout can be set");
             let mut chunk = [0; 4096];
             match self.stream.read(&mut chunk) {
-                Ok(0) => return Heard::Closed,
+                Ok(0) => return Received::Closed,
                 Ok(n) => self.heard.extend_from_slice(&chunk[..n]),
-                Err(e) if e.kind() == ErrorKind::ConnectionReset => return Heard::Closed,
+                Err(e) if e.kind() == ErrorKind::ConnectionReset => return Received::Closed,
                 Err(e)
                     if matches!(
                         e.kind(),

@@ -4,7 +4,7 @@
 
 use crate::common::PATIENCE;
 use crate::common::master::Site;
-use crate::common::wire::{Heard, Wire};
+use crate::common::wire::{Received, Wire};
 use crate::differences::{self, Case};
 use crate::questions::{Mode, Question};
 use crate::stock::Stock;
@@ -33,14 +33,14 @@ pub struct Pair<'s> {
 
 /// What stock has replied where everything it was asked had the same flags, by question.
 #[derive(Default)]
-pub struct Known(BTreeMap<Vec<u8>, Heard>);
+pub struct Known(BTreeMap<Vec<u8>, Received>);
 
 impl Known {
     /// Stock's reply to this question, asked with these flags.
     pub fn reply(&self, question: &Question<'_>, flags: u32) -> Option<&str> {
         let plain = Question { around: ("", ""), flags, what: question.what.clone(), ..*question };
         match self.0.get(&plain.bytes(None)) {
-            Some(Heard::Reply(reply)) => Some(reply),
+            Some(Received::Reply(reply)) => Some(reply),
             _ => None,
         }
     }
@@ -80,7 +80,7 @@ impl<'s> Pair<'s> {
 
     /// Asks both. Gives stock's reply and ours; `None` when the question was left out, because stock has died of its like often
     /// enough.
-    pub fn ask(&mut self, question: &Question<'_>) -> Option<[Heard; 2]> {
+    pub fn ask(&mut self, question: &Question<'_>) -> Option<[Received; 2]> {
         if self.surprises > SURPRISES {
             return None;
         }
@@ -96,7 +96,7 @@ impl<'s> Pair<'s> {
         let open = question.open_of_a_later_client();
         let told = open.as_ref().and_then(|open| differences::flags_of(&self.stock.ask(open)));
         let stock = self.stock.ask(&question.bytes(told));
-        self.surprises += usize::from(expected.is_none() && stock == Heard::Closed);
+        self.surprises += usize::from(expected.is_none() && stock == Received::Closed);
         let told = open.as_ref().and_then(|open| differences::flags_of(&self.ask_ours(open)));
         let ours = self.ask_ours(&question.bytes(told));
         self.tally.judge(&Case { question, mode: self.mode, known: &self.known, stock: &stock, ours: &ours });
@@ -106,29 +106,29 @@ impl<'s> Pair<'s> {
         Some([stock, ours])
     }
 
-    fn ask_ours(&mut self, request: &[u8]) -> Heard {
+    fn ask_ours(&mut self, request: &[u8]) -> Received {
         let heard = match self.ours.send(request) {
-            Ok(()) => self.ours.hear(PATIENCE),
-            Err(_) => Heard::Closed,
+            Ok(()) => self.ours.receive(PATIENCE),
+            Err(_) => Received::Closed,
         };
-        if heard == Heard::Closed {
+        if heard == Received::Closed {
             self.ours = Wire::open(&self.socket);
         }
         heard
     }
 
     /// Both servers' replies to a request to which stock's is no reply at all, for so long; compared by the caller.
-    pub fn ask_apart(&mut self, request: &[u8], silence: Duration) -> [Heard; 2] {
+    pub fn ask_apart(&mut self, request: &[u8], silence: Duration) -> [Received; 2] {
         let wires = [(self.stock.second_wire(), silence), (Wire::open(&self.socket), PATIENCE)];
         self.tally.requests += 1;
         wires.map(|(mut wire, patience)| {
             wire.send(request).expect("the connection is open");
-            wire.hear(patience)
+            wire.receive(patience)
         })
     }
 
     /// The replies to two clients, each with one request, the second after the first has been answered. From both servers.
-    pub fn ask_in_turn(&mut self, requests: [&[u8]; 2]) -> [Vec<Heard>; 2] {
+    pub fn ask_in_turn(&mut self, requests: [&[u8]; 2]) -> [Vec<Received>; 2] {
         let ours = [Wire::open(&self.socket), Wire::open(&self.socket)];
         let stock = [self.stock.second_wire(), self.stock.second_wire()];
         self.tally.requests += 2;
@@ -136,14 +136,14 @@ impl<'s> Pair<'s> {
             let asked = wires.into_iter().zip(requests);
             let hear = |(mut wire, request): (Wire, &[u8])| {
                 wire.send(request).expect("the connection is open");
-                wire.hear(PATIENCE)
+                wire.receive(PATIENCE)
             };
             asked.map(hear).collect()
         })
     }
 
     /// The keys that two clients get who walk a table in turn: first, first, next, next. From both servers.
-    pub fn walk_in_turn(&mut self, first: &[u8], next: &[u8]) -> [Vec<Heard>; 2] {
+    pub fn walk_in_turn(&mut self, first: &[u8], next: &[u8]) -> [Vec<Received>; 2] {
         let ours = [Wire::open(&self.socket), Wire::open(&self.socket)];
         let stock = [self.stock.second_wire(), self.stock.second_wire()];
         self.tally.requests += 4;
@@ -152,7 +152,7 @@ impl<'s> Pair<'s> {
             for request in [first, next] {
                 for wire in &mut wires {
                     wire.send(request).expect("the connection is open");
-                    replies.push(wire.hear(PATIENCE));
+                    replies.push(wire.receive(PATIENCE));
                 }
             }
             replies
@@ -170,7 +170,7 @@ impl<'s> Pair<'s> {
         let table = (question.table_name().to_string(), question.flags);
         if self.opened.insert(table) {
             let heard = self.stock.ask(&open);
-            assert!(matches!(heard, Heard::Reply(_)), "{}: {heard:?}", open.escape_ascii());
+            assert!(matches!(heard, Received::Reply(_)), "{}: {heard:?}", open.escape_ascii());
         }
     }
 }
@@ -179,7 +179,7 @@ impl Tally {
     /// Counts a question, and a difference if there is one.
     fn judge(&mut self, case: &Case<'_>) {
         self.requests += 1;
-        if case.stock == case.ours && matches!(case.stock, Heard::Reply(_)) {
+        if case.stock == case.ours && matches!(case.stock, Received::Reply(_)) {
             return;
         }
         match differences::allowing(case) {

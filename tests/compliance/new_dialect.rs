@@ -4,7 +4,7 @@
 //! `T` stands for the table, whose only entry is `alice x`; `U` for one that is not approved.
 
 use crate::common::master::Site;
-use crate::common::wire::{Heard, bytes};
+use crate::common::wire::{Received, bytes};
 use crate::common::{PATIENCE, wire::Wire};
 use crate::differences;
 
@@ -115,7 +115,7 @@ pub fn compare() {
             bytes(&record.request.replace("|T|", &format!("|{table}|")).replace("|U|", "|hash:/etc/u|"));
         let ask = |wire: &mut Wire| {
             wire.send(&request).expect("the connection is open");
-            assert_eq!(wire.hear(PATIENCE), Heard::Reply(wanted.to_string()), "{}", record.request);
+            assert_eq!(wire.receive(PATIENCE), Received::Reply(wanted.to_string()), "{}", record.request);
         };
         ask(&mut one);
         let lone_next = record.request.contains("function|1|");

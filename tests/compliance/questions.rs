@@ -2,7 +2,7 @@
 //!
 //! Called by the test itself, one thread for each share of the tables.
 
-use crate::common::wire::{Heard, bytes};
+use crate::common::wire::{Received, bytes};
 use crate::compare::Pair;
 use crate::differences;
 use crate::stock::is_later;
@@ -258,7 +258,7 @@ fn walk(pair: &mut Pair<'_>, table: &Table, flags: u32, count: usize) {
     let mut last = pair.ask(&Question::new(table, flags, What::Sequence(0)));
     let mut entries = [Vec::new(), Vec::new()];
     for _ in 0..count {
-        let Some([Heard::Reply(stock), Heard::Reply(ours)]) = &last else { return };
+        let Some([Received::Reply(stock), Received::Reply(ours)]) = &last else { return };
         if !stock.starts_with("status|0|") {
             // Whatever the order, the entries are the same ones. What came at the end has been compared by itself.
             entries.iter_mut().for_each(|entries| entries.sort());
@@ -337,7 +337,7 @@ fn ask_what_is_no_request(pair: &mut Pair<'_>) {
     for list in ["|", "protocol|proxymap_protocol||", "REQUEST|open|table|static:x|flags|0||"] {
         let replies = pair.ask_apart(&bytes(list), Duration::from_millis(500));
         match replies {
-            [Heard::Silence, Heard::Closed] => pair.tally.allow(differences::NO_REQUEST),
+            [Received::Silence, Received::Closed] => pair.tally.allow(differences::NO_REQUEST),
             other => pair.tally.wrong.push(format!("{list}: {other:?}")),
         }
     }
@@ -360,7 +360,7 @@ fn open_after_another(pair: &mut Pair<'_>, table: &Table) {
     pair.fresh(Mode::SameFlags);
     let [first, second] = [0x8_4040, LOCK].map(|flags| Question::new(table, flags, What::Open).bytes(None));
     let [stock, ours] = pair.ask_in_turn([&first, &second]);
-    let flags = |heard: &[Heard]| [0, 1].map(|client: usize| differences::flags_of(&heard[client]));
+    let flags = |heard: &[Received]| [0, 1].map(|client: usize| differences::flags_of(&heard[client]));
     // FIXED and both ways of storing keys go with the type, UTF8_ACTIVE with what the request asks for.
     let (all, second) = (0x18_4040 | 0x1C, LOCK | 0x1C);
     match (flags(&stock), flags(&ours)) {

@@ -4,7 +4,7 @@
 //! `compare`.
 
 use crate::common::master::{Master, Site};
-use crate::common::wire::{Heard, Wire};
+use crate::common::wire::{Received, Wire};
 use crate::common::{PATIENCE, postfix};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -51,16 +51,16 @@ impl<'s> Stock<'s> {
     }
 
     /// The reply to a request; `Closed` when the server died of it.
-    pub fn ask(&mut self, request: &[u8]) -> Heard {
+    pub fn ask(&mut self, request: &[u8]) -> Received {
         let heard = match self.running().wire.send(request) {
-            Ok(()) => self.running().wire.hear(PATIENCE),
-            Err(_) => Heard::Closed,
+            Ok(()) => self.running().wire.receive(PATIENCE),
+            Err(_) => Received::Closed,
         };
         match heard {
-            Heard::Reply(_) => {}
+            Received::Reply(_) => {}
             // It dies only after it has closed.
-            Heard::Closed => self.stop(),
-            Heard::Silence => panic!("stock neither answers nor ends: {}", request.escape_ascii()),
+            Received::Closed => self.stop(),
+            Received::Silence => panic!("stock neither answers nor ends: {}", request.escape_ascii()),
         }
         heard
     }

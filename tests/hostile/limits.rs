@@ -2,7 +2,7 @@
 
 use crate::common::master::{Master, Site};
 use crate::common::process::signal;
-use crate::common::wire::{Heard, Wire};
+use crate::common::wire::{Received, Wire};
 use crate::common::{PATIENCE, poll};
 use crate::{FINE, Innocent, at_rest, lookup};
 use std::fs;
@@ -51,8 +51,8 @@ pub fn no_more_descriptors_leaves_clients_waiting() {
     let mut served = 0;
     for client in &mut clients {
         let announced = matches!(
-            client.hear(if served == 0 { PATIENCE } else { Duration::from_millis(500) }),
-            Heard::Reply(_)
+            client.receive(if served == 0 { PATIENCE } else { Duration::from_millis(500) }),
+            Received::Reply(_)
         );
         if !announced {
             break;
@@ -73,7 +73,7 @@ pub fn no_more_descriptors_leaves_clients_waiting() {
     let mut waiting = clients.split_off(served);
     drop(clients);
     for client in &mut waiting {
-        assert!(matches!(client.hear(PATIENCE), Heard::Reply(_)));
+        assert!(matches!(client.receive(PATIENCE), Received::Reply(_)));
         assert_eq!(client.ask(&lookup(FINE, "x")), "status|0|value|fine||");
     }
     assert!(master.runs() && master.only("lookup worker") == worker, "the same worker all along");
@@ -108,7 +108,7 @@ pub fn connections_on_their_way_elsewhere_only_delay() {
         signal("CONT", worker);
     }
     for client in &mut clients {
-        assert!(matches!(client.hear(PATIENCE), Heard::Reply(_)));
+        assert!(matches!(client.receive(PATIENCE), Received::Reply(_)));
         assert_eq!(client.ask(&lookup(FINE, "x")), "status|0|value|fine||");
     }
     let now = masters.each_ref().map(|master| master.only("lookup worker"));
@@ -143,7 +143,7 @@ pub fn ten_thousand_idle_clients_cost_little() {
         clients.push(Wire::connect(&master.socket()));
     }
     for client in &mut clients {
-        assert!(matches!(client.hear(PATIENCE), Heard::Reply(_)));
+        assert!(matches!(client.receive(PATIENCE), Received::Reply(_)));
     }
     let came = start.elapsed();
     innocent.is_served(&master);
@@ -194,10 +194,10 @@ pub fn unfinished_requests_are_bounded() {
         }
     }
     for client in &mut clients {
-        let first = client.hear(PATIENCE);
-        assert!(first == Heard::Closed || matches!(first, Heard::Reply(_)));
-        if first != Heard::Closed {
-            assert_eq!(client.hear(PATIENCE), Heard::Closed, "a request that never ends");
+        let first = client.receive(PATIENCE);
+        assert!(first == Received::Closed || matches!(first, Received::Reply(_)));
+        if first != Received::Closed {
+            assert_eq!(client.receive(PATIENCE), Received::Closed, "a request that never ends");
         }
     }
     innocent.is_served(&master);

@@ -1,17 +1,17 @@
 //! What a client can write into a request.
 
 use crate::common::master::Site;
-use crate::common::wire::{Heard, Wire};
+use crate::common::wire::{Received, Wire};
 use crate::common::{PATIENCE, poll};
 use crate::{FINE, Innocent, inventory, is_as_before, lookup, settled};
 use std::fs;
 
 /// Sends a lookup whose table is named by any bytes, and gives how the wait for the reply ended.
-fn ask_raw(wire: &mut Wire, table: &[u8]) -> Heard {
+fn ask_raw(wire: &mut Wire, table: &[u8]) -> Received {
     let request = [b"request\0lookup\0table\0", table, b"\0flags\x0064\0key\0k\0\0"].concat();
     match wire.send(&request) {
-        Ok(()) => wire.hear(PATIENCE),
-        Err(_) => Heard::Closed,
+        Ok(()) => wire.receive(PATIENCE),
+        Err(_) => Received::Closed,
     }
 }
 
@@ -57,7 +57,7 @@ pub fn odd_table_names_open_nothing() {
         let reply = ask_raw(&mut innocent.wire, name);
         assert_eq!(
             reply,
-            Heard::Reply("status|4|value|||".to_string()),
+            Received::Reply("status|4|value|||".to_string()),
             "{}",
             name[..name.len().min(80)].escape_ascii()
         );
@@ -65,17 +65,17 @@ pub fn odd_table_names_open_nothing() {
     // Without a type it is no name of a table.
     for name in [&b""[..], b"nothing", b"/etc/passwd", &b"a".repeat(60_000)] {
         let reply = ask_raw(&mut innocent.wire, name);
-        assert_eq!(reply, Heard::Reply("status|3|value|||".to_string()));
+        assert_eq!(reply, Received::Reply("status|3|value|||".to_string()));
     }
     // A NUL ends the value, so that names and values change places and the end of the list is not where it was: the
     // request stays unfinished, and its connection alone is closed.
-    assert_eq!(ask_raw(&mut master.wire(), b"texthash:/etc\0passwd"), Heard::Closed);
+    assert_eq!(ask_raw(&mut master.wire(), b"texthash:/etc\0passwd"), Received::Closed);
     // Any number of prefixes is the same table.
     let again = ask_raw(&mut innocent.wire, b"proxy:proxy:proxy:static:fine");
-    assert_eq!(again, Heard::Reply("status|0|value|fine||".to_string()));
+    assert_eq!(again, Received::Reply("status|0|value|fine||".to_string()));
     // Over the limit of a name, the connection ends, and no other.
     let mut other = master.wire();
-    assert_eq!(ask_raw(&mut other, &b"a:".repeat(40_000)), Heard::Closed);
+    assert_eq!(ask_raw(&mut other, &b"a:".repeat(40_000)), Received::Closed);
     drop(other);
     innocent.is_served(&master);
     is_as_before(&master, &before);
@@ -160,7 +160,7 @@ pub fn text_of_clients_stays_in_its_log_line() {
         // Some of these are answered, some end the connection.
         let mut wire = master.wire();
         let _ = wire.send(&raw(request));
-        assert_ne!(wire.hear(PATIENCE), Heard::Silence);
+        assert_ne!(wire.receive(PATIENCE), Received::Silence);
     }
     innocent.is_served(&master);
     poll(PATIENCE, || (site.log().len() > 5).then_some(())).expect("the service says what it was asked");

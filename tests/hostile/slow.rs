@@ -2,7 +2,7 @@
 
 use crate::common::master::{Master, Site};
 use crate::common::stopwatch::Stopwatch;
-use crate::common::wire::{ANNOUNCEMENT, Heard, Wire, attribute};
+use crate::common::wire::{ANNOUNCEMENT, Received, Wire, attribute};
 use crate::common::{BEAT, PATIENCE, poll};
 use crate::{DEADLINE, FINE, Innocent, lookup};
 use std::io::{Read, Write};
@@ -61,16 +61,16 @@ fn stay(socket: &Path, table: &str, number: usize, stop: &AtomicBool) {
     wire.send(&[requests, quick].concat()).unwrap();
     let mut heard = 0;
     while !stop.load(Ordering::Relaxed) {
-        match wire.hear(Duration::from_millis(100)) {
-            Heard::Reply(reply) => {
+        match wire.receive(Duration::from_millis(100)) {
+            Received::Reply(reply) => {
                 assert_eq!(attribute(&reply, "status"), Some(if heard < 16 { "2" } else { "0" }), "{reply}");
                 heard += 1;
                 if heard == 17 {
                     return;
                 }
             }
-            Heard::Silence => {}
-            Heard::Closed => panic!("closed after {heard} replies"),
+            Received::Silence => {}
+            Received::Closed => panic!("closed after {heard} replies"),
         }
     }
 }

@@ -6,7 +6,7 @@
 use crate::common::PATIENCE;
 use crate::common::master::{Master, Site};
 use crate::common::process::signal;
-use crate::common::wire::{Heard, bytes};
+use crate::common::wire::{Received, bytes};
 use crate::{FINE, Innocent, is_as_before, lookup, settled};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use std::io::IoSlice;
@@ -53,8 +53,8 @@ pub fn portions_of_any_size_are_read_whole() {
             while_it_is_stopped(&master, || wire.send(&all).unwrap());
             for _ in 0..=behind {
                 assert_eq!(
-                    wire.hear(PATIENCE),
-                    Heard::Reply(ANSWER.into()),
+                    wire.receive(PATIENCE),
+                    Received::Reply(ANSWER.into()),
                     "{first} bytes, {behind} behind"
                 );
             }
@@ -75,9 +75,9 @@ pub fn whoever_has_nothing_more_to_say_gets_all_answers() {
             wire.finish_sending();
         });
         for number in 0..count {
-            assert_eq!(wire.hear(PATIENCE), Heard::Reply(ANSWER.into()), "answer {number} of {count}");
+            assert_eq!(wire.receive(PATIENCE), Received::Reply(ANSWER.into()), "answer {number} of {count}");
         }
-        assert_eq!(wire.hear(PATIENCE), Heard::Closed, "after {count} answers");
+        assert_eq!(wire.receive(PATIENCE), Received::Closed, "after {count} answers");
     }
     is_as_before(&master, &before);
     innocent.is_served(&master);
@@ -138,7 +138,7 @@ pub fn descriptors_and_urgent_bytes_are_dropped() {
             // What was behind the descriptor comes with what is sent next.
             wire.send(&request).unwrap();
             for _ in 0..3 {
-                assert_eq!(wire.hear(PATIENCE), Heard::Reply(ANSWER.into()));
+                assert_eq!(wire.receive(PATIENCE), Received::Reply(ANSWER.into()));
             }
         }
         drop(wire);

@@ -3,7 +3,7 @@
 use crate::ask::{DENIED, for_a_while, found, lookup};
 use crate::common::master::Site;
 use crate::common::stopwatch::Stopwatch;
-use crate::common::wire::{Heard, Wire};
+use crate::common::wire::{Received, Wire};
 use crate::common::{PATIENCE, poll};
 use std::fs;
 use std::process::Command;
@@ -20,7 +20,7 @@ pub fn two_thousand_connections_are_all_served() {
     let start = Instant::now();
     let mut clients: Vec<Wire> = (0..crowd).map(|_| Wire::connect(&master.socket())).collect();
     for client in &mut clients {
-        assert!(matches!(client.hear(PATIENCE), Heard::Reply(_)));
+        assert!(matches!(client.receive(PATIENCE), Received::Reply(_)));
     }
     eprintln!("{crowd} connections: all announced to after {} ms", start.elapsed().as_millis());
     for (number, client) in clients.iter_mut().enumerate() {
@@ -63,8 +63,8 @@ pub fn stalled_client_is_closed_alone() {
             sent += 1;
         }
     });
-    assert_eq!(slow.hear(PATIENCE), Heard::Closed);
-    assert_eq!(drip.hear(PATIENCE), Heard::Closed);
+    assert_eq!(slow.receive(PATIENCE), Received::Closed);
+    assert_eq!(drip.receive(PATIENCE), Received::Closed);
     let time = watch.elapsed();
     assert!(time < Duration::from_secs(4), "{time:?}");
     assert_eq!(other.ask(&lookup(TABLE, "a")), found("b"));

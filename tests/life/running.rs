@@ -3,7 +3,7 @@
 use crate::ask::{found, lookup};
 use crate::common::master::{Master, Site};
 use crate::common::stopwatch::Stopwatch;
-use crate::common::wire::{Heard, Wire};
+use crate::common::wire::{Received, Wire};
 use crate::common::{PATIENCE, poll, process};
 use std::time::{Duration, Instant};
 
@@ -77,7 +77,7 @@ pub fn killed_worker_is_replaced() {
     for _ in 0..3 {
         let time = kill_and_return(&master, "lookup worker");
         assert!(time < Duration::from_secs(2), "{time:?}");
-        assert_eq!(idle.hear(PATIENCE), Heard::Closed, "idle clients see the end and connect again");
+        assert_eq!(idle.receive(PATIENCE), Received::Closed, "idle clients see the end and connect again");
         idle = master.wire();
         assert_answers(&mut idle);
     }
@@ -92,7 +92,7 @@ pub fn killed_broker_is_replaced() {
     let mut idle = master.wire();
     let time = kill_and_return(&master, "broker");
     assert!(time < Duration::from_secs(2), "{time:?}");
-    assert_eq!(idle.hear(PATIENCE), Heard::Closed, "a worker leaves with its broker");
+    assert_eq!(idle.receive(PATIENCE), Received::Closed, "a worker leaves with its broker");
     assert!(master.runs());
     assert_eq!(master.shared_flags(), flags);
     // A broker that has just begun knows of no client: an idle service still leaves.
@@ -124,7 +124,7 @@ pub fn stopped_worker_is_replaced() {
     let victim = master.only("lookup worker");
     let start = Instant::now();
     process::signal("STOP", victim);
-    assert_eq!(idle.hear(PATIENCE), Heard::Closed, "the client of a worker that does not answer");
+    assert_eq!(idle.receive(PATIENCE), Received::Closed, "the client of a worker that does not answer");
     eprintln!("stopped worker: its client was let go after {} ms", start.elapsed().as_millis());
     master.wait_for_other("lookup worker", victim);
     assert_answers(&mut master.wire());

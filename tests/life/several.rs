@@ -2,7 +2,7 @@
 
 use crate::ask::{found, lookup, until};
 use crate::common::master::{Master, Site};
-use crate::common::wire::{Heard, Wire};
+use crate::common::wire::{Received, Wire};
 use crate::common::{PATIENCE, poll, process};
 use std::fs;
 
@@ -77,8 +77,8 @@ pub fn one_death_costs_the_clients_of_that_worker_only() {
     let (mut kept, mut lost) = (Vec::new(), 0);
     for mut wire in wires.drain(..) {
         match wire.try_ask(&lookup(TABLE, "a")) {
-            Heard::Reply(_) => kept.push(wire),
-            Heard::Closed => lost += 1,
+            Received::Reply(_) => kept.push(wire),
+            Received::Closed => lost += 1,
             heard => panic!("{heard:?}"),
         }
     }

@@ -3,7 +3,7 @@
 use crate::ask::{for_a_while, found, lookup};
 use crate::common::master::{GENERATION, Master, Record, Site};
 use crate::common::stopwatch::{Stopwatch, poll_promise};
-use crate::common::wire::Heard;
+use crate::common::wire::Received;
 use crate::common::{PATIENCE, process};
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -66,7 +66,7 @@ pub fn closed_status_channel_ends_the_whole_family() {
     eprintln!("end after the status channel was closed: {} ms", time.as_millis());
     assert!(time < PROMPT, "{time:?}");
     gone_promptly(&family, "closed");
-    assert_eq!(wire.hear(PATIENCE), Heard::Closed);
+    assert_eq!(wire.receive(PATIENCE), Received::Closed);
     assert_eq!(master.shared_flags(), flags);
 }
 

@@ -4,7 +4,7 @@
 
 use crate::common::process::{self, Process};
 use crate::common::stopwatch::{Stopwatch, poll_promise};
-use crate::common::wire::{ANNOUNCEMENT, Heard, Wire, bytes};
+use crate::common::wire::{ANNOUNCEMENT, Received, Wire, bytes};
 use crate::common::{PATIENCE, end_of, fresh_directory, poll};
 use crate::tables::Tables;
 use mapkeep_attacker::{Role, command, hijack};
@@ -231,9 +231,9 @@ impl Service {
         let answered = || {
             UnixStream::connect(self.socket()).ok()?;
             let mut wire = Wire::connect(&self.socket());
-            matches!(wire.hear(PATIENCE), Heard::Reply(_)).then_some(())?;
+            matches!(wire.receive(PATIENCE), Received::Reply(_)).then_some(())?;
             wire.send(&bytes(&request)).ok()?;
-            (wire.hear(PATIENCE) == Heard::Reply(ANSWER.to_owned())).then(|| watch.elapsed() <= within)
+            (wire.receive(PATIENCE) == Received::Reply(ANSWER.to_owned())).then(|| watch.elapsed() <= within)
         };
         poll_promise(within, answered) == Some(true)
     }

@@ -3,7 +3,7 @@
 //! May: make a data directory, and send updates and lookups. Never: forget what was acknowledged.
 
 use crate::common::PATIENCE;
-use crate::common::wire::{Heard, Wire, bytes};
+use crate::common::wire::{Received, Wire, bytes};
 use crate::service::make_directory;
 use std::os::unix::fs::chown;
 use std::os::unix::net::UnixStream;
@@ -52,7 +52,7 @@ impl Tables {
         // Else the next line would call a service that is about to come back broken.
         UnixStream::connect(socket).ok()?;
         let mut wire = Wire::connect(socket);
-        matches!(wire.hear(PATIENCE), Heard::Reply(_)).then_some(())?;
+        matches!(wire.receive(PATIENCE), Received::Reply(_)).then_some(())?;
         for (place, table) in ANSWERS.into_iter().enumerate() {
             let head = format!("table|{}|flags|{FLAGS}|key|key|", self.name(table));
             if self.acknowledged[place] > 0 {
@@ -116,8 +116,8 @@ fn is_suffix(rest: &str) -> bool {
 /// A reply that says more than "try again later".
 fn answer(wire: &mut Wire, request: &str) -> Option<String> {
     wire.send(&bytes(request)).ok()?;
-    match wire.hear(PATIENCE) {
-        Heard::Reply(reply) if !reply.starts_with("status|2|") => Some(reply),
+    match wire.receive(PATIENCE) {
+        Received::Reply(reply) if !reply.starts_with("status|2|") => Some(reply),
         _ => None,
     }
 }

@@ -87,7 +87,7 @@ impl Manager {
         (Manager(UnixDatagram::bind(&path).unwrap()), ("NOTIFY_SOCKET", path.to_str().unwrap().to_owned()))
     }
 
-    fn hear(&self) -> String {
+    fn receive(&self) -> String {
         let mut buffer = [0; 4096];
         self.0.set_read_timeout(Some(PATIENCE)).unwrap();
         let length = loop {
@@ -111,28 +111,28 @@ pub fn ready_reload_and_stop_are_told() {
     let site = approved();
     let (manager, variable) = Manager::at(&site);
     let mut service = Service::start_through(&site, "", &[], Stdio::null(), &[variable]);
-    assert_eq!(manager.hear(), "READY=1\nSTATUS=Serving 1 tables.\n");
+    assert_eq!(manager.receive(), "READY=1\nSTATUS=Serving 1 tables.\n");
     // Ready means ready: the answer needs no waiting for a socket.
     assert_eq!(crate::common::wire::Wire::open(&service.socket()).ask(&lookup(TABLE, "a")), found("b"));
     approve(&site, &[TABLE, "inline:{c=d}"], "");
     process::signal("HUP", service.pid());
-    let reloading = manager.hear();
+    let reloading = manager.receive();
     let time = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").expect("the manager hears of it first");
     let time: u128 = time.trim().parse().unwrap();
     assert!(monotonic().abs_diff(time) < PATIENCE.as_micros(), "{time}");
-    assert_eq!(manager.hear(), "READY=1\nSTATUS=Serving 2 tables.\n");
+    assert_eq!(manager.receive(), "READY=1\nSTATUS=Serving 2 tables.\n");
     // And reloaded means reloaded.
     for _ in 0..20 {
         assert_eq!(service.wire().ask(&lookup("inline:{c=d}", "c")), found("d"));
     }
     fs::remove_file(site.path("etc/main.cf")).unwrap();
     process::signal("HUP", service.pid());
-    assert!(manager.hear().starts_with("RELOADING=1\n"));
-    let failed = manager.hear();
+    assert!(manager.receive().starts_with("RELOADING=1\n"));
+    let failed = manager.receive();
     assert!(failed.starts_with("READY=1\nSTATUS=The last reload failed: "), "{failed}");
     assert!(failed.contains("main.cf") && failed.lines().count() == 2, "{failed}");
     process::signal("TERM", service.pid());
-    assert_eq!(manager.hear(), "STOPPING=1\n");
+    assert_eq!(manager.receive(), "STOPPING=1\n");
     assert_eq!(service.wait().code(), Some(0));
 }
 
@@ -143,11 +143,11 @@ pub fn abstract_address_works() {
     let manager = Manager(UnixDatagram::bind_addr(&address).unwrap());
     let variable = ("NOTIFY_SOCKET", format!("@{name}"));
     let service = Service::start_through(&site, "", &[], Stdio::null(), &[variable]);
-    assert!(manager.hear().starts_with("READY=1\n"));
+    assert!(manager.receive().starts_with("READY=1\n"));
     // Long after lock-down it still can.
     process::signal("HUP", service.pid());
-    assert!(manager.hear().starts_with("RELOADING=1\n"));
-    assert!(manager.hear().starts_with("READY=1\n"));
+    assert!(manager.receive().starts_with("RELOADING=1\n"));
+    assert!(manager.receive().starts_with("READY=1\n"));
 }
 
 pub fn watchdog_is_fed() {
@@ -159,7 +159,7 @@ pub fn watchdog_is_fed() {
     let _service = Service::start_through(&site, "", &[], Stdio::null(), &[variable, time]);
     let mut beats = 0;
     while beats < 6 {
-        beats += usize::from(manager.hear() == "WATCHDOG=1\n");
+        beats += usize::from(manager.receive() == "WATCHDOG=1\n");
     }
     // Twice in each period, no more often and no less.
     assert!(start.elapsed() >= every * 2, "{:?}", start.elapsed());

@@ -3,7 +3,7 @@
 use crate::ask::{ABSENT, DENIED, RETRY, found, lookup};
 use crate::common::master::Site;
 use crate::common::process;
-use crate::common::wire::{Heard, Wire};
+use crate::common::wire::{Received, Wire};
 use crate::common::{BEAT, PATIENCE, poll};
 use crate::serve::{NAME, Service, approve, site};
 use std::fs;
@@ -265,7 +265,7 @@ pub fn silent_clients_of_before_are_let_go() {
     let asked = Instant::now();
     assert_eq!(silent.ask(&lookup(FIRST, "a")), found("b"));
     service.reload_well();
-    assert_eq!(silent.hear(PATIENCE), Heard::Closed);
+    assert_eq!(silent.receive(PATIENCE), Received::Closed);
     let time = asked.elapsed();
     assert!(time >= Duration::from_secs(5), "{time:?}");
     let one_family = || (service.family().len() == 3).then_some(());
@@ -285,7 +285,7 @@ pub fn killed_broker_of_before_leaves_the_service_alone() {
     left.retain(|pid| !broker.contains(pid) && !worker.contains(pid));
     assert_eq!(left.len(), 3, "logger, broker, lookup worker");
     process::signal("KILL", broker[0]);
-    assert_eq!(old.hear(PATIENCE), Heard::Closed);
+    assert_eq!(old.receive(PATIENCE), Received::Closed);
     site.wait_for_log(0, &["warning: ", "of a configuration of before ended: killed by SIGKILL"]);
     assert_eq!(new.ask(&lookup(FIRST, "a")), found("b"));
     // Its worker, which has closed the connection, may take a moment to end.
@@ -351,7 +351,7 @@ pub fn too_many_configurations_end_the_oldest() {
         std::thread::sleep(BEAT);
     }
     site.wait_for_log(0, &["warning: ", "letting go those of the oldest"]);
-    assert_eq!(clients[0].hear(PATIENCE), Heard::Closed);
+    assert_eq!(clients[0].receive(PATIENCE), Received::Closed);
     assert_eq!(clients[5].ask(&lookup(FIRST, "a")), found("b"));
     let few = || (service.of_role("broker").len() <= 5).then_some(());
     poll(PATIENCE, few).expect("four of before and the one that serves");

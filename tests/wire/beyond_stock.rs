@@ -4,7 +4,7 @@ use super::both::opens;
 use super::fixture::*;
 use crate::common::postfix::Server;
 use crate::common::stopwatch::Stopwatch;
-use crate::common::wire::{Heard, Wire, bytes, number};
+use crate::common::wire::{Received, Wire, bytes, number};
 use crate::common::{PATIENCE, poll, process};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -124,8 +124,8 @@ pub fn pipelined_requests_are_answered_in_order(server: Server) {
     wire.send(&all).expect("sent");
     for i in 0..ENTRIES {
         assert_eq!(
-            wire.hear(PATIENCE),
-            Heard::Reply(found(&format!("value {i}{}", "+".repeat(i % 90)))),
+            wire.receive(PATIENCE),
+            Received::Reply(found(&format!("value {i}{}", "+".repeat(i % 90)))),
             "reply {i}"
         );
     }
@@ -141,12 +141,12 @@ pub fn stalled_request_is_closed(server: Server) {
     let (start, watch) = (Instant::now(), Stopwatch::start());
     stalled.send(&request[..request.len() - 3]).expect("the connection is open");
     loop {
-        match stalled.hear(Duration::from_millis(50)) {
-            Heard::Closed => break,
-            Heard::Silence => {
+        match stalled.receive(Duration::from_millis(50)) {
+            Received::Closed => break,
+            Received::Silence => {
                 assert!(watch.elapsed() < Duration::from_secs(10), "the stalled connection stays open")
             }
-            Heard::Reply(reply) => panic!("{reply:?} to half a request"),
+            Received::Reply(reply) => panic!("{reply:?} to half a request"),
         }
         let asked = Stopwatch::start();
         assert_eq!(other.ask(&lookup(&tables.hash, OLD_LOOKUP, "alice")), found("x"));
@@ -188,9 +188,9 @@ pub fn hostile_flags_end_no_process(server: Server) {
                 format!("request|sequence|table|{table}|instance_flags|{f}|flags|{f}|function|1||"),
             ] {
                 match wire.try_ask(&request) {
-                    Heard::Reply(_) => {}
-                    Heard::Closed => wire = home.wire(),
-                    Heard::Silence => panic!("{request}: a client would wait for an hour"),
+                    Received::Reply(_) => {}
+                    Received::Closed => wire = home.wire(),
+                    Received::Silence => panic!("{request}: a client would wait for an hour"),
                 }
             }
         }
@@ -232,15 +232,15 @@ pub fn requests_over_the_limits_are_closed(server: Server) {
         wire.send(&bytes(&start)).expect("the connection is open");
         let flood = vec![b'a'; 65_536];
         let refused = (0..256).any(|_| wire.send(&flood).is_err());
-        let heard = wire.hear(PATIENCE);
-        assert!(refused || heard == Heard::Closed, "16 MiB after {start:?}: {heard:?}");
+        let heard = wire.receive(PATIENCE);
+        assert!(refused || heard == Received::Closed, "16 MiB after {start:?}: {heard:?}");
         assert_eq!(other.ask(&lookup(hash, OLD_LOOKUP, "alice")), found("x"), "after {start:?}");
     }
     // Many small attributes instead of one large.
     let mut wire = home.wire();
     let many = bytes("name|value|").repeat(4096);
     let refused = (0..400).any(|_| wire.send(&many).is_err());
-    assert!(refused || wire.hear(PATIENCE) == Heard::Closed, "endless attributes");
+    assert!(refused || wire.receive(PATIENCE) == Received::Closed, "endless attributes");
     assert_eq!(other.ask(&lookup(hash, OLD_LOOKUP, "alice")), found("x"));
 }
 
@@ -252,7 +252,7 @@ pub fn what_is_no_request_is_closed(server: Server) {
     for bytes_sent in ["|", "||", "table|x||", "GET / HTTP/1.0|||", "protocol|proxymap_protocol||"] {
         let mut wire = home.wire();
         let heard = wire.try_ask(bytes_sent);
-        assert_eq!(heard, Heard::Closed, "{bytes_sent:?}");
+        assert_eq!(heard, Received::Closed, "{bytes_sent:?}");
         assert_eq!(other.ask(&lookup(&tables.hash, OLD_LOOKUP, "alice")), found("x"), "after {bytes_sent:?}");
     }
 }

@@ -2,7 +2,7 @@
 
 use super::fixture::*;
 use crate::common::postfix::{Instance, Server};
-use crate::common::wire::{Heard, Wire, attribute, bytes, number};
+use crate::common::wire::{Received, Wire, attribute, bytes, number};
 use crate::common::{PATIENCE, process};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -235,8 +235,8 @@ pub fn malformed_requests_are_refused(server: Server) {
     for (request, reply) in refused {
         let mut wire = home.wire();
         let heard = wire.try_ask(&request);
-        let as_stock = heard == Heard::Reply(reply.to_string());
-        let closed = server == Server::Ours && heard == Heard::Closed;
+        let as_stock = heard == Received::Reply(reply.to_string());
+        let closed = server == Server::Ours && heard == Received::Closed;
         assert!(as_stock || closed, "{request}: {heard:?}");
         assert_eq!(other.ask(&lookup(hash, OLD_LOOKUP, "alice")), found("x"), "after {request}");
     }
@@ -251,7 +251,7 @@ pub fn fragments_of_one_byte(server: Server) {
         for byte in bytes(&request) {
             wire.send(&[byte]).expect("the connection is open");
         }
-        assert_eq!(wire.hear(PATIENCE), Heard::Reply(reply.clone()));
+        assert_eq!(wire.receive(PATIENCE), Received::Reply(reply.clone()));
     }
 }
 
@@ -284,11 +284,15 @@ pub fn many_clients_at_once(server: Server) {
         }
         let wanted = found(&format!("value {round}{}", "+".repeat(round)));
         for wire in &mut wires {
-            assert_eq!(wire.hear(PATIENCE), Heard::Reply(wanted.clone()));
+            assert_eq!(wire.receive(PATIENCE), Received::Reply(wanted.clone()));
         }
     }
     drop(wires);
-    assert_eq!(idle.hear(Duration::from_millis(1500)), Heard::Silence, "nobody speaks to an idle client");
+    assert_eq!(
+        idle.receive(Duration::from_millis(1500)),
+        Received::Silence,
+        "nobody speaks to an idle client"
+    );
     assert_eq!(idle.ask(&lookup(&tables.hash, OLD_LOOKUP, "alice")), found("x"));
 }
 
@@ -302,7 +306,11 @@ pub fn idle_service_leaves_and_comes_back(server: Server) {
         let mut family: Vec<u32> = home.daemons(program).iter().map(|p| p.pid).collect();
         assert!(!family.is_empty(), "{program} serves");
         family.extend(family.clone().iter().flat_map(|&pid| process::descendants(pid)).map(|p| p.pid));
-        assert_eq!(wire.hear(Duration::from_millis(1500)), Heard::Silence, "a client keeps the service busy");
+        assert_eq!(
+            wire.receive(Duration::from_millis(1500)),
+            Received::Silence,
+            "a client keeps the service busy"
+        );
         drop(wire);
         let left = process::wait_gone(&family, PATIENCE);
         assert!(left.is_empty(), "{left:?} stay, though nobody asks");

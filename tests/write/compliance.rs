@@ -144,7 +144,7 @@ impl Pair {
         }
         let [request, _] = requests;
         self.clients.each_mut().map(|client| {
-            client[connection].hear().unwrap_or_else(|e| panic!("{e} after {:?}", Reply(request.clone())))
+            client[connection].receive().unwrap_or_else(|e| panic!("{e} after {:?}", Reply(request.clone())))
         })
     }
 

@@ -8,11 +8,11 @@ mod balance;
 
 use crate::tables::{Against, Tables};
 use crate::watch::{Notice, Watch};
-use crate::workers::{Heard, Load, Workers};
-use mapkeep_broker_serving::door::{ACCEPTS, Door};
-use mapkeep_broker_serving::link::{Link, Told};
+use crate::workers::{Incoming, Load, Workers};
+use mapkeep_broker_serving::listeners::{ACCEPTS, Listeners};
 use mapkeep_broker_serving::rhythm::Stage;
 use mapkeep_broker_serving::rhythm::{HEARTBEAT, sleep_until};
+use mapkeep_broker_serving::supervisor_channel::{SupervisorChannel, Told};
 use mapkeep_process::outbox::Sent;
 use mapkeep_proto::{BrokerToSupervisor, Duty, SupervisorToBroker, TableId, TrustClass, WorkerId};
 use mapkeep_sandbox::Confined;
@@ -40,9 +40,9 @@ pub(crate) struct Bounds {
 
 /// All that the broker holds.
 pub(crate) struct Broker {
-    pub(crate) supervisor: Link,
+    pub(crate) supervisor: SupervisorChannel,
     pub(crate) epoll: Epoll,
-    pub(crate) door: Door,
+    pub(crate) listeners: Listeners,
     pub(crate) tables: Tables,
     pub(crate) watch: Watch,
     pub(crate) workers: Workers,
@@ -68,7 +68,7 @@ impl Broker {
         let readable = |token| EpollEvent::new(EpollFlags::EPOLLIN, token);
         self.epoll.add(&self.supervisor, readable(SUPERVISOR))?;
         self.epoll.add(&self.watch, readable(WATCH))?;
-        self.door.register(&self.epoll)
+        self.listeners.register(&self.epoll)
     }
 
     /// Serves until the supervisor closes its channel, or until the last client has gone after the supervisor has
@@ -97,12 +97,12 @@ impl Broker {
             for event in events.iter().take(count) {
                 match event.data() {
                     SUPERVISOR => {
-                        if !self.hear_supervisor()? {
+                        if !self.receive_from_supervisor()? {
                             return Ok(());
                         }
                     }
-                    WATCH => self.hear_watch()?,
-                    token if token >= WORKERS => self.hear_worker(token)?,
+                    WATCH => self.read_watch()?,
+                    token if token >= WORKERS => self.receive_from_worker(token)?,
                     token => self.accept(token)?,
                 }
             }
@@ -112,7 +112,8 @@ impl Broker {
     /// How long nothing has to be done.
     fn sleep(&self, now: Instant) -> EpollTimeout {
         let log = mapkeep_log::settle(now);
-        let moments = [self.tables.next_due(now), self.state.next_heartbeat, self.door.paused_until(), log];
+        let moments =
+            [self.tables.next_due(now), self.state.next_heartbeat, self.listeners.paused_until(), log];
         sleep_until(moments, self.supervisor.is_quiet(), now)
     }
 
@@ -134,7 +135,7 @@ impl Broker {
         }
         for id in self.workers.heartbeat(now, self.bounds.daemon_timeout) {
             // What it has said before may clear it of what it would be blamed for.
-            self.hear_worker(WORKERS | u64::from(id.0))?;
+            self.receive_from_worker(WORKERS | u64::from(id.0))?;
             tracing::error!("{} {} does not answer -- replacing it", self.workers.title(id), id.0);
             self.lose_loading(id)?;
         }
@@ -149,12 +150,12 @@ impl Broker {
                 Ok(Sent::All) => false,
                 Ok(Sent::Part) => true,
                 Ok(Sent::Crowded) => {
-                    self.door.pause();
+                    self.listeners.pause();
                     false
                 }
                 // Its end is closed, but what it said before that still counts; the end follows.
                 Err(_) => {
-                    self.hear_worker(WORKERS | u64::from(id.0))?;
+                    self.receive_from_worker(WORKERS | u64::from(id.0))?;
                     continue;
                 }
             };
@@ -179,7 +180,7 @@ impl Broker {
             self.say(BrokerToSupervisor::Ready)?;
             self.state.said_ready = true;
         }
-        self.door.set(&self.epoll, self.state.said_ready && worker, now)?;
+        self.listeners.set(&self.epoll, self.state.said_ready && worker, now)?;
         let connected = self.workers.clients() > 0;
         // Only the latest state matters, so a supervisor that is busy is not sent every change.
         if connected != self.state.clients_told && self.supervisor.is_quiet() {
@@ -193,15 +194,15 @@ impl Broker {
         for _ in 0..ACCEPTS {
             // Every caller is of one class until a policy tells them apart.
             let Some(id) = self.workers.next(TrustClass::EVERYONE, self.bounds.room) else { return Ok(()) };
-            let Some(client) = self.door.accept(token)? else { return Ok(()) };
+            let Some(client) = self.listeners.accept(token)? else { return Ok(()) };
             self.workers.hand_over(id, client);
         }
         Ok(())
     }
 
-    fn hear_supervisor(&mut self) -> io::Result<bool> {
+    fn receive_from_supervisor(&mut self) -> io::Result<bool> {
         loop {
-            let (message, descriptor) = match self.supervisor.hear()? {
+            let (message, descriptor) = match self.supervisor.receive()? {
                 Told::Message(message, descriptor) => (message, descriptor),
                 Told::Nothing => return Ok(true),
                 Told::Closed => return Ok(false),
@@ -225,7 +226,7 @@ impl Broker {
                 }
                 (SupervisorToBroker::Gone(id), _) => {
                     // Nothing more can come from it, but what it has said may still be unheard.
-                    self.hear_worker(WORKERS | u64::from(id.0))?;
+                    self.receive_from_worker(WORKERS | u64::from(id.0))?;
                     self.forget(id)?;
                 }
                 (SupervisorToBroker::Finish, _) => self.finish()?,
@@ -236,7 +237,7 @@ impl Broker {
         }
     }
 
-    fn hear_watch(&mut self) -> io::Result<()> {
+    fn read_watch(&mut self) -> io::Result<()> {
         let now = Instant::now();
         for notice in self.watch.notices()? {
             match notice {
@@ -250,26 +251,26 @@ impl Broker {
         Ok(())
     }
 
-    fn hear_worker(&mut self, token: u64) -> io::Result<()> {
+    fn receive_from_worker(&mut self, token: u64) -> io::Result<()> {
         let Ok(id) = u32::try_from(token & !WORKERS).map(WorkerId) else { return Ok(()) };
         let now = Instant::now();
         // A worker that talks without end must not keep the others waiting.
         for _ in 0..256 {
-            match self.workers.hear(id, now) {
+            match self.workers.receive(id, now) {
                 None => return Ok(()),
-                Some(Heard::Nothing | Heard::Closed(_)) => {}
-                Some(Heard::Loaded(table, generation)) => {
+                Some(Incoming::Nothing | Incoming::Closed(_)) => {}
+                Some(Incoming::Loaded(table, generation)) => {
                     if self.tables.loaded(table, generation, now) {
                         owe(&mut self.workers, &self.tables, table);
                     }
                 }
-                Some(Heard::Rejected(table, generation)) => {
+                Some(Incoming::Rejected(table, generation)) => {
                     self.judged_against(table, generation, Against::Refused, now);
                 }
-                Some(Heard::Ready) => self.say(BrokerToSupervisor::WorkerReady(id))?,
+                Some(Incoming::Ready) => self.say(BrokerToSupervisor::WorkerReady(id))?,
                 // The process may live on: an empty message looks like the end, too.
-                Some(Heard::Gone) => return self.lose_loading(id),
-                Some(Heard::Violation(what)) => {
+                Some(Incoming::Gone) => return self.lose_loading(id),
+                Some(Incoming::Violation(what)) => {
                     tracing::error!("{} {} sent {what} -- replacing it", self.workers.title(id), id.0);
                     return self.lose(id);
                 }

@@ -29,7 +29,8 @@ pub fn main() -> ! {
 
 /// Prepares, locks down and serves until the supervisor says that it is over.
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let Prepared { link, epoll, door, names, size, list, inside, anchor } = prepare(arguments)?;
+    let Prepared { supervisor_channel, epoll, listeners, names, size, list, inside, anchor } =
+        prepare(arguments)?;
     let hello = BrokerToLookup::Names {
         size,
         smtputf8: arguments.value("smtputf8")?,
@@ -49,9 +50,9 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let directories = watch_all(&mut tables, &mut watch, &inside);
 
     let broker = Broker {
-        supervisor: link,
+        supervisor: supervisor_channel,
         epoll,
-        door,
+        listeners,
         tables,
         watch,
         workers: Workers::new(names, hello, wanted),
@@ -132,7 +133,7 @@ impl Broker {
         let mut numbers = FIXED.to_vec();
         numbers.push(self.watch.as_fd().as_raw_fd());
         numbers.push(self.workers.names().as_raw_fd());
-        numbers.extend(self.door.descriptors());
+        numbers.extend(self.listeners.descriptors());
         numbers.extend(self.tables.anchor_descriptors());
         numbers
     }

@@ -1,7 +1,7 @@
 //! The lookup workers as the broker sees them: what each may say now, and what it is still owed.
 //!
 //! A worker may have been taken over by an attacker. It can only say the few things that
-//! [`Workers::hear`] lists; anything else ends it.
+//! [`Workers::receive`] lists; anything else ends it.
 //!
 //! | file | purpose |
 //! |---|---|
@@ -85,7 +85,7 @@ pub(crate) struct Worker {
 
 /// What follows from a worker's message.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Heard {
+pub(crate) enum Incoming {
     Nothing,
     /// It says that it is locked down.
     Ready,
@@ -253,24 +253,24 @@ impl Workers {
     }
 
     /// Takes one message of a worker.
-    pub(crate) fn hear(&mut self, id: WorkerId, now: Instant) -> Option<Heard> {
+    pub(crate) fn receive(&mut self, id: WorkerId, now: Instant) -> Option<Incoming> {
         let worker = self.list.get_mut(&id)?;
         // One byte more than any message: what fills it is too long.
         let mut buffer = [0; 64];
         let length = match worker.channel.receive_plain(&mut buffer) {
             Ok(Received::Message(length, _)) => length,
             Ok(Received::Empty) => return None,
-            Ok(Received::Closed) | Err(_) => return Some(Heard::Gone),
-            Ok(Received::Oversized) => return Some(Heard::Violation("an oversized message")),
+            Ok(Received::Closed) | Err(_) => return Some(Incoming::Gone),
+            Ok(Received::Oversized) => return Some(Incoming::Violation("an oversized message")),
         };
         let Ok(message) = LookupToBroker::decode(buffer.get(..length).unwrap_or_default()) else {
-            return Some(Heard::Violation("a malformed message"));
+            return Some(Incoming::Violation("a malformed message"));
         };
-        let heard = worker.judge(message, now);
-        if let Heard::Loaded(table, _) | Heard::Rejected(table, _) = heard {
+        let incoming = worker.judge(message, now);
+        if let Incoming::Loaded(table, _) | Incoming::Rejected(table, _) = incoming {
             self.judges.retain(|of, judge| (*of, *judge) != (table, id));
         }
-        Some(heard)
+        Some(incoming)
     }
 
     /// The worker of `class` that gets the next client.
@@ -415,11 +415,11 @@ impl Worker {
     }
 
     /// All that a worker may say, and when.
-    fn judge(&mut self, message: LookupToBroker, now: Instant) -> Heard {
+    fn judge(&mut self, message: LookupToBroker, now: Instant) -> Incoming {
         match (self.stage, message) {
             (Stage::Starting, LookupToBroker::Ready) => {
                 self.stage = Stage::Checking;
-                Heard::Ready
+                Incoming::Ready
             }
             (
                 Stage::Checking | Stage::Admitted | Stage::Draining,
@@ -427,29 +427,29 @@ impl Worker {
             ) => {
                 let in_use = matches!(message, LookupToBroker::Loaded { .. });
                 match (self.supply.answered(id, generation, in_use, now), in_use) {
-                    (false, _) => Heard::Violation("an answer to a content that it was not sent"),
-                    (true, true) => Heard::Loaded(id, generation),
-                    (true, false) => Heard::Rejected(id, generation),
+                    (false, _) => Incoming::Violation("an answer to a content that it was not sent"),
+                    (true, true) => Incoming::Loaded(id, generation),
+                    (true, false) => Incoming::Rejected(id, generation),
                 }
             }
             (Stage::Admitted | Stage::Draining, LookupToBroker::Closed(count)) => {
                 match self.clients.checked_sub(count) {
-                    _ if count == 0 => Heard::Violation("a message that says nothing"),
+                    _ if count == 0 => Incoming::Violation("a message that says nothing"),
                     Some(left) => {
                         self.clients = left;
-                        Heard::Closed(count)
+                        Incoming::Closed(count)
                     }
-                    None => Heard::Violation("more clients gone than it had"),
+                    None => Incoming::Violation("more clients gone than it had"),
                 }
             }
             (_, LookupToBroker::Pong(number)) => match self.ping.take() {
-                Some((asked, _)) if asked == number => Heard::Nothing,
-                _ => Heard::Violation("an answer to no ping"),
+                Some((asked, _)) if asked == number => Incoming::Nothing,
+                _ => Incoming::Violation("an answer to no ping"),
             },
-            (_, LookupToBroker::Ready) => Heard::Violation("ready twice"),
-            (_, LookupToBroker::Closed(_)) => Heard::Violation("clients gone before it had any"),
+            (_, LookupToBroker::Ready) => Incoming::Violation("ready twice"),
+            (_, LookupToBroker::Closed(_)) => Incoming::Violation("clients gone before it had any"),
             (_, LookupToBroker::Loaded { .. } | LookupToBroker::Rejected { .. }) => {
-                Heard::Violation("content before it was ready")
+                Incoming::Violation("content before it was ready")
             }
         }
     }

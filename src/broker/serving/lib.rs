@@ -5,7 +5,7 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 #![forbid(unsafe_code)]
 
-pub mod door;
-pub mod link;
+pub mod listeners;
 pub mod prepare;
 pub mod rhythm;
+pub mod supervisor_channel;

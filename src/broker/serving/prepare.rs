@@ -1,8 +1,8 @@
 //! What the starts of both brokers have in common: what they are given, what they hold, and their end.
 
-use crate::door::Door;
-use crate::link::Link;
+use crate::listeners::Listeners;
 use crate::rhythm::LISTENERS;
+use crate::supervisor_channel::SupervisorChannel;
 use mapkeep_broker_trust::{Anchor, anchor_at};
 use mapkeep_log::ChannelSink;
 use mapkeep_proto::{Arguments, Listed, decode_names};
@@ -30,11 +30,11 @@ pub const PROGRAM: u64 = 256 << 20;
 /// What each of the two brokers is given, and makes before its lock-down.
 pub struct Prepared {
     /// The channel to the supervisor.
-    pub link: Link,
+    pub supervisor_channel: SupervisorChannel,
     /// epoll, at its fixed number.
     pub epoll: Epoll,
     /// The listening sockets.
-    pub door: Door,
+    pub listeners: Listeners,
     /// The sealed list of names, and its size in bytes.
     pub names: OwnedFd,
     /// The size of the list of names, in bytes.
@@ -65,15 +65,16 @@ pub fn prepare(arguments: &Arguments) -> Result<Prepared, Box<dyn Error>> {
 
     let names = inherit::take(arguments.value("names")?)?;
     let size: u64 = arguments.value("names_size")?;
-    let mut listeners = Vec::new();
+    let mut sockets = Vec::new();
     for number in arguments.list::<RawFd>("listen")? {
-        listeners.push(inherit::take(number)?);
+        sockets.push(inherit::take(number)?);
     }
     let list = decode_names(Mapping::of(names.as_fd(), size)?.as_ref())?;
     let inside: PathBuf = arguments.text("inside")?.into();
     let anchor = anchor_at(&inside)?;
-    let (link, door) = (Link::new(supervisor), Door::new(listeners, LISTENERS));
-    Ok(Prepared { link, epoll, door, names, size, list, inside, anchor })
+    let (supervisor_channel, listeners) =
+        (SupervisorChannel::new(supervisor), Listeners::new(sockets, LISTENERS));
+    Ok(Prepared { supervisor_channel, epoll, listeners, names, size, list, inside, anchor })
 }
 
 /// The descriptors that every broker has, besides those of its sockets and its names.

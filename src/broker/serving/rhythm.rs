@@ -1,6 +1,6 @@
 //! What the event loops of both brokers go by: how often, how long, and the stages of whoever serves clients.
 
-use crate::door::PAUSE;
+use crate::listeners::PAUSE;
 use nix::sys::epoll::EpollTimeout;
 use std::time::{Duration, Instant};
 

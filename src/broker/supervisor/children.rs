@@ -1,7 +1,7 @@
 //! The supervisor's children: starting them, checking them from outside, and how soon to start the next.
 
 use mapkeep_config_site::accounts::{Ids, RoleIds};
-use mapkeep_config_site::plan::{LogPlan, Plan};
+use mapkeep_config_site::plan::{LogPlan, ServicePlan};
 use mapkeep_log::Destination;
 use mapkeep_name::Kind;
 use mapkeep_proto::{Decode, Duty, SupervisorToLogger};
@@ -48,7 +48,7 @@ pub(crate) struct Child {
 
 /// What all starts have in common.
 #[derive(Debug)]
-pub(crate) struct Nursery {
+pub(crate) struct Spawner {
     /// Our own program, for the broker, and the worker's, opened once at start.
     pub(crate) daemon: File,
     pub(crate) worker: File,
@@ -66,7 +66,7 @@ pub(crate) struct Nursery {
     pub(crate) own_brief: String,
 }
 
-impl Nursery {
+impl Spawner {
     /// Starts the logger; returns it with the channel on which it learns of sources.
     pub(crate) fn logger(&self, now: Instant) -> io::Result<(Child, Channel)> {
         let (near, far) = Channel::pair()?;
@@ -97,7 +97,7 @@ impl Nursery {
     /// Starts the broker, that of the writing service if this is it; `names` is the sealed list of names, `listeners` are the sockets to accept on.
     pub(crate) fn broker(
         &self,
-        plan: &Plan,
+        plan: &ServicePlan,
         (names, names_size): (BorrowedFd<'_>, u64),
         listeners: &[OwnedFd],
         now: Instant,
@@ -129,7 +129,7 @@ impl Nursery {
     }
 
     /// Starts the writer; returns it with the broker's end of its channel.
-    pub(crate) fn writer(&self, plan: &Plan, now: Instant) -> io::Result<(Child, Channel)> {
+    pub(crate) fn writer(&self, plan: &ServicePlan, now: Instant) -> io::Result<(Child, Channel)> {
         let program = self.writer.as_ref().ok_or(io::ErrorKind::NotFound)?;
         let mut words = self.words(Role::Writer);
         words.extend([
@@ -144,7 +144,7 @@ impl Nursery {
     /// its channel.
     pub(crate) fn lookup(
         &self,
-        plan: &Plan,
+        plan: &ServicePlan,
         duty: Duty,
         first: bool,
         now: Instant,

@@ -1,6 +1,6 @@
 //! The start of mapkeepd: options, configuration, log, what to hold, lock-down, then the supervisor's loop.
 
-use crate::children::Nursery;
+use crate::children::Spawner;
 use crate::master::Status;
 use crate::notify::Notify;
 use crate::socket::{SocketError, activated, bind, path_of};
@@ -8,9 +8,9 @@ use crate::supervise::{Ending, Generation, State, Supervisor};
 use mapkeep_broker_trust::People;
 use mapkeep_config_site::checks::{Programs, nobody_writes, own_path};
 use mapkeep_config_site::deciding::exposed_programs;
-use mapkeep_config_site::gather::{Gathered, Source, early_destination, log_host};
+use mapkeep_config_site::load_config::{LoadedConfig, Source, early_destination, log_host};
 use mapkeep_config_site::options::{Mode, Options, wanted_text};
-use mapkeep_config_site::plan::{LogPlan, Plan};
+use mapkeep_config_site::plan::{LogPlan, ServicePlan};
 use mapkeep_config_text::Severity;
 use mapkeep_log::{Destination, Facility, MailLog};
 use mapkeep_proto::WRONG_USAGE;
@@ -132,8 +132,8 @@ fn supervisor(options: &Options) -> Result<Ending, Box<dyn Error>> {
     let directory = options.config_directory.clone().map(PathBuf::from);
     let directory = directory.or_else(|| std::env::var_os("MAIL_CONFIG").map(PathBuf::from));
     let source = Source::new(options, directory);
-    let Gathered { plan, remarks, unreadable } = match source.gather() {
-        Ok(gathered) => gathered,
+    let LoadedConfig { plan, remarks, unreadable } = match source.load_config() {
+        Ok(loaded) => loaded,
         Err(error) => {
             early_log(early_destination(Some(options)))?;
             return Err(error.into());
@@ -184,12 +184,12 @@ fn supervisor(options: &Options) -> Result<Ending, Box<dyn Error>> {
         .collect();
     mask.thread_block()?;
     let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-    let nursery = nursery(&plan)?;
+    let spawner = spawner(&plan)?;
     let (serving, state) = (Generation::new(0, plan)?, State::default());
     let (coming, leaving) = (None, VecDeque::new());
     let supervisor = Supervisor {
         source,
-        nursery,
+        spawner,
         listeners,
         places,
         status,
@@ -205,7 +205,11 @@ fn supervisor(options: &Options) -> Result<Ending, Box<dyn Error>> {
 
 /// The sockets to serve: those that we were started with and those that the command line names; a service of its own
 /// with neither serves the one where clients look.
-fn listeners(given: Vec<OwnedFd>, options: &Options, plan: &Plan) -> Result<Vec<OwnedFd>, SocketError> {
+fn listeners(
+    given: Vec<OwnedFd>,
+    options: &Options,
+    plan: &ServicePlan,
+) -> Result<Vec<OwnedFd>, SocketError> {
     let mut paths: Vec<&Path> = options.listen.iter().map(Path::new).collect();
     if given.is_empty() && paths.is_empty() {
         paths.push(&plan.place.usual);
@@ -222,7 +226,7 @@ fn listeners(given: Vec<OwnedFd>, options: &Options, plan: &Plan) -> Result<Vec<
 fn lock_and_run(mut supervisor: Supervisor, log: Option<RawFd>) -> Result<Ending, Box<dyn Error>> {
     let mut expected = supervisor.descriptors();
     expected.extend(log);
-    let privilege = match supervisor.nursery.ids {
+    let privilege = match supervisor.spawner.ids {
         Some(_) => Privilege::Root { uid: 0, gid: 0, chroot: None, keep: KEPT },
         None => Privilege::Rootless,
     };
@@ -258,9 +262,9 @@ fn lock_and_run(mut supervisor: Supervisor, log: Option<RawFd>) -> Result<Ending
     let text = std::fs::read_to_string("/proc/self/status")?;
     let found = inspect(i32::try_from(std::process::id())?, &text)?;
     tracing::debug!("supervisor is locked down: {found}");
-    supervisor.nursery.own_brief = found.brief();
+    supervisor.spawner.own_brief = found.brief();
     // Each child has these filters, too, before it adds its own.
-    supervisor.nursery.inherited_filters = found.seccomp_filters;
+    supervisor.spawner.inherited_filters = found.seccomp_filters;
     Ok(supervisor.run(&confined)?)
 }
 
@@ -341,7 +345,7 @@ fn check_programs(mode: Mode, own: &Path) -> Result<(), Box<dyn Error>> {
 }
 
 #[allow(clippy::disallowed_methods, reason = "before the lock")]
-fn nursery(plan: &Plan) -> Result<Nursery, Box<dyn Error>> {
+fn spawner(plan: &ServicePlan) -> Result<Spawner, Box<dyn Error>> {
     let own = own_path()?;
     if plan.ids.is_some() {
         check_programs(plan.mode, &own)?;
@@ -349,7 +353,7 @@ fn nursery(plan: &Plan) -> Result<Nursery, Box<dyn Error>> {
     let Programs { daemon, worker, writer } = Programs::beside(&own, plan.writes())?;
     let LogPlan { destination, facility, ident, host, .. } = plan.log.clone();
     let log = MailLog::open(destination, facility, &ident, &host, 0)?;
-    Ok(Nursery {
+    Ok(Spawner {
         daemon,
         worker,
         writer,
@@ -366,13 +370,13 @@ impl Supervisor {
     /// Every descriptor that must be open when it locks down, but for that of its own log.
     fn descriptors(&self) -> Vec<RawFd> {
         use std::os::fd::AsFd;
-        let nursery = &self.nursery;
+        let spawner = &self.spawner;
         let mut numbers = vec![0, 1, 2];
         numbers.extend(self.status.iter().map(|status| status.as_fd().as_raw_fd()));
         numbers.extend(self.listeners.iter().map(AsRawFd::as_raw_fd));
-        numbers.extend([&nursery.daemon, &nursery.worker, &nursery.null].map(AsRawFd::as_raw_fd));
-        numbers.extend(nursery.writer.iter().map(AsRawFd::as_raw_fd));
-        numbers.extend(nursery.log_socket.iter().map(AsRawFd::as_raw_fd));
+        numbers.extend([&spawner.daemon, &spawner.worker, &spawner.null].map(AsRawFd::as_raw_fd));
+        numbers.extend(spawner.writer.iter().map(AsRawFd::as_raw_fd));
+        numbers.extend(spawner.log_socket.iter().map(AsRawFd::as_raw_fd));
         numbers.extend(self.notify.descriptor());
         numbers.extend([self.serving.descriptor(), self.signals.as_fd().as_raw_fd()]);
         numbers

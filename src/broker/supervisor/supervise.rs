@@ -4,22 +4,22 @@
 //! Never: read a byte that came from a worker or a client; all that it hears are the fixed-size messages of the
 //! brokers.
 
-mod bury;
 mod ending;
 mod generation;
-mod hear;
+mod reap;
+mod receive;
 mod reload;
 mod requests;
 
 #[cfg(test)]
 mod tests;
 
-use crate::children::{BackOff, Child, Nursery};
+use crate::children::{BackOff, Child, Spawner};
 use crate::master::Status;
 use crate::notify::Notify;
 pub(crate) use ending::{Ending, Fatal};
 pub(crate) use generation::Generation;
-use mapkeep_config_site::gather::Source;
+use mapkeep_config_site::load_config::Source;
 use mapkeep_config_site::options::Mode;
 use mapkeep_proto::{Duty, SupervisorToBroker, TrustClass, WorkerId};
 use mapkeep_sandbox::{Confined, Role};
@@ -53,7 +53,7 @@ const CHECKPOINTS: Duration = Duration::from_secs(600);
 /// All that the supervisor holds.
 pub(crate) struct Supervisor {
     pub(crate) source: Source,
-    pub(crate) nursery: Nursery,
+    pub(crate) spawner: Spawner,
     pub(crate) listeners: Vec<OwnedFd>,
     /// The paths of these sockets, as far as they have any.
     pub(crate) places: Vec<PathBuf>,
@@ -175,7 +175,7 @@ impl Supervisor {
     }
 
     fn start_logger(&mut self, now: Instant) -> io::Result<()> {
-        let (child, channel) = self.nursery.logger(now)?;
+        let (child, channel) = self.spawner.logger(now)?;
         let brokers = self.generations().filter_map(|one| one.broker.as_ref()).map(|(broker, _)| broker);
         for other in brokers.chain(self.state.workers.values().map(|(worker, _)| worker)) {
             other.introduce(&channel);
@@ -186,7 +186,7 @@ impl Supervisor {
 
     fn start_broker(&mut self, number: u32, now: Instant) -> io::Result<()> {
         if number == self.serving.number {
-            let child = self.serving.start(&self.nursery, &self.listeners, now)?;
+            let child = self.serving.start(&self.spawner, &self.listeners, now)?;
             if let Some((_, logger)) = &self.state.logger {
                 child.introduce(logger);
             }
@@ -208,10 +208,10 @@ impl Supervisor {
             return Ok(());
         }
         let (child, channel) = match generation.plan.worker_role() {
-            Role::Writer => self.nursery.writer(&generation.plan, now)?,
+            Role::Writer => self.spawner.writer(&generation.plan, now)?,
             _ => {
                 let first = self.state.begun.insert(duty);
-                self.nursery.lookup(&generation.plan, duty, first, now)?
+                self.spawner.lookup(&generation.plan, duty, first, now)?
             }
         };
         if let Some((_, logger)) = &self.state.logger {
@@ -238,13 +238,13 @@ impl Supervisor {
 
     /// Checks from outside the children that are not yet known to be locked down.
     fn check_children(&mut self, now: Instant) -> Result<(), Fatal> {
-        let Supervisor { nursery, state, serving, coming, .. } = self;
+        let Supervisor { spawner, state, serving, coming, .. } = self;
         let brokers = std::iter::once(serving).chain(coming);
         let brokers = brokers.filter_map(|one| one.broker.as_mut().map(|(child, _)| (one.number, child)));
         let logger = state.logger.iter_mut().map(|(child, _)| (0, child));
         let mut failed = Vec::new();
         for (number, child) in logger.chain(brokers).filter(|(_, child)| !child.checked) {
-            match nursery.check(child) {
+            match spawner.check(child) {
                 Ok(found) => {
                     child.checked = true;
                     child.brief = found.brief();
@@ -277,7 +277,7 @@ impl Supervisor {
             let one = self.state.workers.values().map(|(child, _)| child);
             one.filter(|child| child.called == title).find(|child| child.checked)
         });
-        let mut processes = format!("supervisor {}", self.nursery.own_brief);
+        let mut processes = format!("supervisor {}", self.spawner.own_brief);
         for child in [logger, broker].into_iter().chain(workers) {
             let Some(child) = child.filter(|child| child.checked) else { return };
             processes.push_str(&format!(", {} {}", child.called, child.brief));
@@ -306,8 +306,9 @@ impl Supervisor {
         let moments = self.state.starts.iter().map(|start| start.at);
         let moments = moments.chain(idle.and_then(|since| since.checked_add(max_idle)));
         let moments = moments.chain(self.notify.next_beat()).chain(self.next_limit());
-        let heard = self.generations().filter(|one| one.broker.is_some());
-        let moments = moments.chain(heard.filter_map(|one| one.requests.heard_from()).filter(|at| *at > now));
+        let served = self.generations().filter(|one| one.broker.is_some());
+        let moments =
+            moments.chain(served.filter_map(|one| one.requests.read_again_at()).filter(|at| *at > now));
         let moments = moments.chain(self.next_orphan());
         let quiet = self.generations().all(Generation::is_quiet);
         let moments = moments.chain(now.checked_add(PAUSE).filter(|_| !quiet));
@@ -320,11 +321,11 @@ impl Supervisor {
 
     fn wait(&mut self, now: Instant) -> Result<Option<Ending>, Fatal> {
         let timeout = self.sleep(now);
-        let (signalled, heard, gone) = {
+        let (signalled, speaking, gone) = {
             let readable = PollFlags::POLLIN;
             let mut watched = vec![PollFd::new(self.signals.as_fd(), readable)];
             let mut numbers = Vec::new();
-            for generation in self.generations().filter(|one| !one.hung_up && one.requests.is_heard(now)) {
+            for generation in self.generations().filter(|one| !one.hung_up && one.requests.is_read(now)) {
                 if let Some((_, broker)) = &generation.broker {
                     watched.push(PollFd::new(broker.as_fd(), readable));
                     numbers.push(generation.number);
@@ -345,11 +346,11 @@ impl Supervisor {
         if gone {
             return Ok(Some(Ending::MasterGone));
         }
-        for number in heard {
-            self.hear_broker(number)?;
+        for number in speaking {
+            self.receive_from_broker(number)?;
         }
         if signalled {
-            return self.hear_signals();
+            return self.read_signals();
         }
         Ok(None)
     }
@@ -362,7 +363,7 @@ impl Supervisor {
         }
     }
 
-    fn hear_signals(&mut self) -> Result<Option<Ending>, Fatal> {
+    fn read_signals(&mut self) -> Result<Option<Ending>, Fatal> {
         while let Ok(Some(info)) = self.signals.read_signal() {
             match Signal::try_from(info.ssi_signo.cast_signed()) {
                 Ok(Signal::SIGCHLD) => self.reap()?,

@@ -49,7 +49,8 @@ pub fn main() -> ! {
 
 /// Prepares, locks down and serves until the supervisor says that it is over.
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let Prepared { link, epoll, door, names, size, list, inside, anchor } = prepare(arguments)?;
+    let Prepared { supervisor_channel, epoll, listeners, names, size, list, inside, anchor } =
+        prepare(arguments)?;
     let hello = BrokerToWriter::Names {
         size,
         smtputf8: arguments.value("smtputf8")?,
@@ -65,9 +66,9 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let directories = write_directories(approved, &inside, &anchor, owner);
     mapkeep_sys::signals::ignore_lease_breaks()?;
     let broker = WriteBroker {
-        supervisor: link,
+        supervisor: supervisor_channel,
         epoll,
-        door,
+        listeners,
         tables: Tables::new(list, anchor, owner),
         hello: (hello, Rc::new(names)),
         bounds: Bounds {
@@ -106,7 +107,7 @@ impl WriteBroker {
     fn descriptors(&self) -> Vec<RawFd> {
         let mut numbers = FIXED.to_vec();
         numbers.push(self.hello.1.as_raw_fd());
-        numbers.extend(self.door.descriptors());
+        numbers.extend(self.listeners.descriptors());
         numbers.extend(self.tables.anchor_descriptors());
         numbers
     }

@@ -5,10 +5,10 @@
 //! a table, start a process, or use a string that came from the writer.
 
 use super::tables::Tables;
-use super::writer::{Heard, Writer};
-use mapkeep_broker_serving::door::{ACCEPTS, Door};
-use mapkeep_broker_serving::link::{Link, Told};
+use super::writer::{Incoming, Writer};
+use mapkeep_broker_serving::listeners::{ACCEPTS, Listeners};
 use mapkeep_broker_serving::rhythm::{HEARTBEAT, Stage, sleep_until};
+use mapkeep_broker_serving::supervisor_channel::{SupervisorChannel, Told};
 use mapkeep_process::outbox::Sent;
 use mapkeep_proto::{BrokerToSupervisor, BrokerToWriter, Duty, SupervisorToBroker, TrustClass, WorkerId};
 use mapkeep_sandbox::Confined;
@@ -35,9 +35,9 @@ pub(super) struct Bounds {
 
 /// All that the broker holds.
 pub(super) struct WriteBroker {
-    pub(super) supervisor: Link,
+    pub(super) supervisor: SupervisorChannel,
     pub(super) epoll: Epoll,
-    pub(super) door: Door,
+    pub(super) listeners: Listeners,
     pub(super) tables: Tables,
     /// What every writer gets first: the message, and the sealed list of names.
     pub(super) hello: (BrokerToWriter, Rc<OwnedFd>),
@@ -66,7 +66,7 @@ impl WriteBroker {
     /// Registers the fixed descriptors. To be called before lock-down.
     pub(super) fn register(&self) -> io::Result<()> {
         self.epoll.add(&self.supervisor, EpollEvent::new(EpollFlags::EPOLLIN, SUPERVISOR))?;
-        self.door.register(&self.epoll)
+        self.listeners.register(&self.epoll)
     }
 
     /// Serves until the supervisor closes its channel, or until the writer has gone after the supervisor has said that
@@ -97,11 +97,11 @@ impl WriteBroker {
             for event in events.iter().take(count) {
                 match event.data() {
                     SUPERVISOR => {
-                        if !self.hear_supervisor()? {
+                        if !self.receive_from_supervisor()? {
                             return Ok(());
                         }
                     }
-                    WRITER => self.hear_writer()?,
+                    WRITER => self.receive_from_writer()?,
                     token => self.accept(token)?,
                 }
             }
@@ -114,7 +114,7 @@ impl WriteBroker {
         let owes = self.writer.as_ref().is_some_and(|writer| !writer.is_resting());
         let heartbeat = self.state.next_heartbeat.filter(|_| owes);
         let log = mapkeep_log::settle(now);
-        sleep_until([tables, heartbeat, self.door.paused_until(), log], self.supervisor.is_quiet(), now)
+        sleep_until([tables, heartbeat, self.listeners.paused_until(), log], self.supervisor.is_quiet(), now)
     }
 
     /// Hands the writer the tables that it lacks, as far as they can be had.
@@ -170,11 +170,11 @@ impl WriteBroker {
             Ok(Sent::All) => false,
             Ok(Sent::Part) => true,
             Ok(Sent::Crowded) => {
-                self.door.pause();
+                self.listeners.pause();
                 false
             }
             // Its end is closed, but what it said before that still counts; the end follows.
-            Err(_) => return self.hear_writer(),
+            Err(_) => return self.receive_from_writer(),
         };
         if writer.waits_for_room != more {
             writer.waits_for_room = more;
@@ -192,7 +192,7 @@ impl WriteBroker {
             self.supervisor.say(BrokerToSupervisor::Ready)?;
             self.state.said_ready = true;
         }
-        self.door.set(&self.epoll, takes, now)?;
+        self.listeners.set(&self.epoll, takes, now)?;
         let clients = self.writer.as_ref().map_or(0, |writer| writer.clients);
         // Only the latest state matters, so a supervisor that is busy is not sent every change.
         if (clients > 0) != self.state.clients_told && self.supervisor.is_quiet() {
@@ -207,15 +207,15 @@ impl WriteBroker {
             let Some(writer) = self.writer.as_mut().filter(|one| one.takes_clients(self.bounds.room)) else {
                 return Ok(());
             };
-            let Some(client) = self.door.accept(token)? else { return Ok(()) };
+            let Some(client) = self.listeners.accept(token)? else { return Ok(()) };
             writer.client(Rc::new(client));
         }
         Ok(())
     }
 
-    fn hear_supervisor(&mut self) -> io::Result<bool> {
+    fn receive_from_supervisor(&mut self) -> io::Result<bool> {
         loop {
-            let (message, descriptor) = match self.supervisor.hear()? {
+            let (message, descriptor) = match self.supervisor.receive()? {
                 Told::Message(message, descriptor) => (message, descriptor),
                 Told::Nothing => return Ok(true),
                 Told::Closed => return Ok(false),
@@ -265,7 +265,7 @@ impl WriteBroker {
     fn finish(&mut self) -> io::Result<()> {
         self.state.finishing = true;
         self.state.waiting.clear();
-        self.door.close(&self.epoll)?;
+        self.listeners.close(&self.epoll)?;
         match self.writer.as_mut().map(|writer| (writer.stage, writer)) {
             // It has done nothing yet.
             Some((Stage::Starting, _)) => self.lose()?,
@@ -275,30 +275,30 @@ impl WriteBroker {
         self.supervisor.say(BrokerToSupervisor::Finishing)
     }
 
-    fn hear_writer(&mut self) -> io::Result<()> {
+    fn receive_from_writer(&mut self) -> io::Result<()> {
         let now = Instant::now();
         // A writer that talks without end must not keep clients waiting.
         for _ in 0..256 {
             let Some(writer) = &mut self.writer else { return Ok(()) };
-            match writer.hear() {
+            match writer.receive() {
                 None => return Ok(()),
-                Some(Heard::Nothing) => {}
-                Some(Heard::Ready) => self.supervisor.say(BrokerToSupervisor::WorkerReady(writer.id))?,
-                Some(Heard::Opened(id)) => self.tables.opened(id),
-                Some(Heard::Failed(id)) => self.tables.failed(id, now),
-                Some(Heard::Corrupt(id, part)) => self.tables.corrupt(id, part, now),
-                Some(Heard::WantNew(id)) => {
+                Some(Incoming::Nothing) => {}
+                Some(Incoming::Ready) => self.supervisor.say(BrokerToSupervisor::WorkerReady(writer.id))?,
+                Some(Incoming::Opened(id)) => self.tables.opened(id),
+                Some(Incoming::Failed(id)) => self.tables.failed(id, now),
+                Some(Incoming::Corrupt(id, part)) => self.tables.corrupt(id, part, now),
+                Some(Incoming::WantNew(id)) => {
                     let (message, file) = self.tables.want_new(id);
                     writer.answer(id, message, file);
                 }
-                Some(Heard::Replace(id)) => {
+                Some(Incoming::Replace(id)) => {
                     let (message, file) = self.tables.replace(id, now);
                     writer.answer(id, message, file);
                 }
-                Some(Heard::Discard(id)) => self.tables.discard(id),
+                Some(Incoming::Discard(id)) => self.tables.discard(id),
                 // The process may live on: an empty message looks like the end, too.
-                Some(Heard::Gone) => return self.lose(),
-                Some(Heard::Violation(what)) => {
+                Some(Incoming::Gone) => return self.lose(),
+                Some(Incoming::Violation(what)) => {
                     tracing::error!("writer {} sent {what} -- replacing it", writer.id.0);
                     return self.lose();
                 }

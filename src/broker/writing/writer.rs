@@ -84,7 +84,7 @@ impl Slot {
 
 /// What follows from a message of the writer.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Heard {
+pub(super) enum Incoming {
     Nothing,
     /// It says that it is locked down.
     Ready,
@@ -251,45 +251,45 @@ impl Writer {
     }
 
     /// Takes one message.
-    pub(super) fn hear(&mut self) -> Option<Heard> {
+    pub(super) fn receive(&mut self) -> Option<Incoming> {
         // More than any message has: what fills it is too long.
         let mut buffer = [0; 64];
         let length = match self.channel.receive_plain(&mut buffer) {
             Ok(Received::Message(length, _)) => length,
             Ok(Received::Empty) => return None,
-            Ok(Received::Closed) | Err(_) => return Some(Heard::Gone),
-            Ok(Received::Oversized) => return Some(Heard::Violation("an oversized message")),
+            Ok(Received::Closed) | Err(_) => return Some(Incoming::Gone),
+            Ok(Received::Oversized) => return Some(Incoming::Violation("an oversized message")),
         };
         let Ok(message) = WriterToBroker::decode(buffer.get(..length).unwrap_or_default()) else {
-            return Some(Heard::Violation("a malformed message"));
+            return Some(Incoming::Violation("a malformed message"));
         };
         Some(self.judge(message))
     }
 
     /// All that a writer may say, and when; what concerns a table is in [`Writer::judge_table`].
-    fn judge(&mut self, message: WriterToBroker) -> Heard {
+    fn judge(&mut self, message: WriterToBroker) -> Incoming {
         match (self.stage, message) {
             (Stage::Starting, WriterToBroker::Ready) => {
                 self.stage = Stage::Checking;
-                Heard::Ready
+                Incoming::Ready
             }
-            (_, WriterToBroker::Ready) => Heard::Violation("ready twice"),
+            (_, WriterToBroker::Ready) => Incoming::Violation("ready twice"),
             (_, WriterToBroker::Pong(number)) => match self.ping.take() {
-                Some((asked, _)) if asked == number => Heard::Nothing,
-                _ => Heard::Violation("an answer to no ping"),
+                Some((asked, _)) if asked == number => Incoming::Nothing,
+                _ => Incoming::Violation("an answer to no ping"),
             },
             (Stage::Admitted | Stage::Draining, WriterToBroker::Closed(count)) => {
                 match self.clients.checked_sub(count) {
-                    _ if count == 0 => Heard::Violation("a message that says nothing"),
+                    _ if count == 0 => Incoming::Violation("a message that says nothing"),
                     Some(left) => {
                         self.clients = left;
-                        Heard::Nothing
+                        Incoming::Nothing
                     }
-                    None => Heard::Violation("more clients gone than it had"),
+                    None => Incoming::Violation("more clients gone than it had"),
                 }
             }
-            (_, WriterToBroker::Closed(_)) => Heard::Violation("clients gone before it had any"),
-            (Stage::Starting, _) => Heard::Violation("a word about a table before it was ready"),
+            (_, WriterToBroker::Closed(_)) => Incoming::Violation("clients gone before it had any"),
+            (Stage::Starting, _) => Incoming::Violation("a word about a table before it was ready"),
             (
                 _,
                 WriterToBroker::Opened { id, .. }
@@ -303,20 +303,20 @@ impl Writer {
     }
 
     /// All that it may say about a table, and when.
-    fn judge_table(&mut self, id: TableId, message: WriterToBroker) -> Heard {
+    fn judge_table(&mut self, id: TableId, message: WriterToBroker) -> Incoming {
         let Some(slot) = self.slots.get_mut(usize::from(id.0)) else {
-            return Heard::Violation("the number of no table");
+            return Incoming::Violation("the number of no table");
         };
         match (slot.used, slot.checkpoint, message) {
             (Use::Handed, _, WriterToBroker::Opened { generation, .. }) if generation == slot.generation => {
                 slot.used = Use::Opened;
-                Heard::Opened(id)
+                Incoming::Opened(id)
             }
             (Use::Handed | Use::Opened, _, WriterToBroker::Failed { generation, .. })
                 if generation == slot.generation =>
             {
                 slot.close();
-                Heard::Failed(id)
+                Incoming::Failed(id)
             }
             (Use::Handed | Use::Opened, _, WriterToBroker::Corrupt { generation, part, .. })
                 if generation == slot.generation && slot.has(part) =>
@@ -326,32 +326,32 @@ impl Writer {
                     Part::File => slot.beside = false,
                     Part::Lmdb | Part::Store => slot.close(),
                 }
-                Heard::Corrupt(id, part)
+                Incoming::Corrupt(id, part)
             }
             (Use::Opened, Checkpoint::None | Checkpoint::Void, WriterToBroker::WantNew(_)) if !slot.lmdb => {
                 slot.checkpoint = Checkpoint::Handed;
-                Heard::WantNew(id)
+                Incoming::WantNew(id)
             }
             (Use::Opened, Checkpoint::Handed, WriterToBroker::Replace(_)) => {
                 slot.checkpoint = Checkpoint::None;
-                Heard::Replace(id)
+                Incoming::Replace(id)
             }
             (_, Checkpoint::Handed, WriterToBroker::Discard(_)) => {
                 slot.checkpoint = Checkpoint::None;
-                Heard::Discard(id)
+                Incoming::Discard(id)
             }
             // It had not heard yet that its file is gone.
             (_, Checkpoint::Void, WriterToBroker::Discard(_)) => {
                 slot.checkpoint = Checkpoint::None;
-                Heard::Nothing
+                Incoming::Nothing
             }
             (_, _, WriterToBroker::Opened { .. } | WriterToBroker::Failed { .. }) => {
-                Heard::Violation("an answer about a table that it was not handed")
+                Incoming::Violation("an answer about a table that it was not handed")
             }
             (_, _, WriterToBroker::Corrupt { .. }) => {
-                Heard::Violation("damage of a file that it was not handed")
+                Incoming::Violation("damage of a file that it was not handed")
             }
-            _ => Heard::Violation("a checkpoint out of turn"),
+            _ => Incoming::Violation("a checkpoint out of turn"),
         }
     }
 }

@@ -100,7 +100,7 @@ impl Site {
         let (master, complaints) = parse_master(&master);
         note(&complaints);
         let mut params = Parameters::new(main);
-        let defaults = mapkeep_config_site::gather::installed_defaults(&params, &directory);
+        let defaults = mapkeep_config_site::load_config::installed_defaults(&params, &directory);
         if let Some(text) = &defaults {
             params = params.with_defaults(text);
         }

@@ -4,9 +4,9 @@
 //! Called by: the start; the `mapkeep` command through [`obstacles`].
 
 use crate::deciding::exposed_programs;
-use crate::gather::{Gathered, Source};
+use crate::load_config::{LoadedConfig, Source};
 use crate::options::{Mode, Options};
-use crate::plan::Plan;
+use crate::plan::ServicePlan;
 use mapkeep_broker_trust::People;
 use mapkeep_sandbox::check_root;
 use std::fs::File;
@@ -51,7 +51,7 @@ impl Programs {
 }
 
 /// Why nobody could own the tables of the writing service, if that is so.
-pub fn nobody_writes(plan: &Plan) -> Option<&'static str> {
+pub fn nobody_writes(plan: &ServicePlan) -> Option<&'static str> {
     (plan.writes() && plan.ids.is_some_and(|ids| ids.write_broker.is_none()))
         .then_some("mail_owner in main.cf is no user in /etc/passwd: nobody could own the tables")
 }
@@ -69,9 +69,9 @@ pub fn obstacles(
 ) -> Vec<String> {
     let options = Options::of_service(service, overrides);
     let mut found = Vec::new();
-    match Source::new(&options, Some(directory)).for_root().gather() {
+    match Source::new(&options, Some(directory)).for_root().load_config() {
         Err(error) => found.push(error.to_string()),
-        Ok(Gathered { plan, .. }) => {
+        Ok(LoadedConfig { plan, .. }) => {
             found.extend(nobody_writes(&plan).map(str::to_owned));
             // One that is not there is made at the start.
             if plan.chroot.symlink_metadata().is_ok() {

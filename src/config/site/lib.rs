@@ -9,7 +9,7 @@
 pub mod accounts;
 pub mod checks;
 pub mod deciding;
-pub mod gather;
+pub mod load_config;
 pub mod notices;
 pub mod options;
 pub mod place;

@@ -1,6 +1,6 @@
 //! Tables that are served in part: what there is to say of them, in the log of the start and in `mapkeep tables`.
 //!
-//! Called by `gather`, and by the `mapkeep` command. May: read nsswitch.conf and, where `compat` is named, the account
+//! Called by `load_config`, and by the `mapkeep` command. May: read nsswitch.conf and, where `compat` is named, the account
 //! files. Never: ask the name service.
 
 use mapkeep_config_text::{

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// Decisions made from one reading of the configuration; nothing here changes afterwards.
 #[derive(Debug)]
-pub struct Plan {
+pub struct ServicePlan {
     /// Who starts the service.
     pub mode: Mode,
     /// `proxymap` or `proxywrite`.
@@ -53,7 +53,7 @@ pub struct Plan {
     pub place: Place,
 }
 
-impl Plan {
+impl ServicePlan {
     /// Whether this is the service that changes tables.
     pub fn writes(&self) -> bool {
         self.service == "proxywrite"
@@ -97,7 +97,7 @@ impl Plan {
     ///
     /// # Errors
     /// An owner of tables is one of the roles that stay: the text names it.
-    pub fn after(self, before: &Plan) -> Result<(Plan, Vec<&'static str>), String> {
+    pub fn after(self, before: &ServicePlan) -> Result<(ServicePlan, Vec<&'static str>), String> {
         if let Some(ids) = before.ids
             && let Some(owner) = self.owners.iter().find(|owner| ids.includes(**owner))
         {
@@ -116,7 +116,7 @@ impl Plan {
             ),
         ];
         let waiting = waiting.into_iter().filter(|(changed, _)| *changed).map(|(_, what)| what).collect();
-        let plan = Plan {
+        let plan = ServicePlan {
             ids: before.ids,
             chroot: before.chroot.clone(),
             log: before.log.clone(),

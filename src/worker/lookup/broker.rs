@@ -25,7 +25,7 @@ pub(crate) struct Broker {
 
 /// What the broker has sent.
 #[derive(Debug)]
-pub(crate) enum Heard {
+pub(crate) enum Incoming {
     /// A message, with the descriptor that belongs to it.
     Message(BrokerToLookup, Option<OwnedFd>),
     /// Nothing more for now.
@@ -80,16 +80,16 @@ impl Broker {
     /// # Errors
     /// Those of send(2) and recvmsg(2); `InvalidData` and the like for what is no message, or has another number of
     /// descriptors than belongs to it.
-    pub(crate) fn hear(&mut self) -> io::Result<Heard> {
+    pub(crate) fn receive(&mut self) -> io::Result<Incoming> {
         self.flush()?;
         if self.has_unsaid() {
-            return Ok(Heard::Nothing);
+            return Ok(Incoming::Nothing);
         }
         let mut buffer = [0; MAX_MESSAGE];
         let (length, mut freight) = match self.channel.receive(&mut buffer)? {
             Received::Message(length, freight) => (length, freight),
-            Received::Empty => return Ok(Heard::Nothing),
-            Received::Closed => return Ok(Heard::Gone),
+            Received::Empty => return Ok(Incoming::Nothing),
+            Received::Closed => return Ok(Incoming::Gone),
             Received::Oversized => return Err(io::ErrorKind::InvalidData.into()),
         };
         let message =
@@ -97,7 +97,7 @@ impl Broker {
         if freight.len() != message.descriptors() {
             return Err(io::ErrorKind::InvalidData.into());
         }
-        Ok(Heard::Message(message, freight.pop()))
+        Ok(Incoming::Message(message, freight.pop()))
     }
 
     /// The broker has gone: epoll tells of it no longer.
@@ -143,7 +143,10 @@ mod tests {
         }
         broker.say(LookupToBroker::Pong(said)).unwrap();
         far.send(&BrokerToLookup::Finish.encode(), &[]).unwrap();
-        assert!(matches!(broker.hear().unwrap(), Heard::Nothing), "it takes nothing while something waits");
+        assert!(
+            matches!(broker.receive().unwrap(), Incoming::Nothing),
+            "it takes nothing while something waits"
+        );
         for expected in 0..=said {
             let mut buffer = [0; 64];
             let Ok(Received::Message(length, _)) = far.receive_plain(&mut buffer) else {
@@ -153,7 +156,7 @@ mod tests {
             broker.flush().unwrap();
         }
         assert!(!broker.has_unsaid());
-        assert!(matches!(broker.hear().unwrap(), Heard::Message(BrokerToLookup::Finish, None)));
+        assert!(matches!(broker.receive().unwrap(), Incoming::Message(BrokerToLookup::Finish, None)));
     }
 
     #[test]
@@ -163,7 +166,7 @@ mod tests {
             broker.say(LookupToBroker::Ready).unwrap();
         }
         drop(far);
-        assert!(matches!(broker.hear().unwrap(), Heard::Gone));
+        assert!(matches!(broker.receive().unwrap(), Incoming::Gone));
         assert!(!broker.has_unsaid());
         broker.say(LookupToBroker::Ready).unwrap();
         assert!(!broker.has_unsaid());

@@ -9,7 +9,7 @@ pub(crate) mod tests;
 
 use crate::contents::{Content, Contents, Slot};
 use mapkeep_name::Kind;
-use mapkeep_proto::{Answered as Heard, Duty, Listed, TableId};
+use mapkeep_proto::{Answered as Reported, Duty, Listed, TableId};
 use mapkeep_query::{Outcome, Step};
 use mapkeep_sys::mapping::Mapping;
 use mapkeep_table_format::Cursor;
@@ -156,9 +156,9 @@ impl session::Tables for Catalogue {
     fn resume(
         &self,
         search: Search,
-        heard: Heard<'_>,
+        reported: Reported<'_>,
         value: &mut Vec<u8>,
     ) -> Result<Got<Outcome, Search>, Failure> {
-        self.go_on_with(search, heard, value)
+        self.go_on_with(search, reported, value)
     }
 }

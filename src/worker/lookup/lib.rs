@@ -18,7 +18,7 @@ pub use start::main;
 mod peers;
 mod serving;
 
-use crate::broker::{BROKER, Broker, Heard};
+use crate::broker::{BROKER, Broker, Incoming};
 use crate::catalogue::Catalogue;
 use crate::elsewhere::Elsewhere;
 use crate::loading::{LONG_STEP, Loading, STEP};
@@ -120,9 +120,9 @@ impl Lookup {
             self.looked = now;
         }
         let events = events.get(..count).unwrap_or_default();
-        self.hear_peers(events, now)?;
-        self.hear_clients(events, now)?;
-        if events.iter().any(|event| event.data() == BROKER) && !self.hear_broker(now)? {
+        self.serve_peers(events, now)?;
+        self.serve_clients(events, now)?;
+        if events.iter().any(|event| event.data() == BROKER) && !self.receive_from_broker(now)? {
             self.leave()?;
             return Ok(false);
         }
@@ -141,12 +141,12 @@ impl Lookup {
         let began = (self.clock)();
         let mut events = [EpollEvent::empty(); EVENTS];
         let mut count = self.epoll.wait(&mut events, EpollTimeout::ZERO).unwrap_or_default();
-        self.hear_clients(events.get(..count).unwrap_or_default(), began)?;
+        self.serve_clients(events.get(..count).unwrap_or_default(), began)?;
         // Each client is read from once more; what comes after that would have no end.
         loop {
             let now = (self.clock)();
-            self.hear_peers(events.get(..count).unwrap_or_default(), now)?;
-            self.hear_clients(&[], now)?;
+            self.serve_peers(events.get(..count).unwrap_or_default(), now)?;
+            self.serve_clients(&[], now)?;
             self.ask_peers(now)?;
             let time = GRACE.saturating_sub(now.saturating_duration_since(began));
             let waits = self.elsewhere.is_waited_for();
@@ -182,12 +182,12 @@ impl Lookup {
 
     /// Takes what the broker has sent, up to the first answer that has no room, or some of it if there is much. False when the
     /// broker has gone.
-    fn hear_broker(&mut self, now: Instant) -> io::Result<bool> {
+    fn receive_from_broker(&mut self, now: Instant) -> io::Result<bool> {
         for _ in 0..MESSAGES {
-            match self.broker.hear()? {
-                Heard::Message(message, freight) => self.obey(message, freight, now)?,
-                Heard::Nothing => return Ok(true),
-                Heard::Gone => return Ok(false),
+            match self.broker.receive()? {
+                Incoming::Message(message, freight) => self.obey(message, freight, now)?,
+                Incoming::Nothing => return Ok(true),
+                Incoming::Gone => return Ok(false),
             }
         }
         Ok(true)

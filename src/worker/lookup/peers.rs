@@ -12,7 +12,7 @@ const READS: usize = 4;
 
 impl Lookup {
     /// Gives everybody a turn whose answer has come.
-    pub(super) fn hear_peers(&mut self, events: &[EpollEvent], now: Instant) -> io::Result<()> {
+    pub(super) fn serve_peers(&mut self, events: &[EpollEvent], now: Instant) -> io::Result<()> {
         for event in events.iter().filter(|event| event.data() >= PEERS) {
             for _ in 0..READS {
                 let read = self.elsewhere.read(&self.epoll, event.data(), &mut self.scratch)?;

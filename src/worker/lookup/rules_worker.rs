@@ -11,7 +11,7 @@ mod pace;
 #[cfg(test)]
 mod tests;
 
-use crate::broker::{BROKER, Broker, Heard};
+use crate::broker::{BROKER, Broker, Incoming};
 use crate::contents::Contents;
 use crate::loading::{LONG_STEP, Loading, STEP};
 use answering::Pending;
@@ -97,12 +97,12 @@ impl RulesWorker {
         for event in events.iter().take(count) {
             match event.data() {
                 BROKER => broker = true,
-                asker => self.hear(asker, event.events())?,
+                asker => self.receive(asker, event.events())?,
             }
         }
         self.serve()?;
         if broker {
-            self.hear_broker()?;
+            self.receive_from_broker()?;
         }
         let time = if self.askers.is_empty() { LONG_STEP } else { STEP };
         self.loading.go_on(&mut self.contents, &mut self.broker, time)?;
@@ -118,25 +118,25 @@ impl RulesWorker {
     }
 
     /// An asker has sent something, or has room, or has gone.
-    fn hear(&mut self, number: u64, told: EpollFlags) -> io::Result<()> {
+    fn receive(&mut self, number: u64, told: EpollFlags) -> io::Result<()> {
         let RulesWorker { askers, scratch, .. } = self;
         let Some(asker) = askers.get_mut(&number) else { return Ok(()) };
-        let mut heard = if told.intersects(ENDS) { Err(Gone::Closed) } else { Ok(()) };
+        let mut received = if told.intersects(ENDS) { Err(Gone::Closed) } else { Ok(()) };
         if told.contains(EpollFlags::EPOLLOUT) {
-            heard = heard.and_then(|()| asker.flush());
+            received = received.and_then(|()| asker.flush());
         }
         if told.contains(EpollFlags::EPOLLIN) {
-            heard = heard.and_then(|()| asker.read(scratch));
+            received = received.and_then(|()| asker.read(scratch));
         }
-        self.go_on_with(number, heard)
+        self.go_on_with(number, received)
     }
 
     /// Takes the questions of an asker that have come, and has epoll tell of what it is to do next; or lets it go.
-    fn go_on_with(&mut self, number: u64, heard: Result<(), Gone>) -> io::Result<()> {
+    fn go_on_with(&mut self, number: u64, received: Result<(), Gone>) -> io::Result<()> {
         let RulesWorker { askers, pace, contents, epoll, clock, .. } = self;
         let Some(asker) = askers.get_mut(&number) else { return Ok(()) };
         let now = clock();
-        let sorted = heard.and_then(|()| asker.sort(number, contents, pace, now));
+        let sorted = received.and_then(|()| asker.sort(number, contents, pace, now));
         match sorted {
             Ok(()) if asker.wanted() == asker.awaited => Ok(()),
             Ok(()) => {
@@ -193,12 +193,12 @@ impl RulesWorker {
     }
 
     /// Takes what the broker has sent, up to the first answer that has no room.
-    fn hear_broker(&mut self) -> io::Result<()> {
+    fn receive_from_broker(&mut self) -> io::Result<()> {
         loop {
-            match self.broker.hear()? {
-                Heard::Message(message, freight) => self.obey(message, freight)?,
-                Heard::Nothing => return Ok(()),
-                Heard::Gone => {
+            match self.broker.receive()? {
+                Incoming::Message(message, freight) => self.obey(message, freight)?,
+                Incoming::Nothing => return Ok(()),
+                Incoming::Gone => {
                     // Lookup workers answer what has arrived before they leave, and need us for it.
                     self.draining = true;
                     return self.broker.forget(&self.epoll);

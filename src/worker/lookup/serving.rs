@@ -3,7 +3,7 @@
 use super::{BROKER, EVENTS, Lookup};
 use crate::elsewhere::{PATIENCE, PEERS};
 use mapkeep_proto::Answered;
-use mapkeep_worker_session::client::{Client, Desk, Fate};
+use mapkeep_worker_session::client::{Client, Context, Fate};
 use nix::sys::epoll::EpollEvent;
 use std::io;
 use std::time::Instant;
@@ -21,7 +21,7 @@ pub(super) enum Call<'a> {
 
 impl Lookup {
     /// Gives everybody who has something for us a turn.
-    pub(super) fn hear_clients(&mut self, events: &[EpollEvent], now: Instant) -> io::Result<()> {
+    pub(super) fn serve_clients(&mut self, events: &[EpollEvent], now: Instant) -> io::Result<()> {
         let waiting = self.carried.len().min(EVENTS);
         for event in events.iter().filter(|event| event.data() != BROKER && event.data() < PEERS) {
             self.give_turn(Call::Told(*event), now)?;
@@ -45,10 +45,10 @@ impl Lookup {
         let mut has_more = false;
         let work = |client: &mut Client<_>, room_for_input| {
             let (tables, replies) = (&*catalogue, &mut *turn);
-            let mut desk = Desk { tables, service, settings, scratch, replies, room_for_input };
+            let mut context = Context { tables, service, settings, scratch, replies, room_for_input };
             let fate = match call {
-                Call::Told(_) | Call::Carried(_) => client.serve(&mut desk, now),
-                Call::Answered(_, answered) => client.resume(answered, &mut desk, now),
+                Call::Told(_) | Call::Carried(_) => client.serve(&mut context, now),
+                Call::Answered(_, answered) => client.resume(answered, &mut context, now),
             };
             if fate == Fate::Closed {
                 return fate;
@@ -64,7 +64,7 @@ impl Lookup {
             fate
         };
         match call {
-            Call::Told(event) => clients.hear(epoll, event, work)?,
+            Call::Told(event) => clients.receive(epoll, event, work)?,
             Call::Carried(_) | Call::Answered(..) => clients.with(epoll, number, work)?,
         }
         if has_more {

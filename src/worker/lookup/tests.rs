@@ -21,7 +21,7 @@ struct Service {
     worker: Lookup,
     broker: Channel,
     /// What the worker has said, and nobody has listened to yet.
-    unheard: VecDeque<LookupToBroker>,
+    unread: VecDeque<LookupToBroker>,
 }
 
 fn memory(bytes: &[u8]) -> File {
@@ -40,10 +40,10 @@ impl Service {
         let names = [FINE, "texthash:/large"].into_iter().chain(peers::TABLES);
         let listed: Vec<Listed> = names.map(listed).collect();
         let block = encode_names(&listed).unwrap();
-        let mut service = Service { worker, broker, unheard: VecDeque::new() };
+        let mut service = Service { worker, broker, unread: VecDeque::new() };
         let hello = BrokerToLookup::Names { size: block.len() as u64, smtputf8: true, approval_known: true };
         service.tell(hello, Some(&memory(&block)));
-        assert_eq!(service.heard(), LookupToBroker::Ready);
+        assert_eq!(service.received(), LookupToBroker::Ready);
         service
     }
 
@@ -53,8 +53,8 @@ impl Service {
         assert!(self.worker.round().unwrap());
     }
 
-    fn heard(&mut self) -> LookupToBroker {
-        self.unheard.pop_front().unwrap_or_else(|| self.read())
+    fn received(&mut self) -> LookupToBroker {
+        self.unread.pop_front().unwrap_or_else(|| self.read())
     }
 
     fn read(&self) -> LookupToBroker {
@@ -141,8 +141,8 @@ fn nothing_is_done_for_who_has_gone_and_all_for_who_still_listens() {
     }
     assert!(rounds <= 4, "{rounds} rounds: what nobody will read was worked out");
     assert_eq!(replies(&finished), 280);
-    assert_eq!(service.heard(), LookupToBroker::Closed(1));
-    assert_eq!(service.heard(), LookupToBroker::Closed(1));
+    assert_eq!(service.received(), LookupToBroker::Closed(1));
+    assert_eq!(service.received(), LookupToBroker::Closed(1));
 }
 
 #[test]
@@ -161,11 +161,11 @@ fn clients_are_served_between_the_steps_of_a_load() {
     while !service.worker.loading.is_empty() {
         client.write_all(&fine(1)).unwrap();
         service.tell(BrokerToLookup::Ping(rounds), None);
-        assert_eq!(service.heard(), LookupToBroker::Pong(rounds));
+        assert_eq!(service.received(), LookupToBroker::Pong(rounds));
         assert_eq!(replies(&client), 1);
         rounds += 1;
     }
-    assert_eq!(service.heard(), LookupToBroker::Loaded { id: LARGE, generation: 1 });
+    assert_eq!(service.received(), LookupToBroker::Loaded { id: LARGE, generation: 1 });
     // However fast this machine is: some 25 MB of work, read and moved.
     assert!(rounds > 5, "{rounds} rounds");
 }

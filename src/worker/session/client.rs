@@ -5,11 +5,11 @@
 //! SIGPIPE is ignored (`mapkeep_sys::signals`) does the rest. Called by: the lookup worker, which sends each reply at
 //! once, and the writer, which holds replies back until the changes that they tell of are durable.
 
-mod desk;
-mod held;
+mod context;
+mod deferred_replies;
 mod turn;
 
-pub use desk::{Desk, Replies, UNREAD};
+pub use context::{Context, Replies, UNREAD};
 pub use turn::Turn;
 
 use crate as session;
@@ -42,7 +42,7 @@ pub struct Client<T: Tables> {
     output: Vec<u8>,
     sent: usize,
     /// Whether the output waits for its release.
-    held: bool,
+    defers_replies: bool,
     /// It is closed once it has its replies: what it sent after that was no request, or too much.
     ends: bool,
     cursors: Cursors<u32, T::Cursor>,
@@ -87,7 +87,7 @@ impl<T: Tables<Id = u32>> Client<T> {
             parser: Parser::new(Limits::SERVICE),
             output: ANNOUNCEMENT.to_vec(),
             sent: 0,
-            held: false,
+            defers_replies: false,
             ends: false,
             cursors: Cursors::default(),
             awaited: Fate::Reading,
@@ -132,9 +132,9 @@ impl<T: Tables<Id = u32>> Client<T> {
     }
 
     /// Reads once, and answers what is complete.
-    fn take_in<R: Replies>(&mut self, desk: &mut Desk<'_, T, R>, now: Instant) -> Taken {
+    fn take_in<R: Replies>(&mut self, context: &mut Context<'_, T, R>, now: Instant) -> Taken {
         self.has_unread = false;
-        let length = match read(&self.socket, desk.scratch) {
+        let length = match read(&self.socket, context.scratch) {
             Ok(0) => {
                 if !self.input.is_empty() {
                     tracing::warn!("premature end-of-input from client in the middle of a request");
@@ -146,25 +146,26 @@ impl<T: Tables<Id = u32>> Client<T> {
             Err(_) => return Taken::Gone,
         };
         self.last_active = now;
-        self.has_unread = length == desk.scratch.len();
+        self.has_unread = length == context.scratch.len();
         if self.input.is_empty() {
-            let Desk { tables, service, settings, replies, .. } = desk;
-            let fresh = desk.scratch.get(..length).unwrap_or_default();
+            let Context { tables, service, settings, replies, .. } = context;
+            let fresh = context.scratch.get(..length).unwrap_or_default();
             let taken = self.answer_some(fresh, *tables, *service, *settings, *replies);
             Taken::Left(taken.map(|taken| fresh.get(taken..).unwrap_or_default().to_vec()))
         } else {
-            self.input.extend_from_slice(desk.scratch.get(..length).unwrap_or_default());
-            self.answer_held(desk)
+            self.input.extend_from_slice(context.scratch.get(..length).unwrap_or_default());
+            self.answer_kept(context)
         }
     }
 
     /// Answers what is complete of the input that is kept.
-    fn answer_held<R: Replies>(&mut self, desk: &mut Desk<'_, T, R>) -> Taken {
-        let mut held = std::mem::take(&mut self.input);
-        let taken = self.answer_some(&held, desk.tables, desk.service, desk.settings, desk.replies);
+    fn answer_kept<R: Replies>(&mut self, context: &mut Context<'_, T, R>) -> Taken {
+        let mut kept = std::mem::take(&mut self.input);
+        let taken =
+            self.answer_some(&kept, context.tables, context.service, context.settings, context.replies);
         Taken::Left(taken.map(|taken| {
-            held.drain(..taken.min(held.len()));
-            held
+            kept.drain(..taken.min(kept.len()));
+            kept
         }))
     }
 

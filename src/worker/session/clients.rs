@@ -125,7 +125,7 @@ impl<T: Tables<Id = u32>> Clients<T> {
     ///
     /// # Errors
     /// Those of epoll_ctl(2).
-    pub fn hear(
+    pub fn receive(
         &mut self,
         epoll: &Epoll,
         event: EpollEvent,
@@ -134,7 +134,7 @@ impl<T: Tables<Id = u32>> Clients<T> {
         self.serve(epoll, event.data(), Some(event.events()), work)
     }
 
-    /// Does something with a client, and draws the consequences, as [`Clients::hear`] does.
+    /// Does something with a client, and draws the consequences, as [`Clients::receive`] does.
     ///
     /// # Errors
     /// Those of epoll_ctl(2).

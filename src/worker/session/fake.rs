@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard};
 
-use mapkeep_proto::Answered as Heard;
+use mapkeep_proto::Answered as Reported;
 use mapkeep_query::{NulMode, NulModes, Outcome, Step};
 
 use super::{Failure, Got, LookupTable, Nature, Search, Sought, Tables, outcome_of};
@@ -226,9 +226,9 @@ impl Tables for FakeTables {
     fn resume(
         &self,
         _: FakeSearch,
-        heard: Heard<'_>,
+        reported: Reported<'_>,
         value: &mut Vec<u8>,
     ) -> Result<Got<Outcome, FakeSearch>, Failure> {
-        outcome_of(heard, value).map(Got::Now)
+        outcome_of(reported, value).map(Got::Now)
     }
 }

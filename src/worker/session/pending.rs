@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use mapkeep_proto::Answered as Heard;
+use mapkeep_proto::Answered as Reported;
 use mapkeep_query::{Outcome, text_of};
 
 use super::{Answer, Answered, Event, Failure, Got, Nature, Search, Tables, report, rules};
@@ -119,7 +119,7 @@ impl<I: fmt::Debug, S> fmt::Debug for Pending<I, S> {
 /// the answer.
 pub fn resume<T: Tables>(
     pending: Pending<T::Id, T::Search>,
-    heard: Heard<'_>,
+    reported: Reported<'_>,
     tables: &T,
     out: &mut Vec<u8>,
     log: &mut dyn FnMut(Event<'_>),
@@ -127,7 +127,7 @@ pub fn resume<T: Tables>(
     let Pending { table, form, search } = pending;
     let name = tables.name(&search);
     let mut value = Vec::new();
-    let found = match tables.resume(search, heard, &mut value) {
+    let found = match tables.resume(search, reported, &mut value) {
         Ok(Got::Later(search)) => return Answer::Pending(Pending { table, form, search }),
         Ok(Got::Now(outcome)) => Ok(outcome),
         Err(failure) => Err(failure),

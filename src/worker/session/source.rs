@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::convert::Infallible;
 
 use mapkeep_name::{Class, Kind};
-use mapkeep_proto::{Answered as Heard, NoAnswer};
+use mapkeep_proto::{Answered as Reported, NoAnswer};
 use mapkeep_query::{Folding, NulMode, NulModes, Outcome, Query, Step, Substitution, TableError, Values};
 
 use crate::wire::Status;
@@ -93,14 +93,14 @@ impl Failure {
 ///
 /// # Errors
 /// The reason why there is no answer, not even "absent".
-pub fn outcome_of(heard: Heard<'_>, value: &mut Vec<u8>) -> Result<Outcome, Failure> {
-    match heard {
-        Heard::Found { with_nul, value: found } => {
+pub fn outcome_of(reported: Reported<'_>, value: &mut Vec<u8>) -> Result<Outcome, Failure> {
+    match reported {
+        Reported::Found { with_nul, value: found } => {
             value.extend_from_slice(found);
             Ok(Outcome::Found(if with_nul { NulMode::WithNul } else { NulMode::Bare }))
         }
-        Heard::Absent => Ok(Outcome::Absent),
-        Heard::Failed { why, reason } => Err(Failure::reported(why, reason)),
+        Reported::Absent => Ok(Outcome::Absent),
+        Reported::Failed { why, reason } => Err(Failure::reported(why, reason)),
     }
 }
 
@@ -275,7 +275,7 @@ pub trait Tables {
     fn resume(
         &self,
         search: Self::Search,
-        heard: Heard<'_>,
+        reported: Reported<'_>,
         value: &mut Vec<u8>,
     ) -> Result<Got<Outcome, Self::Search>, Failure>;
 }

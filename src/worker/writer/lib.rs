@@ -12,16 +12,16 @@
 //! | `group.rs` | the replies that a turn holds back |
 //! | `tables.rs` | names, stores, and what a request may ask of them |
 //! | `opening.rs` | opening stores, taking over files and what is left of damaged ones |
-//! | `saving.rs` | checkpoints |
+//! | `checkpoints.rs` | checkpoints |
 //! | `engine.rs` | what is needed of a store |
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 #![forbid(unsafe_code)]
 
+mod checkpoints;
 mod engine;
 mod group;
 mod line;
 mod opening;
-mod saving;
 mod serve;
 mod start;
 mod tables;

@@ -10,16 +10,16 @@ mod broker;
 #[cfg(test)]
 mod tests;
 
+use crate::checkpoints::{Checkpoints, Effect, When};
 use crate::group::{Group, Mark};
 use crate::line::Line;
 use crate::opening::{Opener, Openings};
-use crate::saving::{Effect, Saving, When};
 use crate::tables::{Changed, Outturn, Tables};
 use mapkeep_proto::{TableId, WriterToBroker};
 use mapkeep_sandbox::Confined;
 use mapkeep_sys::channel::Channel;
 use mapkeep_table_store::StoreError;
-use mapkeep_worker_session::client::Desk;
+use mapkeep_worker_session::client::Context;
 use mapkeep_worker_session::clients::{Clients, Trigger};
 use mapkeep_worker_session::{Service, Settings};
 use nix::errno::Errno;
@@ -57,7 +57,7 @@ pub(crate) struct Writer<O> {
     /// Whether the broker has something for us.
     broker_waits: bool,
     openings: Openings<O>,
-    saving: Saving,
+    checkpoints: Checkpoints,
     /// The service ends; when the last clients are let go.
     finishing: Option<Instant>,
     next_tick: Option<Instant>,
@@ -86,7 +86,7 @@ impl<O: Opener> Writer<O> {
             last_changes: 0,
             broker_waits: false,
             openings: Openings::new(opener),
-            saving: Saving::new(),
+            checkpoints: Checkpoints::new(),
             finishing: None,
             next_tick: None,
             closing: false,
@@ -110,7 +110,7 @@ impl<O: Opener> Writer<O> {
             self.turn()?;
             let now = Instant::now();
             if self.broker_waits || self.line.has_waiting() {
-                self.hear_broker(now)?;
+                self.receive_from_broker(now)?;
             }
             if self.line.is_gone() {
                 return self.last_turns();
@@ -126,15 +126,15 @@ impl<O: Opener> Writer<O> {
 
     /// How long to wait for something to happen.
     fn patience(&self, now: Instant) -> EpollTimeout {
-        let saving = self.next_save(now);
-        if !self.ready.is_empty() || saving == When::Now || self.line.has_waiting() {
+        let checkpoint = self.next_checkpoint(now);
+        if !self.ready.is_empty() || checkpoint == When::Now || self.line.has_waiting() {
             return EpollTimeout::ZERO;
         }
-        let saving = if let When::At(moment) = saving { Some(moment) } else { None };
+        let checkpoint = if let When::At(moment) = checkpoint { Some(moment) } else { None };
         let last = self.finishing.filter(|_| !self.clients.is_empty());
         let log = mapkeep_log::settle(now);
         let moments =
-            [self.clients.next_deadline(), self.next_tick, self.openings.next(now), saving, last, log];
+            [self.clients.next_deadline(), self.next_tick, self.openings.next(now), checkpoint, last, log];
         let Some(next) = moments.into_iter().flatten().min() else { return EpollTimeout::NONE };
         let wait = next.saturating_duration_since(now).as_micros().div_ceil(1000);
         EpollTimeout::from(u16::try_from(wait).unwrap_or(u16::MAX))
@@ -155,7 +155,7 @@ impl<O: Opener> Writer<O> {
         for event in events.iter().take(count) {
             if event.data() == BROKER {
                 self.broker_waits = true;
-            } else if self.clients.get_mut(event.data()).is_some_and(|client| !client.is_held()) {
+            } else if self.clients.get_mut(event.data()).is_some_and(|client| !client.defers_replies()) {
                 found |= self.note(event.data());
             }
         }
@@ -209,7 +209,10 @@ impl<O: Opener> Writer<O> {
         let Writer { clients, epoll, tables, settings, scratch, .. } = self;
         let (tables, service, settings) = (&*tables, Service::Write, *settings);
         clients.with(epoll, client, |client, room_for_input| {
-            client.hold(&mut Desk { tables, service, settings, scratch, replies: group, room_for_input }, now)
+            client.defer(
+                &mut Context { tables, service, settings, scratch, replies: group, room_for_input },
+                now,
+            )
         })?;
         group.served(client);
         Ok(())
@@ -242,7 +245,7 @@ impl<O: Opener> Writer<O> {
         let now = Instant::now();
         for Outturn { id, result } in outturns {
             match result {
-                Ok(Changed::Yes) => self.saving.changed(id, now),
+                Ok(Changed::Yes) => self.checkpoints.changed(id, now),
                 Ok(Changed::No) => {}
                 Err(error) => {
                     tracing::warn!(
@@ -267,7 +270,7 @@ impl<O: Opener> Writer<O> {
     fn set_aside(&mut self, id: TableId, what: &str) -> io::Result<()> {
         let reason = format!("its store is damaged ({what}), and being replaced by a fresh one");
         let Some(engine) = self.tables.close(id, reason) else { return Ok(()) };
-        if let Some(message) = self.saving.closed(id) {
+        if let Some(message) = self.checkpoints.closed(id) {
             self.line.say(message)?;
         }
         let Some((part, rescue)) = engine.rescue() else { return Ok(()) };
@@ -287,18 +290,18 @@ impl<O: Opener> Writer<O> {
         if self.step_openings(now)? {
             return Ok(());
         }
-        if self.next_save(now) != When::Now {
+        if self.next_checkpoint(now) != When::Now {
             return Ok(());
         }
-        let effect = self.saving.go_on(&self.tables, now);
+        let effect = self.checkpoints.go_on(&self.tables, now);
         self.apply(effect)
     }
 
     /// When a checkpoint is to be begun, or to be gone on with. While clients are being let go, none is begun: they still
     /// change tables.
-    fn next_save(&self, now: Instant) -> When {
-        let waits = self.finishing.is_some() && !self.clients.is_empty() && self.saving.is_idle();
-        if waits { When::Later } else { self.saving.next(now) }
+    fn next_checkpoint(&self, now: Instant) -> When {
+        let waits = self.finishing.is_some() && !self.clients.is_empty() && self.checkpoints.is_idle();
+        if waits { When::Later } else { self.checkpoints.next(now) }
     }
 
     /// Does what follows from a step of a checkpoint.
@@ -326,7 +329,7 @@ impl<O: Opener> Writer<O> {
             return Ok(false);
         }
         self.next_tick = None;
-        Ok(self.saving.is_done() && !self.line.has_more_to_say())
+        Ok(self.checkpoints.is_done() && !self.line.has_more_to_say())
     }
 
     /// Closes the connections of clients that take too long.

@@ -108,7 +108,7 @@ impl Broker {
         let size = block.len() as u64;
         let names = &[names.as_fd()];
         broker.say(BrokerToWriter::Names { size, smtputf8: true, approval_known: true }, names);
-        assert_eq!(broker.hear(), WriterToBroker::Ready);
+        assert_eq!(broker.receive(), WriterToBroker::Ready);
         broker
     }
 
@@ -120,7 +120,7 @@ impl Broker {
         let broker = Broker::new(&names, opening);
         for (id, name) in (0..).zip(names) {
             broker.hand_out(TableId(id), 1, name);
-            assert_eq!(broker.hear(), WriterToBroker::Opened { id: TableId(id), generation: 1 });
+            assert_eq!(broker.receive(), WriterToBroker::Opened { id: TableId(id), generation: 1 });
         }
         broker
     }
@@ -143,17 +143,17 @@ impl Broker {
     }
 
     /// The next message of the writer, which must come.
-    pub(crate) fn hear(&self) -> WriterToBroker {
-        self.try_hear(PATIENCE).expect("the writer says something")
+    pub(crate) fn receive(&self) -> WriterToBroker {
+        self.try_receive(PATIENCE).expect("the writer says something")
     }
 
     /// The next message of the writer, if one comes within this time.
-    pub(crate) fn try_hear(&self, within: Duration) -> Option<WriterToBroker> {
+    pub(crate) fn try_receive(&self, within: Duration) -> Option<WriterToBroker> {
         let channel = self.channel.as_ref().unwrap();
         let mut buffer = [0; MAX_MESSAGE];
         let length = match channel.receive_plain(&mut buffer).unwrap() {
             Received::Message(length, _) => length,
-            Received::Empty if readable(channel.as_fd(), within) => return self.try_hear(within),
+            Received::Empty if readable(channel.as_fd(), within) => return self.try_receive(within),
             Received::Empty | Received::Closed => return None,
             Received::Oversized => panic!("an oversized message"),
         };
@@ -167,7 +167,7 @@ impl Broker {
         self.say(BrokerToWriter::Client, &[theirs.as_fd()]);
         ours.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut client = Client { stream: ours, heard: Vec::new() };
-        assert_eq!(client.hear(), "protocol|proxymap_protocol||");
+        assert_eq!(client.receive(), "protocol|proxymap_protocol||");
         client
     }
 
@@ -206,16 +206,16 @@ impl Client {
 
     pub(crate) fn ask(&mut self, request: &str) -> String {
         self.send(request);
-        self.hear()
+        self.receive()
     }
 
     /// One whole reply.
-    pub(crate) fn hear(&mut self) -> String {
-        self.try_hear().expect("a reply, not the end")
+    pub(crate) fn receive(&mut self) -> String {
+        self.try_receive().expect("a reply, not the end")
     }
 
     /// One whole reply; nothing when the writer has closed the connection.
-    pub(crate) fn try_hear(&mut self) -> Option<String> {
+    pub(crate) fn try_receive(&mut self) -> Option<String> {
         loop {
             if let Some(end) = list_end(&self.heard) {
                 let reply: Vec<u8> = self.heard.drain(..end).collect();

@@ -122,12 +122,12 @@ impl Client {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         let mut client = Client { flags: CACHE, stream, heard: Vec::new() };
-        let first = client.hear()?;
+        let first = client.receive()?;
         assert_eq!(first.0, wire::bytes(wire::ANNOUNCEMENT), "the announcement");
         Ok(client)
     }
 
-    /// Sends a request; the reply is for `hear`.
+    /// Sends a request; the reply is for `receive`.
     pub fn send(&mut self, request: &[u8]) -> std::io::Result<()> {
         self.stream.write_all(request)
     }
@@ -135,7 +135,7 @@ impl Client {
     /// Sends a request and waits for its reply.
     pub fn try_ask(&mut self, request: &[u8]) -> std::io::Result<Reply> {
         self.send(request)?;
-        self.hear()
+        self.receive()
     }
 
     pub fn ask(&mut self, request: &[u8]) -> Reply {
@@ -197,7 +197,7 @@ impl Client {
     }
 
     /// Waits for one whole reply.
-    pub fn hear(&mut self) -> std::io::Result<Reply> {
+    pub fn receive(&mut self) -> std::io::Result<Reply> {
         let mut chunk = [0; 16 << 10];
         loop {
             if let Some(end) = wire::list_end(&self.heard) {

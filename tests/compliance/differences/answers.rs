@@ -2,7 +2,7 @@
 
 use super::case::{Case, without_flags};
 use super::{FOLD_FIX, STAND_IN, UTF8_ACTIVE};
-use crate::common::wire::{Heard, attribute};
+use crate::common::wire::{Received, attribute};
 use crate::questions::{Mode, RHS_IS_FILE, UTF8_REQUEST, What};
 use crate::stock::is_later;
 use crate::tables::Trait;
@@ -25,7 +25,7 @@ impl Case<'_> {
             Kind::Group => ":x::",
             _ => return false,
         };
-        let (Heard::Reply(stock), Heard::Reply(ours)) = (self.stock, self.ours) else { return false };
+        let (Received::Reply(stock), Received::Reply(ours)) = (self.stock, self.ours) else { return false };
         let line = attribute(stock, "value").unwrap_or_default();
         let name = line.split(':').next().unwrap_or_default();
         line.contains(':') && without_flags(ours) == format!("status|0|value|{name}{fields}||")
@@ -136,7 +136,9 @@ impl Case<'_> {
         // As a member, too: the union adds `x` to each answer.
         let union = self.question.table.name.starts_with("unionmap:{inline:{{m\u{fc}ller");
         let stock_has_none = match union {
-            true => matches!(self.stock, Heard::Reply(stock) if without_flags(stock) == "status|0|value|x||"),
+            true => {
+                matches!(self.stock, Received::Reply(stock) if without_flags(stock) == "status|0|value|x||")
+            }
             false => self.is_text() && self.stock_has_no_key(),
         };
         let more = if union { ",x" } else { "" };

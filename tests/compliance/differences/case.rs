@@ -2,7 +2,7 @@
 
 use super::deaths::expected_death;
 use super::{FIXED, OF_TYPE, PATTERN};
-use crate::common::wire::{Heard, attribute, text};
+use crate::common::wire::{Received, attribute, text};
 use crate::compare::Known;
 use crate::questions::{LOCK, Mode, OPEN_LOCK, Question, What};
 use crate::stock::is_later;
@@ -16,13 +16,13 @@ pub struct Case<'c> {
     pub mode: Mode,
     /// Stock's replies to other questions.
     pub known: &'c Known,
-    pub stock: &'c Heard,
-    pub ours: &'c Heard,
+    pub stock: &'c Received,
+    pub ours: &'c Received,
 }
 
 impl Case<'_> {
     pub(super) fn stock_died_of(&self, line: &str) -> bool {
-        self.stock == &Heard::Closed && expected_death(self.question) == Some(line)
+        self.stock == &Received::Closed && expected_death(self.question) == Some(line)
     }
 
     pub(super) fn has(&self, wanted: Trait) -> bool {
@@ -30,7 +30,7 @@ impl Case<'_> {
     }
 
     pub(super) fn ours_is(&self, reply: &str) -> bool {
-        matches!(self.ours, Heard::Reply(ours) if without_flags(ours) == reply)
+        matches!(self.ours, Received::Reply(ours) if without_flags(ours) == reply)
     }
 
     /// The reply of a table that serves.
@@ -62,9 +62,9 @@ impl Case<'_> {
         matches!(self.question.what, What::Sequence(1)) && !self.question.in_sequence
     }
 
-    pub(super) fn status<'h>(&self, heard: &'h Heard) -> Option<&'h str> {
+    pub(super) fn status<'h>(&self, heard: &'h Received) -> Option<&'h str> {
         match heard {
-            Heard::Reply(reply) => attribute(reply, "status"),
+            Received::Reply(reply) => attribute(reply, "status"),
             _ => None,
         }
     }
@@ -88,7 +88,7 @@ impl Case<'_> {
 
     /// Whether the replies are the same but for these flags.
     pub(super) fn differs_by_flags(&self, bits: u32) -> bool {
-        let (Heard::Reply(stock), Heard::Reply(ours)) = (self.stock, self.ours) else { return false };
+        let (Received::Reply(stock), Received::Reply(ours)) = (self.stock, self.ours) else { return false };
         let flags = [self.stock, self.ours].map(flags_of);
         let within = matches!(flags, [Some(stock), Some(ours)] if (stock ^ ours) & !bits == 0);
         // The reply to `open` is a status and flags.
@@ -106,7 +106,7 @@ impl Case<'_> {
 
     /// Whether ours is what stock says to the same question with these flags, but for `more` flags in the reply to `open`.
     pub(super) fn ours_is_known(&self, flags: u32, more: u32) -> bool {
-        let Heard::Reply(ours) = self.ours else { return false };
+        let Received::Reply(ours) = self.ours else { return false };
         let Some(known) = self.known.reply(self.question, flags) else { return false };
         match (&self.question.what, flags_of(self.ours), flags_in(known)) {
             (What::Open, Some(ours), Some(known)) => ours == known | more,
@@ -121,7 +121,7 @@ impl Case<'_> {
 
 impl fmt::Display for Case<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let short = |heard: &Heard| format!("{heard:?}").chars().take(120).collect::<String>();
+        let short = |heard: &Received| format!("{heard:?}").chars().take(120).collect::<String>();
         let request: String =
             crate::common::wire::text(&self.question.bytes(None)).chars().take(200).collect();
         write!(
@@ -143,9 +143,9 @@ pub(super) fn without_flags(reply: &str) -> String {
 }
 
 /// The flags in a reply.
-pub fn flags_of(heard: &Heard) -> Option<u32> {
+pub fn flags_of(heard: &Received) -> Option<u32> {
     match heard {
-        Heard::Reply(reply) => flags_in(reply),
+        Received::Reply(reply) => flags_in(reply),
         _ => None,
     }
 }

@@ -7,7 +7,7 @@ mod case;
 mod deaths;
 mod odd;
 
-use crate::common::wire::Heard;
+use crate::common::wire::Received;
 use crate::compare::Tally;
 use crate::questions::{BULK_UPDATE, LOCK, OPEN_LOCK};
 use crate::stock::is_later;
@@ -131,20 +131,23 @@ const DIFFERENCES: &[Difference] = &[
     Difference { line: "Numbers are digits that fit in 32 bits", fits: |c| c.has_odd_number() },
     Difference {
         line: "Over a limit, the connection is closed. Stock has none.",
-        fits: |c| c.is_over_a_limit() && matches!(c.stock, Heard::Reply(_)) && c.ours == &Heard::Closed,
+        fits: |c| c.is_over_a_limit() && matches!(c.stock, Received::Reply(_)) && c.ours == &Received::Closed,
     },
     Difference {
         line: "Both dialects are understood, request by request; each version of stock knows its own.",
         fits: |c| {
             // Later stock calls whatever is in the old dialect malformed, in its own shape.
-            let answered = c.ours_is_sound() || (is_later() && matches!(c.ours, Heard::Reply(_)));
+            let answered = c.ours_is_sound() || (is_later() && matches!(c.ours, Received::Reply(_)));
             c.is_of_other_dialect() && c.status(c.stock) == Some("3") && answered
         },
     },
     Difference {
         line: NO_TRY,
         fits: |c| {
-            is_later() && c.raw().contains("|flags|0|key|") && c.stock == &Heard::Closed && c.ours_is_sound()
+            is_later()
+                && c.raw().contains("|flags|0|key|")
+                && c.stock == &Received::Closed
+                && c.ours_is_sound()
         },
     },
     Difference {
@@ -153,7 +156,7 @@ const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         line: "A malformed request that ends before its dialect shows closes the connection",
-        fits: |c| c.hides_its_dialect() && c.status(c.stock) == Some("3") && c.ours == &Heard::Closed,
+        fits: |c| c.hides_its_dialect() && c.status(c.stock) == Some("3") && c.ours == &Received::Closed,
     },
     Difference { line: UTF8_OF_REQUEST, fits: |c| c.is_late_utf8() },
     Difference { line: NO_PLUGIN, fits: |c| c.lacks_plugin() },

@@ -1,7 +1,7 @@
 //! Excuses for requests of odd form.
 
 use super::case::Case;
-use crate::common::wire::Heard;
+use crate::common::wire::Received;
 use crate::stock::is_later;
 
 impl Case<'_> {
@@ -17,8 +17,8 @@ impl Case<'_> {
         let number = rest.split('|').next().unwrap_or_default();
         let plain = number.bytes().all(|b| b.is_ascii_digit()) && number.parse::<u32>().is_ok();
         // Stock takes them, or dies of all flags at once; to us they are malformed.
-        let taken = self.stock == &Heard::Closed || self.stock_serves();
-        !plain && taken && (self.status(self.ours) == Some("3") || self.ours == &Heard::Closed)
+        let taken = self.stock == &Received::Closed || self.stock_serves();
+        !plain && taken && (self.status(self.ours) == Some("3") || self.ours == &Received::Closed)
     }
 
     pub(super) fn is_over_a_limit(&self) -> bool {

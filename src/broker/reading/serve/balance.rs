@@ -13,7 +13,7 @@ impl Broker {
         if let Err(error) = self.workers.introduce() {
             // Those who are on their way give back descriptors soon. Clients wait meanwhile.
             tracing::warn!("cannot make a way between two workers: {error} -- trying again");
-            self.door.pause();
+            self.listeners.pause();
         }
     }
 
@@ -39,7 +39,7 @@ impl Broker {
     /// Takes no more clients, and lets each lookup worker go when its clients have gone. Their tables stay fresh until then.
     pub(super) fn finish(&mut self) -> io::Result<()> {
         self.state.finishing = true;
-        self.door.close(&self.epoll)?;
+        self.listeners.close(&self.epoll)?;
         for (id, stage) in self.stages(Duty::Clients) {
             match stage {
                 // It has had no client.

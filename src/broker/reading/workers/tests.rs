@@ -27,7 +27,7 @@ pub(super) fn worker(stage: Stage) -> Worker {
     }
 }
 
-fn judge(worker: &mut Worker, message: LookupToBroker) -> Heard {
+fn judge(worker: &mut Worker, message: LookupToBroker) -> Incoming {
     worker.judge(message, Instant::now())
 }
 
@@ -35,9 +35,9 @@ const LOADED: LookupToBroker = LookupToBroker::Loaded { id: TableId(1), generati
 
 #[test]
 fn ready_counts_once_and_only_at_the_start() {
-    assert_eq!(judge(&mut worker(Stage::Starting), LookupToBroker::Ready), Heard::Ready);
+    assert_eq!(judge(&mut worker(Stage::Starting), LookupToBroker::Ready), Incoming::Ready);
     for stage in [Stage::Checking, Stage::Admitted, Stage::Draining] {
-        assert!(matches!(judge(&mut worker(stage), LookupToBroker::Ready), Heard::Violation(_)));
+        assert!(matches!(judge(&mut worker(stage), LookupToBroker::Ready), Incoming::Violation(_)));
     }
 }
 
@@ -45,25 +45,28 @@ fn ready_counts_once_and_only_at_the_start() {
 fn content_answers_must_match_what_was_sent() {
     let loaded = |id, generation| LookupToBroker::Loaded { id: TableId(id), generation };
     let mut one = worker(Stage::Admitted);
-    assert!(matches!(judge(&mut one, loaded(1, 4)), Heard::Violation(_)));
-    assert!(matches!(judge(&mut one, loaded(2, 5)), Heard::Violation(_)));
-    assert_eq!(judge(&mut one, LOADED), Heard::Loaded(TableId(1), 5));
-    assert!(matches!(judge(&mut one, LOADED), Heard::Violation(_)), "a replay");
-    assert!(matches!(judge(&mut worker(Stage::Starting), LOADED), Heard::Violation(_)));
+    assert!(matches!(judge(&mut one, loaded(1, 4)), Incoming::Violation(_)));
+    assert!(matches!(judge(&mut one, loaded(2, 5)), Incoming::Violation(_)));
+    assert_eq!(judge(&mut one, LOADED), Incoming::Loaded(TableId(1), 5));
+    assert!(matches!(judge(&mut one, LOADED), Incoming::Violation(_)), "a replay");
+    assert!(matches!(judge(&mut worker(Stage::Starting), LOADED), Incoming::Violation(_)));
     let rejected = LookupToBroker::Rejected { id: TableId(1), generation: 5 };
-    assert_eq!(judge(&mut worker(Stage::Admitted), rejected), Heard::Rejected(TableId(1), 5));
+    assert_eq!(judge(&mut worker(Stage::Admitted), rejected), Incoming::Rejected(TableId(1), 5));
 }
 
 #[test]
 fn closed_and_pong_cannot_be_invented() {
     let mut one = worker(Stage::Admitted);
-    assert!(matches!(judge(&mut one, LookupToBroker::Closed(3)), Heard::Violation(_)));
-    assert!(matches!(judge(&mut one, LookupToBroker::Closed(0)), Heard::Violation(_)));
-    assert_eq!(judge(&mut one, LookupToBroker::Closed(2)), Heard::Closed(2));
-    assert!(matches!(judge(&mut worker(Stage::Checking), LookupToBroker::Closed(1)), Heard::Violation(_)));
-    assert!(matches!(judge(&mut one, LookupToBroker::Pong(2)), Heard::Violation(_)));
-    assert!(matches!(judge(&mut one, LookupToBroker::Pong(3)), Heard::Violation(_)), "answered once already");
-    assert_eq!(judge(&mut worker(Stage::Starting), LookupToBroker::Pong(3)), Heard::Nothing);
+    assert!(matches!(judge(&mut one, LookupToBroker::Closed(3)), Incoming::Violation(_)));
+    assert!(matches!(judge(&mut one, LookupToBroker::Closed(0)), Incoming::Violation(_)));
+    assert_eq!(judge(&mut one, LookupToBroker::Closed(2)), Incoming::Closed(2));
+    assert!(matches!(judge(&mut worker(Stage::Checking), LookupToBroker::Closed(1)), Incoming::Violation(_)));
+    assert!(matches!(judge(&mut one, LookupToBroker::Pong(2)), Incoming::Violation(_)));
+    assert!(
+        matches!(judge(&mut one, LookupToBroker::Pong(3)), Incoming::Violation(_)),
+        "answered once already"
+    );
+    assert_eq!(judge(&mut worker(Stage::Starting), LookupToBroker::Pong(3)), Incoming::Nothing);
 }
 
 #[test]

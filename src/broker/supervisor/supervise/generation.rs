@@ -1,8 +1,8 @@
 //! One reading of the configuration, and the broker that serves it.
 
 use super::requests::Requests;
-use crate::children::{Child, Nursery};
-use mapkeep_config_site::plan::Plan;
+use crate::children::{Child, Spawner};
+use mapkeep_config_site::plan::ServicePlan;
 use mapkeep_process::outbox::{Outbox, Sent};
 use mapkeep_proto::{SupervisorToBroker, encode_names};
 use mapkeep_sys::channel::Channel;
@@ -19,7 +19,7 @@ const WAITING: usize = 512;
 #[derive(Debug)]
 pub(crate) struct Generation {
     pub(crate) number: u32,
-    pub(crate) plan: Plan,
+    pub(crate) plan: ServicePlan,
     /// The approved names, sealed.
     names: OwnedFd,
     names_size: u64,
@@ -41,7 +41,7 @@ pub(crate) struct Generation {
 }
 
 impl Generation {
-    pub(crate) fn new(number: u32, plan: Plan) -> Result<Generation, Box<dyn Error>> {
+    pub(crate) fn new(number: u32, plan: ServicePlan) -> Result<Generation, Box<dyn Error>> {
         let names = encode_names(&plan.names)?;
         let names_size = u64::try_from(names.len())?;
         let names = mapkeep_broker_snapshot::seal_bytes(&names).map_err(|failure| failure.to_string())?;
@@ -65,12 +65,12 @@ impl Generation {
     /// Starts its broker.
     pub(super) fn start(
         &mut self,
-        nursery: &Nursery,
+        spawner: &Spawner,
         listeners: &[OwnedFd],
         now: Instant,
     ) -> io::Result<&Child> {
         let names = (self.names.as_fd(), self.names_size);
-        let (child, channel) = nursery.broker(&self.plan, names, listeners, now)?;
+        let (child, channel) = spawner.broker(&self.plan, names, listeners, now)?;
         self.hung_up = false;
         self.requests = Requests::of(&self.plan);
         self.unsaid = Outbox::default();
@@ -97,7 +97,7 @@ impl Generation {
             Ok(Sent::All) => return,
             Ok(Sent::Part | Sent::Crowded) if self.unsaid.len() <= WAITING => return,
             Ok(_) => "does not hear what it is told".to_owned(),
-            // One that has gone is about to be buried; a new one asks for its own workers.
+            // One that has gone is about to be reaped; a new one asks for its own workers.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => String::new(),
             Err(error) => format!("cannot be reached ({error})"),
         };

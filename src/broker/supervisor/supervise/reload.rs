@@ -7,7 +7,7 @@
 use super::generation::Generation;
 use super::{Fatal, Start, Supervisor};
 use crate::socket::check;
-use mapkeep_config_site::gather::Gathered;
+use mapkeep_config_site::load_config::LoadedConfig;
 use mapkeep_config_text::Severity;
 use mapkeep_proto::SupervisorToBroker;
 use std::error::Error;
@@ -47,7 +47,7 @@ impl Supervisor {
 
     /// Reads the configuration and starts a broker for it.
     fn prepare(&mut self, now: Instant) -> Result<Generation, Box<dyn Error>> {
-        let Gathered { plan, remarks, unreadable } = self.source.gather()?;
+        let LoadedConfig { plan, remarks, unreadable } = self.source.load_config()?;
         for remark in remarks {
             match remark.severity {
                 Severity::Warning => tracing::warn!("{}", remark.text),
@@ -71,7 +71,7 @@ impl Supervisor {
         self.state.last_generation = self.state.last_generation.wrapping_add(1);
         let mut next = Generation::new(self.state.last_generation, plan)?;
         if !next.plan.writes() {
-            let child = next.start(&self.nursery, &self.listeners, now)?;
+            let child = next.start(&self.spawner, &self.listeners, now)?;
             if let Some((_, logger)) = &self.state.logger {
                 child.introduce(logger);
             }

@@ -3,7 +3,7 @@
 //! What no broker of ours ever says ends the broker. What ours may say, but not so often, is put off: the workers that
 //! it has serve on meanwhile.
 
-use mapkeep_config_site::plan::Plan;
+use mapkeep_config_site::plan::ServicePlan;
 use mapkeep_proto::{Duty, WorkerId, max_draining};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -56,7 +56,7 @@ pub(super) struct Requests {
 impl Requests {
     /// Those that a broker with this plan may have. Ours has lookup workers that serve, one that is to replace one of
     /// them, and those that drain; rules workers are never more than serve. The writing service has one writer.
-    pub(super) fn of(plan: &Plan) -> Requests {
+    pub(super) fn of(plan: &ServicePlan) -> Requests {
         match plan.writes() {
             true => Requests::within([(Duty::Clients, 1)], 1),
             false => {
@@ -166,12 +166,12 @@ impl Requests {
     }
 
     /// Whether it is heard now.
-    pub(super) fn is_heard(&self, now: Instant) -> bool {
+    pub(super) fn is_read(&self, now: Instant) -> bool {
         !self.wrong && self.deaf_until.is_none_or(|moment| moment <= now)
     }
 
     /// When it is heard again.
-    pub(super) fn heard_from(&self) -> Option<Instant> {
+    pub(super) fn read_again_at(&self) -> Option<Instant> {
         self.deaf_until.filter(|_| !self.wrong)
     }
 }
@@ -183,7 +183,7 @@ mod tests {
 
     /// Those of a broker whose service has one lookup worker, and with `rules` one rules worker.
     fn one(rules: bool) -> Requests {
-        let plan = Plan { workers: 1, ..plan(if rules { &["cidr:/x"] } else { &[] }) };
+        let plan = ServicePlan { workers: 1, ..plan(if rules { &["cidr:/x"] } else { &[] }) };
         Requests::of(&plan)
     }
 
@@ -203,7 +203,7 @@ mod tests {
     #[test]
     fn what_an_honest_broker_has_at_a_time_is_granted_and_more_is_wrong() {
         for workers in [1, 3, 64] {
-            let plan = Plan { workers, ..plan(&["hash:/x", "pcre:{{/a/ b}}"]) };
+            let plan = ServicePlan { workers, ..plan(&["hash:/x", "pcre:{{/a/ b}}"]) };
             let (mut requests, mut now) = (Requests::of(&plan), Instant::now());
             // Those that serve, one more that is to replace one of them, and those that drain; and rules workers.
             let lookup = workers + 1 + max_draining(workers);
@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn second_writer_is_wrong() {
-        let plan = Plan { service: "proxywrite".into(), ..plan(&["cidr:/x"]) };
+        let plan = ServicePlan { service: "proxywrite".into(), ..plan(&["cidr:/x"]) };
         let (mut requests, now) = (Requests::of(&plan), Instant::now());
         assert!(matches!(requests.need(Duty::Rules, 0, now), Reply::Wrong(_)));
         assert!(
@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn as_many_as_serve_start_at_once() {
-        let plan = Plan { workers: 16, ..plan(&["cidr:/x"]) };
+        let plan = ServicePlan { workers: 16, ..plan(&["cidr:/x"]) };
         let (mut requests, now) = (Requests::of(&plan), Instant::now());
         for number in 0..32 {
             let duty = if number % 2 == 0 { Duty::Clients } else { Duty::Rules };
@@ -318,13 +318,13 @@ mod tests {
     #[test]
     fn broker_that_says_much_is_heard_later_and_one_that_went_wrong_never() {
         let (mut requests, now) = (Requests::default(), Instant::now());
-        assert!(requests.is_heard(now));
+        assert!(requests.is_read(now));
         requests.said_much(now);
-        assert!(!requests.is_heard(now));
-        assert_eq!(requests.heard_from(), Some(now + SILENCE));
-        assert!(requests.is_heard(now + SILENCE));
+        assert!(!requests.is_read(now));
+        assert_eq!(requests.read_again_at(), Some(now + SILENCE));
+        assert!(requests.is_read(now + SILENCE));
         requests.went_wrong();
-        assert!(!requests.is_heard(now + LATER));
-        assert_eq!(requests.heard_from(), None);
+        assert!(!requests.is_read(now + LATER));
+        assert_eq!(requests.read_again_at(), None);
     }
 }

@@ -3,7 +3,7 @@
 use super::*;
 use mapkeep_config_site::options::Options;
 use mapkeep_config_site::place::Place;
-use mapkeep_config_site::plan::{LogPlan, Plan};
+use mapkeep_config_site::plan::{LogPlan, ServicePlan};
 use mapkeep_log::{Destination, Facility};
 use mapkeep_proto::{Decode, Listed};
 use mapkeep_sys::channel::Received;
@@ -15,16 +15,16 @@ use std::process::Command;
 const MS: Duration = Duration::from_millis(1);
 
 /// The plan of a read service with these tables.
-pub(super) fn plan(names: &[&str]) -> Plan {
+pub(super) fn plan(names: &[&str]) -> ServicePlan {
     let listed = |name: &&str| Listed { name: name.as_bytes().to_vec(), approved: true, incomplete: false };
-    Plan { names: names.iter().map(listed).collect(), ..bare("proxymap") }
+    ServicePlan { names: names.iter().map(listed).collect(), ..bare("proxymap") }
 }
 
 /// The plan of a service without tables.
-fn bare(service: &str) -> Plan {
+fn bare(service: &str) -> ServicePlan {
     let main = mapkeep_config_text::parse_main(b"").0;
     let settings = mapkeep_config_text::Settings::from(&mapkeep_config_text::Parameters::new(main)).0;
-    Plan {
+    ServicePlan {
         mode: Mode::Standalone,
         service: service.to_owned(),
         ids: None,
@@ -93,7 +93,7 @@ fn supervisor(service: &str) -> Supervisor {
     let open = |path| std::fs::File::open(path).unwrap();
     Supervisor {
         source: Source::new(&Options::read(service, &["serve".into()]).unwrap(), Some("/nonexistent".into())),
-        nursery: Nursery {
+        spawner: Spawner {
             daemon: open("/bin/false"),
             worker: open("/bin/false"),
             writer: Some(open("/bin/false")),
@@ -153,7 +153,7 @@ fn worker_that_outlives_its_broker_is_ended_in_time() {
         supervisor.state.workers.insert(WorkerId(1), (Child::new(orphan.pid(), role, begun), 0));
         supervisor.end_orphans(begun + limit * 9);
         assert_eq!(supervisor.next_orphan(), None, "{service}: its broker is there");
-        supervisor.bury_broker(0, broker.pid(), "killed by SIGKILL", false).unwrap();
+        supervisor.reap_broker(0, broker.pid(), "killed by SIGKILL", false).unwrap();
         let end = supervisor.next_orphan().expect(service);
         assert!((begun + limit..=Instant::now() + limit).contains(&end), "{service}");
         supervisor.end_orphans(end - MS);
@@ -170,7 +170,7 @@ fn what_a_dead_broker_asked_for_is_not_for_the_next_one() {
     let _channel = serving(&mut supervisor, &broker);
     let now = Instant::now();
     supervisor.state.starts = vec![Start::of(Role::Writer, 0, now), Start::of(Role::Logger, 0, now)];
-    supervisor.bury_broker(0, broker.pid(), "killed by SIGKILL", false).unwrap();
+    supervisor.reap_broker(0, broker.pid(), "killed by SIGKILL", false).unwrap();
     // Else the next one had a writer before it asked for one, and asking would be a second wish.
     let roles: Vec<Role> = supervisor.state.starts.iter().map(|start| start.role).collect();
     assert_eq!(roles, [Role::Logger, Role::WriteBroker]);

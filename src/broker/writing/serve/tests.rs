@@ -16,9 +16,9 @@ use std::thread::JoinHandle;
 /// A broker for these tables, and the supervisor's end of its channel.
 fn broker(list: Vec<Listed>, listener: UnixListener, bounds: Bounds, supervisor: Channel) -> WriteBroker {
     let broker = WriteBroker {
-        supervisor: Link::new(supervisor),
+        supervisor: SupervisorChannel::new(supervisor),
         epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap(),
-        door: Door::new(vec![listener.into()], mapkeep_broker_serving::rhythm::LISTENERS),
+        listeners: Listeners::new(vec![listener.into()], mapkeep_broker_serving::rhythm::LISTENERS),
         tables: Tables::new(list, Anchor::host().unwrap(), OWNER),
         hello: (
             BrokerToWriter::Names { size: 3, smtputf8: true, approval_known: true },

@@ -29,7 +29,7 @@ type When = fn(&Slot) -> bool;
 
 /// What may be said about a table at all, when, what follows from it, and what the table is afterwards.
 #[rustfmt::skip]
-const ALLOWED: &[(WriterToBroker, When, Heard, Use, Checkpoint)] = {
+const ALLOWED: &[(WriterToBroker, When, Incoming, Use, Checkpoint)] = {
     use Checkpoint as C;
     use WriterToBroker as W;
     const IN_USE: When = |slot| slot.used != Use::Closed;
@@ -38,20 +38,20 @@ const ALLOWED: &[(WriterToBroker, When, Heard, Use, Checkpoint)] = {
     // Use::Closed and Checkpoint::None stand for "as before" where `same` below says so.
     &[
         (W::Opened { id: ID, generation: GENERATION }, |slot| slot.used == Use::Handed,
-            Heard::Opened(ID), Use::Opened, C::None),
-        (W::Failed { id: ID, generation: GENERATION }, IN_USE, Heard::Failed(ID), Use::Closed, C::Void),
+            Incoming::Opened(ID), Use::Opened, C::None),
+        (W::Failed { id: ID, generation: GENERATION }, IN_USE, Incoming::Failed(ID), Use::Closed, C::Void),
         (W::Corrupt { id: ID, generation: GENERATION, part: Part::Store }, STORE_IN_USE,
-            Heard::Corrupt(ID, Part::Store), Use::Closed, C::Void),
+            Incoming::Corrupt(ID, Part::Store), Use::Closed, C::Void),
         (W::Corrupt { id: ID, generation: GENERATION, part: Part::Lmdb }, |slot| slot.used != Use::Closed && slot.lmdb,
-            Heard::Corrupt(ID, Part::Lmdb), Use::Closed, C::Void),
+            Incoming::Corrupt(ID, Part::Lmdb), Use::Closed, C::Void),
         (W::Corrupt { id: ID, generation: GENERATION, part: Part::File }, |slot| slot.used != Use::Closed && slot.beside,
-            Heard::Corrupt(ID, Part::File), Use::Opened, C::None),
+            Incoming::Corrupt(ID, Part::File), Use::Opened, C::None),
         (W::WantNew(ID), |slot| slot.used == Use::Opened && !slot.lmdb && slot.checkpoint != C::Handed,
-            Heard::WantNew(ID), Use::Opened, C::Handed),
+            Incoming::WantNew(ID), Use::Opened, C::Handed),
         (W::Replace(ID), |slot| slot.used == Use::Opened && slot.checkpoint == C::Handed,
-            Heard::Replace(ID), Use::Opened, C::None),
-        (W::Discard(ID), |slot| slot.checkpoint == C::Handed, Heard::Discard(ID), Use::Opened, C::None),
-        (W::Discard(ID), |slot| slot.checkpoint == C::Void, Heard::Nothing, Use::Opened, C::None),
+            Incoming::Replace(ID), Use::Opened, C::None),
+        (W::Discard(ID), |slot| slot.checkpoint == C::Handed, Incoming::Discard(ID), Use::Opened, C::None),
+        (W::Discard(ID), |slot| slot.checkpoint == C::Void, Incoming::Nothing, Use::Opened, C::None),
     ]
 };
 
@@ -84,7 +84,7 @@ fn judge_every_message_about_a_table_in_every_state() {
                     let what = format!("{message:?} when {stage:?} {slot:?}: {heard:?} {after:?}");
                     match line.filter(|_| stage != Stage::Starting) {
                         None => {
-                            assert!(matches!(heard, Heard::Violation(_)), "{what}");
+                            assert!(matches!(heard, Incoming::Violation(_)), "{what}");
                             refused += 1;
                         }
                         Some((_, _, expected, used, checkpoint)) => {
@@ -138,7 +138,7 @@ fn judge_tables_that_are_none() {
             WriterToBroker::Replace(id),
             WriterToBroker::Discard(id),
         ] {
-            assert_eq!(opened().judge(message), Heard::Violation("the number of no table"));
+            assert_eq!(opened().judge(message), Incoming::Violation("the number of no table"));
         }
     }
 }
@@ -149,9 +149,9 @@ fn judge_ready_once_and_first() {
         let mut one = writer(stage, Slot::default());
         let heard = one.judge(WriterToBroker::Ready);
         if stage == Stage::Starting {
-            assert_eq!((heard, one.stage), (Heard::Ready, Stage::Checking));
+            assert_eq!((heard, one.stage), (Incoming::Ready, Stage::Checking));
         } else {
-            assert_eq!((heard, one.stage), (Heard::Violation("ready twice"), stage));
+            assert_eq!((heard, one.stage), (Incoming::Violation("ready twice"), stage));
         }
     }
 }
@@ -166,8 +166,8 @@ fn judge_clients_gone_cannot_be_invented() {
             let heard = one.judge(WriterToBroker::Closed(count));
             let fits = matches!(stage, Stage::Admitted | Stage::Draining);
             match left.filter(|_| fits) {
-                Some(left) => assert_eq!((heard, one.clients), (Heard::Nothing, left)),
-                None => assert!(matches!(heard, Heard::Violation(_)) && one.clients == had),
+                Some(left) => assert_eq!((heard, one.clients), (Incoming::Nothing, left)),
+                None => assert!(matches!(heard, Incoming::Violation(_)) && one.clients == had),
             }
         }
     }
@@ -176,12 +176,12 @@ fn judge_clients_gone_cannot_be_invented() {
 #[test]
 fn judge_pong_answers_the_one_ping() {
     let mut one = opened();
-    assert!(matches!(one.judge(WriterToBroker::Pong(0)), Heard::Violation(_)));
+    assert!(matches!(one.judge(WriterToBroker::Pong(0)), Incoming::Violation(_)));
     assert!(!one.is_silent(Instant::now(), Duration::from_secs(9)));
-    assert_eq!(one.judge(WriterToBroker::Pong(1)), Heard::Nothing);
-    assert!(matches!(one.judge(WriterToBroker::Pong(1)), Heard::Violation(_)), "answered once already");
+    assert_eq!(one.judge(WriterToBroker::Pong(1)), Incoming::Nothing);
+    assert!(matches!(one.judge(WriterToBroker::Pong(1)), Incoming::Violation(_)), "answered once already");
     assert!(!one.is_silent(Instant::now(), Duration::from_secs(9)));
-    assert!(matches!(one.judge(WriterToBroker::Pong(1)), Heard::Violation(_)), "an old one");
+    assert!(matches!(one.judge(WriterToBroker::Pong(1)), Incoming::Violation(_)), "an old one");
 }
 
 #[test]
@@ -224,18 +224,18 @@ fn answers_change_what_may_be_said_next() {
     let mut one = opened();
     one.slots[1].beside = false;
     let corrupt = WriterToBroker::Corrupt { id: ID, generation: CURRENT, part: Part::File };
-    assert_eq!(one.judge(WriterToBroker::WantNew(ID)), Heard::WantNew(ID));
+    assert_eq!(one.judge(WriterToBroker::WantNew(ID)), Incoming::WantNew(ID));
     one.answer(ID, BrokerToWriter::NotReplaced(ID), None);
     assert_eq!(one.slots[1].checkpoint, Checkpoint::None, "it has got no file");
     for answer in [BrokerToWriter::Replaced(ID), BrokerToWriter::Changed(ID)] {
         one.slots[1].beside = false;
-        assert_eq!(one.judge(WriterToBroker::WantNew(ID)), Heard::WantNew(ID));
+        assert_eq!(one.judge(WriterToBroker::WantNew(ID)), Incoming::WantNew(ID));
         one.answer(ID, BrokerToWriter::New(ID), None);
         assert_eq!(one.slots[1].checkpoint, Checkpoint::Handed);
-        assert_eq!(one.judge(WriterToBroker::Replace(ID)), Heard::Replace(ID));
+        assert_eq!(one.judge(WriterToBroker::Replace(ID)), Incoming::Replace(ID));
         one.answer(ID, answer, None);
-        assert_eq!(one.judge(corrupt), Heard::Corrupt(ID, Part::File), "{answer:?}");
-        assert!(matches!(one.judge(corrupt), Heard::Violation(_)), "once");
+        assert_eq!(one.judge(corrupt), Incoming::Corrupt(ID, Part::File), "{answer:?}");
+        assert!(matches!(one.judge(corrupt), Incoming::Violation(_)), "once");
     }
 }
 
@@ -253,7 +253,7 @@ fn trouble_is_told_once_and_again_after_a_change() {
     let message = BrokerToWriter::Store { id: ID, generation: 8 };
     one.hand_out(ID, HandOut { message, descriptors: Vec::new(), generation: 8 });
     assert!(!one.lacks(ID));
-    assert_eq!(one.judge(WriterToBroker::Failed { id: ID, generation: 8 }), Heard::Failed(ID));
+    assert_eq!(one.judge(WriterToBroker::Failed { id: ID, generation: 8 }), Incoming::Failed(ID));
     one.unavailable(ID, Unavailable::NoRoom);
     assert_eq!(told(&one), 3);
 }

@@ -6,7 +6,7 @@ use super::Catalogue;
 use crate::contents::Content;
 use crate::elsewhere::{Question, Wanted};
 use crate::rules_worker::left;
-use mapkeep_proto::{Answered as Heard, MAX_KEY, Manner, NoAnswer, TableId};
+use mapkeep_proto::{Answered as Reported, MAX_KEY, Manner, NoAnswer, TableId};
 use mapkeep_query::{Folding, NulModes, Outcome, Query, Substitution, TableError, Values};
 use mapkeep_table_lookup::{Composite, Walk};
 use mapkeep_worker_session as session;
@@ -111,12 +111,12 @@ impl Catalogue {
     pub(super) fn go_on_with(
         &self,
         search: Search,
-        heard: Heard<'_>,
+        reported: Reported<'_>,
         value: &mut Vec<u8>,
     ) -> Result<Got<Outcome, Search>, Failure> {
         let Search { table, stand, deadline, .. } = search;
-        let Some(stand) = stand else { return Ok(Got::Now(session::outcome_of(heard, value)?)) };
-        Ok(match self.go_on(table, *stand, Some(heard), value)? {
+        let Some(stand) = stand else { return Ok(Got::Now(session::outcome_of(reported, value)?)) };
+        Ok(match self.go_on(table, *stand, Some(reported), value)? {
             Got::Later(next) => Got::Later(Search { deadline, ..next }),
             now => now,
         })
@@ -126,7 +126,7 @@ impl Catalogue {
         &self,
         table: TableId,
         mut stand: Stand,
-        mut heard: Option<Heard<'_>>,
+        mut reported: Option<Reported<'_>>,
         value: &mut Vec<u8>,
     ) -> Result<Got<Outcome, Search>, Failure> {
         let content = self.contents.get(table).map(|slot| &slot.content);
@@ -138,8 +138,8 @@ impl Catalogue {
         let (terms, random) = (stand.terms, self.next_random());
         let mut elsewhere = None;
         let found = composite.go_on(&mut stand.walk, value, |leaf, answer| {
-            if let Some(heard) = heard.take() {
-                return of_member(heard, answer).map(Some);
+            if let Some(reported) = reported.take() {
+                return of_member(reported, answer).map(Some);
             }
             if time_left().is_zero() {
                 return Err(TableError::OutOfTime { line: 0 }.into());
@@ -170,10 +170,10 @@ impl Catalogue {
 }
 
 /// The same of a member: whether a table that cannot be had is here or elsewhere makes no difference for the log.
-fn of_member(heard: Heard<'_>, value: &mut Vec<u8>) -> Result<Outcome, Failure> {
-    match heard {
-        Heard::Failed { why: NoAnswer::Unavailable, .. } => Err(TableError::NoMember.into()),
-        heard => session::outcome_of(heard, value),
+fn of_member(reported: Reported<'_>, value: &mut Vec<u8>) -> Result<Outcome, Failure> {
+    match reported {
+        Reported::Failed { why: NoAnswer::Unavailable, .. } => Err(TableError::NoMember.into()),
+        reported => session::outcome_of(reported, value),
     }
 }
 

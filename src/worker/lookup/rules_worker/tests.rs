@@ -94,7 +94,7 @@ impl Service {
         let mut service = Service { worker, broker };
         let hello = BrokerToLookup::Names { size: block.len() as u64, smtputf8: true, approval_known: true };
         service.tell(hello, Some(&memory(&block)));
-        assert_eq!(service.heard(), LookupToBroker::Ready);
+        assert_eq!(service.received(), LookupToBroker::Ready);
         service
     }
 
@@ -113,7 +113,7 @@ impl Service {
         self.tell(BrokerToLookup::Snapshot { id, generation, kind, size }, Some(&memory(text.as_bytes())));
     }
 
-    fn heard(&self) -> LookupToBroker {
+    fn received(&self) -> LookupToBroker {
         let mut buffer = [0; 64];
         match self.broker.receive_plain(&mut buffer).unwrap() {
             Received::Message(length, _) => LookupToBroker::decode(&buffer[..length]).unwrap(),
@@ -284,21 +284,21 @@ fn contents_come_and_go_and_the_reason_is_told() {
     assert_eq!(ask(&mut service, FILE, key), "Unavailable its file is not there");
     assert_eq!(ask(&mut service, FILE, Asked::Usable), "Unavailable its file is not there");
     service.load(FILE, 1, "/^key$/ first\n");
-    assert_eq!(service.heard(), LookupToBroker::Loaded { id: FILE, generation: 1 });
+    assert_eq!(service.received(), LookupToBroker::Loaded { id: FILE, generation: 1 });
     assert_eq!(ask(&mut service, FILE, key), "=first");
     assert_eq!(ask(&mut service, FILE, Asked::Usable), "absent");
     service.tell(BrokerToLookup::Unavailable { id: FILE, reason: Unavailable::Missing }, None);
     assert_eq!(ask(&mut service, FILE, key), "=first", "what is there goes on answering");
     service.load(FILE, 2, "/^key$/ second\n");
-    assert_eq!(service.heard(), LookupToBroker::Loaded { id: FILE, generation: 2 });
+    assert_eq!(service.received(), LookupToBroker::Loaded { id: FILE, generation: 2 });
     assert_eq!(ask(&mut service, FILE, key), "=second");
     let reason = mapkeep_query::TableError::BadName("expected {rule} inside the braces");
     assert_eq!(ask(&mut service, BROKEN, key), format!("Unavailable {reason}"));
     // The content of a table that is not ours is loaded by nobody here.
     service.load(NOT_OURS, 1, "/^key$/ third\n");
-    assert_eq!(service.heard(), LookupToBroker::Rejected { id: NOT_OURS, generation: 1 });
+    assert_eq!(service.received(), LookupToBroker::Rejected { id: NOT_OURS, generation: 1 });
     service.tell(BrokerToLookup::Ping(7), None);
-    assert_eq!(service.heard(), LookupToBroker::Pong(7));
+    assert_eq!(service.received(), LookupToBroker::Pong(7));
 }
 
 #[test]
@@ -317,7 +317,7 @@ fn contents_are_loaded_between_questions() {
         rounds += 1;
         assert!(rounds < 1000);
     }
-    assert_eq!(service.heard(), LookupToBroker::Loaded { id: FILE, generation: 1 });
+    assert_eq!(service.received(), LookupToBroker::Loaded { id: FILE, generation: 1 });
 }
 
 #[test]

@@ -175,7 +175,7 @@ fn bytes_of_waiting_requests_are_bounded_for_all_together() {
         clients.push(client);
     }
     let closed: u32 = service
-        .unheard
+        .unread
         .iter()
         .map(|said| if let LookupToBroker::Closed(count) = said { *count } else { 0 })
         .sum();

@@ -76,7 +76,7 @@ impl Service {
         loop {
             match self.read() {
                 LookupToBroker::Pong(NUDGE) => return,
-                other => self.unheard.push_back(other),
+                other => self.unread.push_back(other),
             }
         }
     }
@@ -404,7 +404,7 @@ fn client_that_leaves_takes_its_question_back() {
     service.round();
     standin.questions();
     assert_eq!(standin.withdrawn, [questions[0].ticket]);
-    assert_eq!(service.heard(), LookupToBroker::Closed(1));
+    assert_eq!(service.received(), LookupToBroker::Closed(1));
     questions.iter().for_each(|put| standin.answer_well(put));
     service.round();
     assert_eq!(texts(&stays), ["status|0|value|T2-k||"]);
@@ -438,7 +438,7 @@ fn worker_that_drains_waits_for_the_answers_of_its_clients() {
         wait(Duration::from_secs(1));
         service.round();
     }
-    assert_eq!(service.heard(), LookupToBroker::Closed(1));
+    assert_eq!(service.received(), LookupToBroker::Closed(1));
     assert_eq!((&silent).read(&mut [0]).unwrap(), 0, "the silent one has been let go");
     let put = standin.questions().pop().unwrap();
     standin.answer_well(&put);

@@ -1,9 +1,9 @@
 //! Replies that are sent at once, by a worker that serves each client for one turn after another.
 
-use super::{Client, Desk, Fate, Replies, Taken, UNREAD, log};
+use super::{Client, Context, Fate, Replies, Taken, UNREAD, log};
 use crate as session;
 use crate::{Answer, Answered, Tables};
-use mapkeep_proto::Answered as Heard;
+use mapkeep_proto::Answered as Reported;
 use std::time::Instant;
 
 /// Requests that are answered to one client before others have their turn. Clients of Postfix send the next one when they
@@ -45,35 +45,40 @@ impl Replies for Turn {
 impl<T: Tables<Id = u32>> Client<T> {
     /// The client has sent something, or has room for replies again, or has gone, or waits for another turn: reads, answers
     /// and sends, for one turn. One whose request waits for another process has room at most. What was read and not answered stays here ([`Client::has_more`]).
-    pub fn serve(&mut self, desk: &mut Desk<'_, T, Turn>, now: Instant) -> Fate {
+    pub fn serve(&mut self, context: &mut Context<'_, T, Turn>, now: Instant) -> Fate {
         if !self.output.is_empty() {
             let fate = self.write(now);
             if fate != Fate::Reading || !self.has_more() {
                 return fate;
             }
         }
-        let taken = if self.more { self.answer_held(desk) } else { self.take_in(desk, now) };
-        self.end_turn(taken, desk, now)
+        let taken = if self.more { self.answer_kept(context) } else { self.take_in(context, now) };
+        self.end_turn(taken, context, now)
     }
 
     /// Another process has answered for the request that waits: goes on with that. What the client has sent after it is for
     /// its next turn.
-    pub fn resume(&mut self, heard: Heard<'_>, desk: &mut Desk<'_, T, Turn>, now: Instant) -> Fate {
+    pub fn resume(
+        &mut self,
+        reported: Reported<'_>,
+        context: &mut Context<'_, T, Turn>,
+        now: Instant,
+    ) -> Fate {
         let Some(pending) = self.pending.take() else { return self.waiting_for() };
         // It was our turn until now.
         self.last_active = now;
-        match session::resume(*pending, heard, desk.tables, desk.replies.bytes(), &mut log) {
-            Answer::Ready(answered) => desk.replies.answered(&answered, 0, 0),
+        match session::resume(*pending, reported, context.tables, context.replies.bytes(), &mut log) {
+            Answer::Ready(answered) => context.replies.answered(&answered, 0, 0),
             Answer::Pending(pending) => self.pending = Some(Box::new(pending)),
         }
         let later = std::mem::take(&mut self.input);
-        self.end_turn(Taken::Left(Some(later)), desk, now)
+        self.end_turn(Taken::Left(Some(later)), context, now)
     }
 
-    fn end_turn(&mut self, taken: Taken, desk: &mut Desk<'_, T, Turn>, now: Instant) -> Fate {
-        let answered = !desk.replies.replies.is_empty();
-        self.send_first(&mut desk.replies.replies);
-        if let Some(fate) = self.keep(taken, answered, desk.room_for_input, now) {
+    fn end_turn(&mut self, taken: Taken, context: &mut Context<'_, T, Turn>, now: Instant) -> Fate {
+        let answered = !context.replies.replies.is_empty();
+        self.send_first(&mut context.replies.replies);
+        if let Some(fate) = self.keep(taken, answered, context.room_for_input, now) {
             return fate;
         }
         let fate = if self.output.is_empty() { Fate::Reading } else { self.write(now) };

@@ -1,6 +1,6 @@
 //! Tables that another process answers for: the same replies, flags and log lines, only later.
 
-use mapkeep_proto::Answered as Heard;
+use mapkeep_proto::Answered as Reported;
 use mapkeep_query::{NulMode, Outcome};
 
 use super::*;
@@ -15,12 +15,14 @@ pub(super) fn resumed(
 ) -> (Vec<u8>, Answered<usize>) {
     let answer = pending.search().answer.clone();
     let failed = answer.as_ref().err().map(Failure::report);
-    let heard = match (&answer, &failed) {
-        (Ok((Outcome::Found(mode), value)), _) => Heard::Found { with_nul: *mode == NulMode::WithNul, value },
-        (Err(_), Some((why, reason))) => Heard::Failed { why: *why, reason },
-        _ => Heard::Absent,
+    let reported = match (&answer, &failed) {
+        (Ok((Outcome::Found(mode), value)), _) => {
+            Reported::Found { with_nul: *mode == NulMode::WithNul, value }
+        }
+        (Err(_), Some((why, reason))) => Reported::Failed { why: *why, reason },
+        _ => Reported::Absent,
     };
-    match resume(pending, heard, tables, &mut out, log) {
+    match resume(pending, reported, tables, &mut out, log) {
         Answer::Ready(answered) => (out, answered),
         Answer::Pending(_) => panic!("one question is enough"),
     }

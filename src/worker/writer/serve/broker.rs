@@ -15,7 +15,7 @@ use std::time::Instant;
 
 impl<O: Opener> Writer<O> {
     /// Takes all that the broker has sent.
-    pub(super) fn hear_broker(&mut self, now: Instant) -> io::Result<()> {
+    pub(super) fn receive_from_broker(&mut self, now: Instant) -> io::Result<()> {
         self.broker_waits = false;
         while let Some((message, freight)) = self.line.next()? {
             self.obey(message, freight, now)?;
@@ -44,12 +44,12 @@ impl<O: Opener> Writer<O> {
                 self.open(id, generation, Files::Store { store, log, beside })
             }
             (BrokerToWriter::New(id), Some(file), None, None) => {
-                let effect = self.saving.file(&self.tables, id, file, now);
+                let effect = self.checkpoints.file(&self.tables, id, file, now);
                 self.apply(effect)
             }
             (BrokerToWriter::Changed(id), Some(file), None, None) => {
                 if self.tables.with(id, |_| ()).is_some() {
-                    self.saving.hold(&self.tables, id);
+                    self.checkpoints.suspend(&self.tables, id);
                     self.openings.take_over(id, File::from(file), now);
                 }
                 Ok(())
@@ -58,11 +58,11 @@ impl<O: Opener> Writer<O> {
                 self.clients.add(&self.epoll, socket, now).map(drop)
             }
             (BrokerToWriter::Replaced(id), ..) => {
-                let effect = self.saving.placed(&self.tables, id, now);
+                let effect = self.checkpoints.placed(&self.tables, id, now);
                 self.apply(effect)
             }
             (BrokerToWriter::NotReplaced(id), ..) => {
-                self.saving.not_placed(&self.tables, id, now);
+                self.checkpoints.not_placed(&self.tables, id, now);
                 Ok(())
             }
             (BrokerToWriter::Unavailable { id, reason }, ..) => {
@@ -70,13 +70,13 @@ impl<O: Opener> Writer<O> {
                 Ok(())
             }
             (BrokerToWriter::Checkpoint, ..) => {
-                self.saving.want_all(now);
+                self.checkpoints.want_all(now);
                 Ok(())
             }
             (BrokerToWriter::Finish, ..) => {
                 self.finishing = self.finishing.or(now.checked_add(GRACE));
                 self.next_tick = Some(now);
-                self.saving.finish();
+                self.checkpoints.finish();
                 Ok(())
             }
             (BrokerToWriter::Ping(number), ..) => self.line.say(WriterToBroker::Pong(number)),
@@ -92,7 +92,7 @@ impl<O: Opener> Writer<O> {
             (Files::Store { .. }, Some(kind @ (Kind::Hash | Kind::Btree))) => kind,
             _ => return Err(io::ErrorKind::InvalidData.into()),
         };
-        if let Some(message) = self.saving.closed(id) {
+        if let Some(message) = self.checkpoints.closed(id) {
             self.line.say(message)?;
         }
         self.tables.reopen(id, generation);
@@ -110,7 +110,7 @@ impl<O: Opener> Writer<O> {
             Event::Opened { id, fresh, import } => self.opened(id, fresh, import, now)?,
             Event::TakenOver { id, import } => {
                 self.note_import(id, &import)?;
-                self.saving.resume(id, now);
+                self.checkpoints.resume(id, now);
             }
             Event::Failed { id, error } => {
                 if self.tables.tell(id, &error.to_string()) {
@@ -136,7 +136,7 @@ impl<O: Opener> Writer<O> {
     /// Closes a table, and has its files handed out again after a while.
     pub(super) fn hand_back(&mut self, id: TableId, reason: String) -> io::Result<()> {
         drop(self.tables.close(id, reason));
-        if let Some(message) = self.saving.closed(id) {
+        if let Some(message) = self.checkpoints.closed(id) {
             self.line.say(message)?;
         }
         self.line.say(WriterToBroker::Failed { id, generation: self.tables.generation(id) })
@@ -149,7 +149,7 @@ impl<O: Opener> Writer<O> {
             tracing::warn!("table {}: {rescued}", self.tables.shown(id));
         }
         self.tables.open(id, engine);
-        self.saving.opened(id, &self.tables, unsaved, now);
+        self.checkpoints.opened(id, &self.tables, unsaved, now);
         if let Some(import) = import {
             self.note_import(id, &import)?;
         }

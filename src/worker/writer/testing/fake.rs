@@ -59,7 +59,7 @@ pub(crate) const STEPS: u32 = 3;
 
 impl Fake {
     /// A store that also writes checkpoints.
-    pub(crate) fn saving() -> Fake {
+    pub(crate) fn with_checkpoints() -> Fake {
         let fake = Fake::default();
         fake.script().saves = true;
         fake

@@ -2,7 +2,7 @@
 
 use super::{Workers, workers};
 use crate::tables::{Against, Tables};
-use crate::workers::{Heard, Stage};
+use crate::workers::{Incoming, Stage};
 use mapkeep_proto::{
     BrokerToLookup, Decode, Duty, LookupToBroker, MAX_MESSAGE, TableId, TrustClass, WorkerId,
 };
@@ -74,8 +74,8 @@ impl Scene {
     fn load(&mut self, id: WorkerId) {
         let (table, generation) = self.arrived.get_mut(&id).unwrap().remove(0);
         self.ends[&id].send(&LookupToBroker::Loaded { id: table, generation }.encode(), &[]).unwrap();
-        let heard = self.workers.hear(id, Instant::now());
-        assert_eq!(heard, Some(Heard::Loaded(table, generation)));
+        let heard = self.workers.receive(id, Instant::now());
+        assert_eq!(heard, Some(Incoming::Loaded(table, generation)));
         self.proven.insert((table, generation));
         self.holds.entry(id).or_default().insert(table, generation);
         if self.tables.loaded(table, generation, Instant::now()) {

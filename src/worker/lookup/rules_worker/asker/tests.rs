@@ -31,7 +31,7 @@ impl Scene {
     }
 
     /// Takes what has been sent.
-    fn hear(&mut self) -> Result<(), Gone> {
+    fn receive(&mut self) -> Result<(), Gone> {
         self.asker.read(&mut self.scratch)?;
         self.asker.sort(1, &self.contents, &mut self.pace, self.now)
     }
@@ -68,7 +68,7 @@ fn no_more_waits_than_its_bound_and_the_rest_stays_in_the_socket() {
                 Ok(count) => drop(unsent.drain(..count)),
                 Err(_) => {
                     silent += u32::from(!scene.asker.wanted().contains(EpollFlags::EPOLLIN));
-                    scene.hear().unwrap();
+                    scene.receive().unwrap();
                 }
             }
             assert!(scene.asker.waiting <= most, "{} for keys of {length}", scene.asker.waiting);
@@ -124,7 +124,7 @@ fn every_question_is_answered_once_or_withdrawn_however_the_stream_is_cut() {
             let (piece, after) = rest.split_at(random.below(rest.len().min(500)) + 1);
             scene.stream.write_all(piece).unwrap();
             rest = after;
-            scene.hear().unwrap();
+            scene.receive().unwrap();
             (0..random.below(4)).for_each(|_| answered.extend(scene.serve()));
         }
         answered.extend(std::iter::from_fn(|| scene.serve()));
@@ -152,7 +152,7 @@ fn damaged_stream_gives_questions_or_garbage_and_nothing_else() {
             }
         }
         scene.stream.write_all(&bytes).unwrap();
-        match scene.hear() {
+        match scene.receive() {
             Ok(()) => taken += 1,
             Err(Gone::Garbage(_)) => garbage += 1,
             Err(Gone::Closed) => panic!("it is open"),

@@ -11,7 +11,7 @@ fn silent_clients_are_let_go_and_then_it_is_over() {
     assert_eq!(clients[1].ask(&update(TABLE, "a")), "status|0||");
     broker.say(BrokerToWriter::Finish, &[]);
     for client in &mut clients {
-        assert_eq!(client.try_hear(), None);
+        assert_eq!(client.try_receive(), None);
     }
     broker.ended().unwrap();
 }
@@ -28,9 +28,9 @@ fn what_has_arrived_is_answered_before_the_end() {
     gate.leave();
     gate.entered();
     gate.leave();
-    assert_eq!(first.hear(), "status|0||");
-    assert_eq!(second.hear(), "status|0||");
-    assert_eq!((first.try_hear(), second.try_hear()), (None, None));
+    assert_eq!(first.receive(), "status|0||");
+    assert_eq!(second.receive(), "status|0||");
+    assert_eq!((first.try_receive(), second.try_receive()), (None, None));
     broker.ended().unwrap();
     assert_eq!(fake.script().entries.len(), 2);
 }
@@ -44,7 +44,7 @@ fn busy_client_does_not_hold_up_the_end() {
         let mut acknowledged = 0;
         use std::io::Write;
         while client.stream.write_all(&update(TABLE, "k").replace('|', "\0").into_bytes()).is_ok() {
-            match client.try_hear() {
+            match client.try_receive() {
                 Some(reply) => assert_eq!(reply, "status|0||"),
                 None => break,
             }
@@ -75,11 +75,11 @@ fn broker_that_goes_leaves_nobody_unanswered() {
     let going = std::thread::spawn(|| broker.go());
     gate.leave();
     gate.open(&fake);
-    assert_eq!(first.hear(), "status|0||");
+    assert_eq!(first.receive(), "status|0||");
     for _ in 0..50 {
-        assert_eq!(second.hear(), "status|0||");
+        assert_eq!(second.receive(), "status|0||");
     }
-    assert_eq!(second.try_hear(), None);
+    assert_eq!(second.try_receive(), None);
     going.join().unwrap().unwrap();
     assert_eq!(fake.script().entries.len(), 51);
 }
@@ -91,7 +91,7 @@ fn clients_that_go_are_counted() {
     drop((broker.client(), broker.client(), broker.client()));
     let mut gone = 0;
     while gone < 3 {
-        match broker.hear() {
+        match broker.receive() {
             WriterToBroker::Closed(count) => gone += count,
             other => panic!("{other:?}"),
         }
@@ -105,7 +105,7 @@ fn client_that_stalls_in_a_request_is_closed_and_one_that_waits_is_not() {
     let broker = Broker::with_fakes(&[(TABLE, &fake)]);
     let (mut stalled, mut idle) = (broker.client(), broker.client());
     stalled.send("request|lookup|table");
-    assert_eq!(stalled.try_hear(), None);
+    assert_eq!(stalled.try_receive(), None);
     assert_eq!(idle.ask(&lookup(TABLE, "a")), "status|1|value|||");
 }
 
@@ -119,7 +119,7 @@ fn client_that_does_not_read_its_replies_is_closed_and_its_changes_stand() {
     assert_eq!(deaf.ask(&large), "status|0||");
     deaf.send(&lookup(TABLE, "large").repeat(4));
     deaf.send(&update(TABLE, "after"));
-    assert!(matches!(broker.hear(), WriterToBroker::Closed(1)));
+    assert!(matches!(broker.receive(), WriterToBroker::Closed(1)));
     assert_eq!(other.ask(&lookup(TABLE, "large")), format!("status|0|value|{value}||"));
 }
 
@@ -146,7 +146,7 @@ fn messages_that_make_no_sense_end_the_process() {
 fn ping_is_answered() {
     let broker = Broker::with_fakes(&[(TABLE, &Fake::default())]);
     broker.say(BrokerToWriter::Ping(77), &[]);
-    assert_eq!(broker.hear(), WriterToBroker::Pong(77));
+    assert_eq!(broker.receive(), WriterToBroker::Pong(77));
 }
 
 #[test]
@@ -167,5 +167,5 @@ fn client_is_not_late_because_of_a_slow_commit() {
     gate.leave();
     gate.entered();
     gate.open(&fake);
-    assert_eq!((first.hear(), half.hear()), ("status|0||".to_owned(), "status|0||".to_owned()));
+    assert_eq!((first.receive(), half.receive()), ("status|0||".to_owned(), "status|0||".to_owned()));
 }

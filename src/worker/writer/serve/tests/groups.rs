@@ -15,11 +15,11 @@ fn many_clients_share_one_commit() {
         client.send(&update(TABLE, &format!("k{number}")));
     }
     gate.leave();
-    assert_eq!(first.hear(), "status|0||");
+    assert_eq!(first.receive(), "status|0||");
     gate.entered();
     gate.leave();
     for client in &mut clients {
-        assert_eq!(client.hear(), "status|0||");
+        assert_eq!(client.receive(), "status|0||");
     }
     let script = fake.script();
     assert_eq!(script.commits, [1, 16]);
@@ -53,8 +53,8 @@ fn no_reply_leaves_before_the_commit() {
         client.send(&request);
     }
     gate.leave();
-    assert_eq!(first.hear(), "status|0||");
-    let replies: Vec<String> = clients.iter_mut().map(Client::hear).collect();
+    assert_eq!(first.receive(), "status|0||");
+    let replies: Vec<String> = clients.iter_mut().map(Client::receive).collect();
     assert_eq!(replies[0], "status|0||");
     assert_eq!(replies[3], "status|0|flags|28||");
     assert_eq!(replies[4], "status|4|value|||");
@@ -71,13 +71,13 @@ fn lookup_before_any_change_waits_for_no_commit() {
     reader.send(&lookup(TABLE, "first"));
     updater.send(&update(TABLE, "second"));
     gate.leave();
-    assert_eq!(first.hear(), "status|0||");
+    assert_eq!(first.receive(), "status|0||");
     gate.entered();
     // The commit of what came after it has begun, and stands still.
-    assert_eq!(reader.hear(), "status|0|value|v-first||");
+    assert_eq!(reader.receive(), "status|0|value|v-first||");
     assert_eq!(Client::arrived(&updater.stream), 0);
     gate.leave();
-    assert_eq!(updater.hear(), "status|0||");
+    assert_eq!(updater.receive(), "status|0||");
 }
 
 #[test]
@@ -93,10 +93,10 @@ fn change_that_fails_takes_the_replies_of_other_clients_back() {
     clients[2].send(&lookup(TABLE, "first"));
     fake.script().put_fails_for = Some(b"b\0".to_vec());
     gate.leave();
-    assert_eq!(first.hear(), "status|0||");
-    assert_eq!(clients[0].hear(), "status|2||");
-    assert_eq!(clients[1].hear(), "status|2||");
-    assert_eq!(clients[2].hear(), "status|2|value|||");
+    assert_eq!(first.receive(), "status|0||");
+    assert_eq!(clients[0].receive(), "status|2||");
+    assert_eq!(clients[1].receive(), "status|2||");
+    assert_eq!(clients[2].receive(), "status|2|value|||");
     assert_eq!(fake.script().commits, [1]);
     gate.open(&fake);
     assert_eq!(clients[0].ask(&lookup(TABLE, "a")), "status|1|value|||");
@@ -127,13 +127,13 @@ fn failed_commit_makes_every_reply_about_the_table_a_temporary_error() {
     clients[4].send(&sequence(TABLE, 0));
     clients[5].send(&lookup(OTHER, "none"));
     gate.leave();
-    assert_eq!(first.hear(), "status|0||");
+    assert_eq!(first.receive(), "status|0||");
     gate.entered();
     fake.script().commit_fails = Some(StoreError::NoRoom("quota".to_owned()));
     gate.leave();
-    assert_eq!(clients[0].hear(), "status|2||");
-    assert_eq!(clients[1].hear(), "status|2|value|||");
-    assert_eq!(clients[2].hear(), "status|2|flags|284||");
+    assert_eq!(clients[0].receive(), "status|2||");
+    assert_eq!(clients[1].receive(), "status|2|value|||");
+    assert_eq!(clients[2].receive(), "status|2|flags|284||");
     for reply in [
         "status|0||",
         "status|0|flags|28||",
@@ -142,10 +142,10 @@ fn failed_commit_makes_every_reply_about_the_table_a_temporary_error() {
         "status|2|key||value|||",
         "status|0|value|v-o||",
     ] {
-        assert_eq!(clients[3].hear(), reply);
+        assert_eq!(clients[3].receive(), reply);
     }
-    assert_eq!(clients[4].hear(), "status|2|key||value|||");
-    assert_eq!(clients[5].hear(), "status|1|value|||");
+    assert_eq!(clients[4].receive(), "status|2|key||value|||");
+    assert_eq!(clients[5].receive(), "status|1|value|||");
     // Nothing of it has been done, and the next request is a new beginning.
     gate.open(&fake);
     assert_eq!(clients[0].ask(&lookup(TABLE, "old")), "status|0|value|v-old||");
@@ -166,7 +166,7 @@ fn change_that_fails_takes_its_group_along_and_nothing_else() {
         [lookup(TABLE, "a"), update(OTHER, "o"), update(TABLE, "a"), update(TABLE, "b"), lookup(TABLE, "b")];
     client.send(&pipeline.concat());
     for reply in ["status|2|value|||", "status|0||", "status|2||", "status|2||", "status|2|value|||"] {
-        assert_eq!(client.hear(), reply);
+        assert_eq!(client.receive(), reply);
     }
     assert_eq!(fake.script().undone, 1);
     assert!(fake.script().commits.is_empty());
@@ -183,7 +183,7 @@ fn key_that_does_not_fit_leaves_the_rest_of_the_group() {
     client
         .send(&[update(OTHER, "a"), update(OTHER, &long), update(OTHER, "b"), lookup(OTHER, &long)].concat());
     for reply in ["status|0||", "status|5||", "status|0||", "status|1|value|||"] {
-        assert_eq!(client.hear(), reply);
+        assert_eq!(client.receive(), reply);
     }
     assert_eq!(fake.script().commits, [2]);
     let large = format!("request|update|table|{OTHER}|flags|64|key|k|value|{}||", "v".repeat(1 << 20));
@@ -198,7 +198,7 @@ fn lookup_that_fails_leaves_the_group() {
     fake.script().get_fails = Some(StoreError::Busy);
     client.send(&[update(TABLE, "a"), lookup(TABLE, "a"), lookup(TABLE, "a")].concat());
     for reply in ["status|0||", "status|2|value|||", "status|0|value|v-a||"] {
-        assert_eq!(client.hear(), reply);
+        assert_eq!(client.receive(), reply);
     }
 }
 
@@ -215,8 +215,8 @@ fn pipelined_requests_are_answered_in_order_in_one_group() {
         .collect();
     client.send(&requests.concat());
     for number in 0..100 {
-        assert_eq!(client.hear(), "status|0||");
-        assert_eq!(client.hear(), format!("status|0|value|v-k{number:03}||"));
+        assert_eq!(client.receive(), "status|0||");
+        assert_eq!(client.receive(), format!("status|0|value|v-k{number:03}||"));
     }
     assert_eq!(fake.script().commits.iter().sum::<usize>(), 100);
     assert_eq!(client.ask(&sequence(TABLE, 0)), "status|0|key|k000|value|v-k000||");
@@ -243,7 +243,7 @@ fn flood_of_one_client_does_not_keep_others_waiting() {
     }
     one.send(&update(TABLE, "one"));
     gate.leave();
-    assert_eq!(first.hear(), "status|0||");
+    assert_eq!(first.receive(), "status|0||");
     // The clients take turns: this one's request is in a commit long before the last of the others'.
     let mut turns = 0;
     while !fake.script().entries.contains_key(&b"one\0"[..]) {
@@ -253,10 +253,10 @@ fn flood_of_one_client_does_not_keep_others_waiting() {
     }
     gate.open(&fake);
     assert!(turns < 8, "{turns}");
-    assert_eq!(one.hear(), "status|0||");
+    assert_eq!(one.receive(), "status|0||");
     for client in &mut floods {
         for _ in 0..1000 {
-            assert_eq!(client.hear(), "status|0||");
+            assert_eq!(client.receive(), "status|0||");
         }
     }
     let script = fake.script();
@@ -306,8 +306,8 @@ fn garbage_closes_one_connection_after_what_was_asked_before_it() {
     let broker = Broker::with_fakes(&[(TABLE, &fake)]);
     let (mut bad, mut good) = (broker.client(), broker.client());
     bad.send(&(update(TABLE, "a") + "|||garbage"));
-    assert_eq!(bad.hear(), "status|0||");
-    assert_eq!(bad.try_hear(), None);
+    assert_eq!(bad.receive(), "status|0||");
+    assert_eq!(bad.try_receive(), None);
     assert_eq!(good.ask(&lookup(TABLE, "a")), "status|0|value|v-a||");
     // One that goes in the middle of a request, and one that goes before its reply.
     broker.client().send("request|update|table");

@@ -32,10 +32,10 @@ fn table_is_a_temporary_error_until_it_is_open() {
     broker.say(BrokerToWriter::Unavailable { id: ID, reason: Unavailable::NoRoom }, &[]);
     assert_eq!(client.ask(&lookup(TABLE, "a")), "status|2|value|||");
     broker.hand_out(ID, 1, TABLE);
-    assert_eq!(broker.hear(), WriterToBroker::Failed { id: ID, generation: 1 });
+    assert_eq!(broker.receive(), WriterToBroker::Failed { id: ID, generation: 1 });
     assert_eq!(client.ask(&sequence(TABLE, 0)), "status|2|key||value|||");
     broker.hand_out(ID, 2, TABLE);
-    assert_eq!(broker.hear(), opened(2));
+    assert_eq!(broker.receive(), opened(2));
     assert_eq!(client.ask(&update(TABLE, "a")), "status|0||");
     // One that is open stays so.
     broker.say(BrokerToWriter::Unavailable { id: ID, reason: Unavailable::Missing }, &[]);
@@ -56,9 +56,9 @@ fn ping_during_a_long_opening_is_answered() {
     broker.hand_out(ID, 1, TABLE);
     broker.say(BrokerToWriter::Checkpoint, &[]);
     broker.say(BrokerToWriter::Ping(5), &[]);
-    assert_eq!(broker.hear(), WriterToBroker::Pong(5));
+    assert_eq!(broker.receive(), WriterToBroker::Pong(5));
     done.send(()).unwrap();
-    assert_eq!(broker.hear(), opened(1));
+    assert_eq!(broker.receive(), opened(1));
     // What came in between was kept.
     let mut client = broker.client();
     assert_eq!(client.ask(&update(TABLE, "a")), "status|0||");
@@ -88,26 +88,26 @@ fn damaged_files_are_reported_and_what_is_left_of_them_goes_into_fresh_ones() {
     });
     let broker = Broker::new(&[TABLE], opening);
     broker.hand_out(ID, 1, TABLE);
-    assert_eq!(broker.hear(), corrupt(1, Part::Store));
+    assert_eq!(broker.receive(), corrupt(1, Part::Store));
     let mut client = broker.client();
     assert_eq!(client.ask(&update(TABLE, "a")), "status|2||");
     broker.hand_out(ID, 2, TABLE);
-    assert_eq!(broker.hear(), WriterToBroker::Failed { id: ID, generation: 2 });
+    assert_eq!(broker.receive(), WriterToBroker::Failed { id: ID, generation: 2 });
     broker.hand_out(ID, 3, TABLE);
-    assert_eq!(broker.hear(), opened(3));
+    assert_eq!(broker.receive(), opened(3));
     assert_eq!(client.ask(&update(TABLE, "a")), "status|0||");
 
     // The same happens to one that is found damaged while it is open: nothing more is done to it.
     fake.script().get_fails = Some(StoreError::Corrupt("a page".to_owned()));
     client.send(&[update(TABLE, "b"), lookup(TABLE, "a"), update(TABLE, "c")].concat());
     for reply in ["status|2||", "status|2|value|||", "status|2||"] {
-        assert_eq!(client.hear(), reply);
+        assert_eq!(client.receive(), reply);
     }
-    assert_eq!(broker.hear(), corrupt(3, Part::Lmdb));
+    assert_eq!(broker.receive(), corrupt(3, Part::Lmdb));
     assert_eq!(fake.script().entries.len(), 1);
     assert_eq!(client.ask(&lookup(TABLE, "a")), "status|2|value|||");
     broker.hand_out(ID, 4, TABLE);
-    assert_eq!(broker.hear(), opened(4));
+    assert_eq!(broker.receive(), opened(4));
     assert_eq!(client.ask(&lookup(TABLE, "a")), "status|0|value|v-a||");
 }
 
@@ -118,7 +118,7 @@ fn table_whose_file_has_been_removed_is_opened_again() {
     let opening: Opening = Box::new(move |_, _, _, _| Ok(fakes.pop().unwrap().fresh()));
     let broker = Broker::new(&[TABLE], opening);
     broker.hand_out(ID, 1, TABLE);
-    assert_eq!(broker.hear(), opened(1));
+    assert_eq!(broker.receive(), opened(1));
     let mut client = broker.client();
     // An error alone is no reason.
     old.script().put_fails = Some(StoreError::Io("broken disk".to_owned()));
@@ -127,10 +127,10 @@ fn table_whose_file_has_been_removed_is_opened_again() {
     old.script().removed = true;
     old.script().put_fails = Some(StoreError::Io("it has been removed".to_owned()));
     assert_eq!(client.ask(&update(TABLE, "a")), "status|2||");
-    assert_eq!(broker.hear(), WriterToBroker::Failed { id: ID, generation: 1 });
+    assert_eq!(broker.receive(), WriterToBroker::Failed { id: ID, generation: 1 });
     assert_eq!(client.ask(&lookup(TABLE, "a")), "status|2|value|||");
     broker.hand_out(ID, 2, TABLE);
-    assert_eq!(broker.hear(), opened(2));
+    assert_eq!(broker.receive(), opened(2));
     assert_eq!(client.ask(&lookup(TABLE, "a")), "status|1|value|||");
 }
 
@@ -144,7 +144,7 @@ fn unread(fake: &Fake, broker_file: File) -> Opening {
 fn file_of_another_program_is_taken_over_before_the_table_answers() {
     let scratch = crate::testing::Scratch::new();
     scratch.file("t.db").write_all(b"theirs").unwrap();
-    let fake = Fake::saving();
+    let fake = Fake::with_checkpoints();
     let writer = scratch.open("t.db");
     writer.lock().unwrap();
     let broker = Broker::new(&[TABLE], unread(&fake, scratch.open("t.db")));
@@ -155,7 +155,7 @@ fn file_of_another_program_is_taken_over_before_the_table_answers() {
         assert_eq!(client.ask(&update(TABLE, "a")), "status|2||");
     }
     writer.unlock().unwrap();
-    assert_eq!(broker.hear(), opened(1));
+    assert_eq!(broker.receive(), opened(1));
     assert_eq!(fake.script().taken_over, [b"theirs"]);
     assert_eq!(client.ask(&update(TABLE, "a")), "status|0||");
 }
@@ -164,26 +164,26 @@ fn file_of_another_program_is_taken_over_before_the_table_answers() {
 fn damaged_file_is_set_aside_and_written_anew() {
     let scratch = crate::testing::Scratch::new();
     scratch.file("t.db").write_all(b"torn").unwrap();
-    let fake = Fake::saving();
+    let fake = Fake::with_checkpoints();
     fake.script().damage = Some("a loop".to_owned());
     let broker = Broker::new(&[TABLE], unread(&fake, scratch.open("t.db")));
     broker.hand_out(ID, 1, TABLE);
-    assert_eq!(broker.hear(), corrupt(1, Part::File));
-    assert_eq!(broker.hear(), opened(1));
-    assert_eq!(broker.hear(), WriterToBroker::WantNew(ID));
+    assert_eq!(broker.receive(), corrupt(1, Part::File));
+    assert_eq!(broker.receive(), opened(1));
+    assert_eq!(broker.receive(), WriterToBroker::WantNew(ID));
 }
 
 #[test]
 fn store_that_is_found_damaged_while_it_takes_a_file_over_is_replaced() {
     let scratch = crate::testing::Scratch::new();
     scratch.file("t.db").write_all(b"theirs").unwrap();
-    let fake = Fake::saving();
+    let fake = Fake::with_checkpoints();
     fake.script().take_over_fails = Some(StoreError::Corrupt("a page".to_owned()));
     let broker = Broker::new(&[TABLE], unread(&fake, scratch.open("t.db")));
     broker.hand_out(ID, 1, TABLE);
-    assert_eq!(broker.hear(), corrupt(1, Part::Lmdb));
+    assert_eq!(broker.receive(), corrupt(1, Part::Lmdb));
     broker.hand_out(ID, 2, TABLE);
-    assert_eq!(broker.hear(), opened(2));
+    assert_eq!(broker.receive(), opened(2));
 }
 
 #[test]

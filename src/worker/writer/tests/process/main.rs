@@ -206,16 +206,16 @@ fn damaged_files_are_replaced() {
         (LMDB, Part::Lmdb, &["l.lmdb"]),
     ] {
         writer.hand_out(id);
-        assert_eq!(writer.hear(), WriterToBroker::Corrupt { id, generation: 1, part });
+        assert_eq!(writer.receive(), WriterToBroker::Corrupt { id, generation: 1, part });
         for file in files {
             std::fs::rename(place.path(file), place.path(&format!("{file}.corrupt"))).unwrap();
         }
         if part == Part::File {
             // It opens without it.
-            assert_eq!(writer.hear(), WriterToBroker::Opened { id, generation: 1 });
+            assert_eq!(writer.receive(), WriterToBroker::Opened { id, generation: 1 });
         } else {
             writer.hand_out(id);
-            assert_eq!(writer.hear(), WriterToBroker::Opened { id, generation: 2 });
+            assert_eq!(writer.receive(), WriterToBroker::Opened { id, generation: 2 });
         }
     }
     let mut client = writer.client();
@@ -236,7 +236,7 @@ fn ends_with_its_broker() {
     let mut client = writer.client();
     assert_eq!(client.ask(&update("btree:/b", "k", "v")), "status|0||");
     writer.channel = None;
-    assert_eq!(client.hear(), None);
+    assert_eq!(client.receive(), None);
     assert_eq!(writer.wait(), WaitStatus::Exited(writer.pid, 0));
 }
 
@@ -246,7 +246,7 @@ fn ends_with_the_service() {
     let mut client = writer.client();
     assert_eq!(client.ask(&update("hash:/h", "k", "v")), "status|0||");
     assert_eq!(writer.finish(), WaitStatus::Exited(writer.pid, 0));
-    assert_eq!(client.hear(), None);
+    assert_eq!(client.receive(), None);
     assert!(place.path("h.db").exists() && place.path("b.db").exists());
     // Those who come next find everything, and nothing to take over.
     let writer = Writer::start(&place);

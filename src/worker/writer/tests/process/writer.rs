@@ -85,7 +85,10 @@ impl<'p> Writer<'p> {
         let mut writer = Writer::start_without_tables(place);
         for id in [BTREE, HASH, LMDB] {
             writer.hand_out(id);
-            assert_eq!(writer.hear(), WriterToBroker::Opened { id, generation: writer.generations[&id.0] });
+            assert_eq!(
+                writer.receive(),
+                WriterToBroker::Opened { id, generation: writer.generations[&id.0] }
+            );
         }
         writer
     }
@@ -122,7 +125,7 @@ impl<'p> Writer<'p> {
         let message =
             BrokerToWriter::Names { size: block.len() as u64, smtputf8: true, approval_known: true };
         writer.say(message, &[names.as_fd()]);
-        assert_eq!(writer.hear(), WriterToBroker::Ready);
+        assert_eq!(writer.receive(), WriterToBroker::Ready);
         writer
     }
 
@@ -157,10 +160,10 @@ impl<'p> Writer<'p> {
     }
 
     /// The next message but for clients that have gone, and checkpoints, which are made.
-    pub fn hear(&self) -> WriterToBroker {
+    pub fn receive(&self) -> WriterToBroker {
         loop {
             let message =
-                self.hear_any().unwrap_or_else(|| panic!("the writer has gone: {:#?}", self.logged()));
+                self.receive_any().unwrap_or_else(|| panic!("the writer has gone: {:#?}", self.logged()));
             if !self.has_helped(message) {
                 return message;
             }
@@ -187,7 +190,7 @@ impl<'p> Writer<'p> {
     }
 
     /// The next message; nothing at the end of the channel.
-    fn hear_any(&self) -> Option<WriterToBroker> {
+    fn receive_any(&self) -> Option<WriterToBroker> {
         let channel = self.channel.as_ref().unwrap();
         let mut buffer = [0; MAX_MESSAGE];
         loop {
@@ -206,7 +209,7 @@ impl<'p> Writer<'p> {
     /// Makes checkpoints until the writer ends.
     pub fn finish(&mut self) -> WaitStatus {
         self.say(BrokerToWriter::Finish, &[]);
-        while let Some(message) = self.hear_any() {
+        while let Some(message) = self.receive_any() {
             assert!(self.has_helped(message), "{message:?}: {:#?}", self.logged());
         }
         self.wait()
@@ -228,7 +231,7 @@ impl<'p> Writer<'p> {
         self.say(BrokerToWriter::Client, &[theirs.as_fd()]);
         ours.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut client = Client { stream: ours, heard: Vec::new() };
-        assert_eq!(client.hear().as_deref(), Some("protocol|proxymap_protocol||"));
+        assert_eq!(client.receive().as_deref(), Some("protocol|proxymap_protocol||"));
         client
     }
 
@@ -268,10 +271,10 @@ impl Client {
     /// The reply; nothing when the writer is gone.
     pub fn try_ask(&mut self, request: &str) -> Option<String> {
         self.stream.write_all(&request.replace('|', "\0").into_bytes()).ok()?;
-        self.hear()
+        self.receive()
     }
 
-    pub fn hear(&mut self) -> Option<String> {
+    pub fn receive(&mut self) -> Option<String> {
         loop {
             if let Some(end) = list_end(&self.heard) {
                 let reply: Vec<u8> = self.heard.drain(..end).collect();

@@ -15,22 +15,22 @@ pub const PAUSE: Duration = Duration::from_millis(100);
 
 /// The sockets, each with an event token of its own from `first` on.
 #[derive(Debug)]
-pub struct Door {
-    listeners: Vec<OwnedFd>,
+pub struct Listeners {
+    sockets: Vec<OwnedFd>,
     first: u64,
     listening: bool,
     paused_until: Option<Instant>,
 }
 
-impl Door {
-    /// Those of `listeners`; nobody is listened to yet.
-    pub fn new(listeners: Vec<OwnedFd>, first: u64) -> Door {
-        Door { listeners, first, listening: false, paused_until: None }
+impl Listeners {
+    /// Those of `sockets`; nobody is listened to yet.
+    pub fn new(sockets: Vec<OwnedFd>, first: u64) -> Listeners {
+        Listeners { sockets, first, listening: false, paused_until: None }
     }
 
     /// Their numbers.
     pub fn descriptors(&self) -> impl Iterator<Item = RawFd> {
-        self.listeners.iter().map(AsRawFd::as_raw_fd)
+        self.sockets.iter().map(AsRawFd::as_raw_fd)
     }
 
     /// When a pause ends.
@@ -45,7 +45,7 @@ impl Door {
 
     /// Registers the sockets, not yet listened to.
     pub fn register(&self, epoll: &Epoll) -> io::Result<()> {
-        for (token, listener) in (self.first..).zip(&self.listeners) {
+        for (token, listener) in (self.first..).zip(&self.sockets) {
             epoll.add(listener, EpollEvent::new(EpollFlags::empty(), token))?;
         }
         Ok(())
@@ -59,7 +59,7 @@ impl Door {
         let listening = wanted && self.paused_until.is_none();
         if listening != self.listening {
             let events = if listening { EpollFlags::EPOLLIN } else { EpollFlags::empty() };
-            for (token, listener) in (self.first..).zip(&self.listeners) {
+            for (token, listener) in (self.first..).zip(&self.sockets) {
                 epoll.modify(listener, &mut EpollEvent::new(events, token))?;
             }
             self.listening = listening;
@@ -70,7 +70,7 @@ impl Door {
     /// Takes one client at the socket with this token; none when nobody waits, or no descriptor is free.
     pub fn accept(&mut self, token: u64) -> io::Result<Option<OwnedFd>> {
         let index = usize::try_from(token.saturating_sub(self.first)).unwrap_or(usize::MAX);
-        let Some(listener) = self.listeners.get(index) else { return Ok(None) };
+        let Some(listener) = self.sockets.get(index) else { return Ok(None) };
         match accept(listener.as_fd())? {
             Accepted::Client(client) => Ok(Some(client)),
             Accepted::Nobody => Ok(None),
@@ -84,7 +84,7 @@ impl Door {
 
     /// Takes no client any more.
     pub fn close(&mut self, epoll: &Epoll) -> io::Result<()> {
-        for listener in std::mem::take(&mut self.listeners) {
+        for listener in std::mem::take(&mut self.sockets) {
             epoll.delete(&listener)?;
         }
         Ok(())

@@ -47,7 +47,7 @@ pub(crate) struct Effect {
 
 /// All checkpoints.
 #[derive(Debug)]
-pub(crate) struct Saving {
+pub(crate) struct Checkpoints {
     plans: BTreeMap<TableId, Plan>,
     work: Work,
     finishing: bool,
@@ -55,9 +55,9 @@ pub(crate) struct Saving {
     all_wanted: bool,
 }
 
-impl Saving {
-    pub(crate) fn new() -> Saving {
-        Saving { plans: BTreeMap::new(), work: Work::None, finishing: false, all_wanted: false }
+impl Checkpoints {
+    pub(crate) fn new() -> Checkpoints {
+        Checkpoints { plans: BTreeMap::new(), work: Work::None, finishing: false, all_wanted: false }
     }
 
     /// A table has been opened, or its file has been read anew. `wanted`: it has no good file.
@@ -105,7 +105,7 @@ impl Saving {
         self.work == Work::None
     }
 
-    /// When [`Saving::go_on`] has something to do.
+    /// When [`Checkpoints::go_on`] has something to do.
     pub(crate) fn next(&self, now: Instant) -> When {
         match self.work {
             Work::Writing(..) => When::Now,
@@ -204,13 +204,13 @@ impl Saving {
 
     /// Somebody else has written the file, so that the checkpoint in progress is void. There is no other one until that
     /// file has been taken over: it would be lost.
-    pub(crate) fn hold(&mut self, tables: &Tables, id: TableId) {
+    pub(crate) fn suspend(&mut self, tables: &Tables, id: TableId) {
         if self.is_at(id) {
             self.work = Work::None;
             with(tables, id, |saver| saver.give_up());
         }
         if let Some(plan) = self.plans.get_mut(&id) {
-            plan.hold();
+            plan.suspend();
         }
     }
 

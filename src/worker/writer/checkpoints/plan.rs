@@ -25,7 +25,7 @@ pub(super) struct Plan {
     failures: u32,
     not_before: Option<Instant>,
     /// Nothing is to be written for now.
-    held: bool,
+    suspended: bool,
 }
 
 impl Plan {
@@ -47,13 +47,13 @@ impl Plan {
     }
 
     /// It must not be written for now.
-    pub(super) fn hold(&mut self) {
-        self.held = true;
+    pub(super) fn suspend(&mut self) {
+        self.suspended = true;
     }
 
     /// It may be written again, and is to be.
     pub(super) fn resume(&mut self, now: Instant) {
-        self.held = false;
+        self.suspended = false;
         self.want(now);
     }
 
@@ -81,7 +81,7 @@ impl Plan {
 
     /// When the next checkpoint is to begin. `finishing`: there will be no later one.
     pub(super) fn due(&self, finishing: bool) -> Option<Instant> {
-        if self.held || (finishing && self.failures > 0) {
+        if self.suspended || (finishing && self.failures > 0) {
             return None;
         }
         let due = match (self.wanted, self.changes) {

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The channel, and what waits for room in it.
 #[derive(Debug)]
-pub struct Link {
+pub struct SupervisorChannel {
     channel: Channel,
     unsaid: VecDeque<BrokerToSupervisor>,
 }
@@ -26,10 +26,10 @@ pub enum Told {
     Closed,
 }
 
-impl Link {
+impl SupervisorChannel {
     /// Nothing has been said yet.
-    pub fn new(channel: Channel) -> Link {
-        Link { channel, unsaid: VecDeque::new() }
+    pub fn new(channel: Channel) -> SupervisorChannel {
+        SupervisorChannel { channel, unsaid: VecDeque::new() }
     }
 
     /// Tells the supervisor something, now or when it has room.
@@ -68,7 +68,7 @@ impl Link {
     ///
     /// # Errors
     /// What is no message of a supervisor; then the two are not of one version.
-    pub fn hear(&self) -> io::Result<Told> {
+    pub fn receive(&self) -> io::Result<Told> {
         let mut buffer = [0; MAX_MESSAGE];
         let (length, mut descriptors) = match self.channel.receive(&mut buffer)? {
             Received::Message(length, descriptors) => (length, descriptors),
@@ -85,7 +85,7 @@ impl Link {
     }
 }
 
-impl AsFd for Link {
+impl AsFd for SupervisorChannel {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.channel.as_fd()
     }
@@ -99,26 +99,26 @@ mod tests {
     #[test]
     fn supervisor_that_goes_without_reading_is_no_error() {
         let (near, far) = Channel::pair().unwrap();
-        let mut link = Link::new(near);
-        link.say(BrokerToSupervisor::Ready).unwrap();
+        let mut channel = SupervisorChannel::new(near);
+        channel.say(BrokerToSupervisor::Ready).unwrap();
         drop(far);
         for _ in 0..3 {
-            link.say(BrokerToSupervisor::Kill(WorkerId(1))).unwrap();
-            assert!(link.is_quiet());
+            channel.say(BrokerToSupervisor::Kill(WorkerId(1))).unwrap();
+            assert!(channel.is_quiet());
         }
-        assert!(matches!(link.hear().unwrap(), Told::Closed));
+        assert!(matches!(channel.receive().unwrap(), Told::Closed));
     }
 
     #[test]
     fn what_has_no_room_is_said_later_and_in_order() {
         let (near, far) = Channel::pair().unwrap();
-        let mut link = Link::new(near);
+        let mut channel = SupervisorChannel::new(near);
         let mut said = 0;
-        while link.is_quiet() {
-            link.say(BrokerToSupervisor::Clients(said)).unwrap();
+        while channel.is_quiet() {
+            channel.say(BrokerToSupervisor::Clients(said)).unwrap();
             said += 1;
         }
-        link.say(BrokerToSupervisor::Clients(said)).unwrap();
+        channel.say(BrokerToSupervisor::Clients(said)).unwrap();
         for expected in 0..=said {
             let mut buffer = [0; 64];
             let Ok(Received::Message(length, _)) = far.receive_plain(&mut buffer) else {
@@ -126,8 +126,8 @@ mod tests {
             };
             let message = BrokerToSupervisor::decode(&buffer[..length]).unwrap();
             assert_eq!(message, BrokerToSupervisor::Clients(expected));
-            link.flush().unwrap();
+            channel.flush().unwrap();
         }
-        assert!(link.is_quiet());
+        assert!(channel.is_quiet());
     }
 }

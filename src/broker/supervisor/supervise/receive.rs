@@ -12,12 +12,12 @@ use std::time::Instant;
 const MESSAGES: usize = 64;
 
 impl Supervisor {
-    pub(super) fn hear_broker(&mut self, number: u32) -> Result<(), Fatal> {
+    pub(super) fn receive_from_broker(&mut self, number: u32) -> Result<(), Fatal> {
         // A few at a time, so that signals and master(8) are not kept waiting.
         for _ in 0..MESSAGES {
             let mut buffer = [0; 64];
             let Some(generation) = self.generation(number) else { return Ok(()) };
-            if !generation.requests.is_heard(Instant::now()) {
+            if !generation.requests.is_read(Instant::now()) {
                 return Ok(());
             }
             let Some((_, channel)) = &generation.broker else { return Ok(()) };
@@ -142,7 +142,7 @@ impl Supervisor {
     fn broker_ready(&mut self, number: u32, now: Instant) -> Result<(), Fatal> {
         let Some(generation) = self.generation(number) else { return Ok(()) };
         if let Some((broker, _)) = &generation.broker
-            && let Err(difference) = self.nursery.check(broker)
+            && let Err(difference) = self.spawner.check(broker)
         {
             let role = broker.role;
             return self.fail(number, Fatal::Lock(role, difference));
@@ -166,7 +166,7 @@ impl Supervisor {
         let Some((child, _)) = self.state.workers.get_mut(&id).filter(|(_, of)| *of == number) else {
             return Ok(());
         };
-        match self.nursery.check(child) {
+        match self.spawner.check(child) {
             Ok(found) => {
                 if !std::mem::replace(&mut child.checked, true) {
                     tracing::debug!("{} {} is locked down: {found}", child.called, id.0);

@@ -88,7 +88,7 @@ fn table_whose_file_is_to_be_read_is_not_due() {
     let start = Instant::now();
     let mut plan = Plan::default();
     plan.want(start);
-    plan.hold();
+    plan.suspend();
     plan.changed(start);
     assert_eq!((plan.due(false), plan.due(true)), (None, None));
     plan.resume(start + seconds(3));
@@ -96,96 +96,99 @@ fn table_whose_file_is_to_be_read_is_not_due() {
 }
 
 /// Open tables, all of them with something to save.
-fn tables(fakes: &[&Fake]) -> (Tables, Saving, Instant) {
+fn tables(fakes: &[&Fake]) -> (Tables, Checkpoints, Instant) {
     let listed = |number: usize| Listed {
         name: format!("btree:/{number}").into_bytes(),
         approved: true,
         incomplete: false,
     };
     let mut tables = Tables::new((0..fakes.len()).map(listed).collect(), true);
-    let (mut saving, start) = (Saving::new(), Instant::now());
+    let (mut checkpoints, start) = (Checkpoints::new(), Instant::now());
     for (id, fake) in (0..).zip(fakes) {
         fake.script().unsaved = true;
         tables.open(TableId(id), fake.fresh().engine);
-        saving.opened(TableId(id), &tables, false, start);
+        checkpoints.opened(TableId(id), &tables, false, start);
     }
-    (tables, saving, start)
+    (tables, checkpoints, start)
 }
 
 #[test]
 fn what_a_store_had_not_saved_before_it_was_opened_is_due_soon() {
-    let fake = Fake::saving();
-    let (tables, mut saving, start) = tables(&[&fake]);
-    assert_eq!(saving.next(start), When::At(start + seconds(1)));
-    assert_eq!(saving.go_on(&tables, start), Effect::default());
+    let fake = Fake::with_checkpoints();
+    let (tables, mut checkpoints, start) = tables(&[&fake]);
+    assert_eq!(checkpoints.next(start), When::At(start + seconds(1)));
+    assert_eq!(checkpoints.go_on(&tables, start), Effect::default());
     let later = start + seconds(1);
-    assert_eq!(saving.next(later), When::Now);
-    assert_eq!(saving.go_on(&tables, later).say, Some(WriterToBroker::WantNew(ID)));
-    assert_eq!(saving.next(later), When::Later, "until the broker answers");
-    assert_eq!(saving.go_on(&tables, later), Effect::default());
+    assert_eq!(checkpoints.next(later), When::Now);
+    assert_eq!(checkpoints.go_on(&tables, later).say, Some(WriterToBroker::WantNew(ID)));
+    assert_eq!(checkpoints.next(later), When::Later, "until the broker answers");
+    assert_eq!(checkpoints.go_on(&tables, later), Effect::default());
 }
 
 #[test]
 fn table_that_waits_longest_comes_first() {
-    let (one, two) = (Fake::saving(), Fake::saving());
-    let (tables, mut saving, start) = tables(&[&one, &two]);
-    saving.changed(ID, start + seconds(1));
+    let (one, two) = (Fake::with_checkpoints(), Fake::with_checkpoints());
+    let (tables, mut checkpoints, start) = tables(&[&one, &two]);
+    checkpoints.changed(ID, start + seconds(1));
     let due = start + seconds(5);
-    assert_eq!(saving.go_on(&tables, due).say, Some(WriterToBroker::WantNew(TableId(1))));
-    saving.not_placed(&tables, TableId(1), due);
-    assert_eq!(saving.go_on(&tables, due).say, Some(WriterToBroker::WantNew(ID)));
+    assert_eq!(checkpoints.go_on(&tables, due).say, Some(WriterToBroker::WantNew(TableId(1))));
+    checkpoints.not_placed(&tables, TableId(1), due);
+    assert_eq!(checkpoints.go_on(&tables, due).say, Some(WriterToBroker::WantNew(ID)));
 }
 
 #[test]
 fn answers_about_another_table_change_nothing() {
-    let (one, two) = (Fake::saving(), Fake::saving());
-    let (tables, mut saving, start) = tables(&[&one, &two]);
+    let (one, two) = (Fake::with_checkpoints(), Fake::with_checkpoints());
+    let (tables, mut checkpoints, start) = tables(&[&one, &two]);
     let scratch = Scratch::new();
     let due = start + seconds(5);
-    assert_eq!(saving.go_on(&tables, due).say, Some(WriterToBroker::WantNew(ID)));
+    assert_eq!(checkpoints.go_on(&tables, due).say, Some(WriterToBroker::WantNew(ID)));
     let file = scratch.file("new").into();
-    assert_eq!(saving.file(&tables, TableId(1), file, due).say, Some(WriterToBroker::Discard(TableId(1))));
-    assert_eq!(saving.placed(&tables, ID, due), Effect::default());
-    saving.not_placed(&tables, TableId(1), due);
+    assert_eq!(
+        checkpoints.file(&tables, TableId(1), file, due).say,
+        Some(WriterToBroker::Discard(TableId(1)))
+    );
+    assert_eq!(checkpoints.placed(&tables, ID, due), Effect::default());
+    checkpoints.not_placed(&tables, TableId(1), due);
     assert_eq!((one.look(|script| script.placed), two.look(|script| script.placed)), (0, 0));
-    assert_eq!(saving.next(due), When::Later);
+    assert_eq!(checkpoints.next(due), When::Later);
 }
 
 #[test]
 fn table_that_is_closed_in_the_middle_gives_its_file_back() {
-    let fake = Fake::saving();
-    let (mut tables, mut saving, start) = tables(&[&fake]);
+    let fake = Fake::with_checkpoints();
+    let (mut tables, mut checkpoints, start) = tables(&[&fake]);
     let scratch = Scratch::new();
     let due = start + seconds(5);
-    saving.go_on(&tables, due);
-    assert_eq!(saving.file(&tables, ID, scratch.file("new").into(), due), Effect::default());
-    assert_eq!(saving.next(due), When::Now);
+    checkpoints.go_on(&tables, due);
+    assert_eq!(checkpoints.file(&tables, ID, scratch.file("new").into(), due), Effect::default());
+    assert_eq!(checkpoints.next(due), When::Now);
     drop(tables.close(ID, "it is closed".to_owned()));
-    assert_eq!(saving.closed(ID), Some(WriterToBroker::Discard(ID)));
-    assert!(saving.is_idle() && saving.is_done());
+    assert_eq!(checkpoints.closed(ID), Some(WriterToBroker::Discard(ID)));
+    assert!(checkpoints.is_idle() && checkpoints.is_done());
     // The same while the broker makes the file.
-    let (mut tables, mut saving, start) = self::tables(&[&fake]);
-    saving.go_on(&tables, start + seconds(5));
+    let (mut tables, mut checkpoints, start) = self::tables(&[&fake]);
+    checkpoints.go_on(&tables, start + seconds(5));
     drop(tables.close(ID, "it is closed".to_owned()));
-    assert_eq!(saving.closed(ID), None);
-    assert!(!saving.is_done());
+    assert_eq!(checkpoints.closed(ID), None);
+    assert!(!checkpoints.is_done());
     let file = scratch.file("newer").into();
-    assert_eq!(saving.file(&tables, ID, file, due).say, Some(WriterToBroker::Discard(ID)));
-    assert!(saving.is_done());
+    assert_eq!(checkpoints.file(&tables, ID, file, due).say, Some(WriterToBroker::Discard(ID)));
+    assert!(checkpoints.is_done());
 }
 
 #[test]
 fn store_that_cannot_note_its_checkpoint_tries_again() {
-    let fake = Fake::saving();
-    let (tables, mut saving, start) = tables(&[&fake]);
+    let fake = Fake::with_checkpoints();
+    let (tables, mut checkpoints, start) = tables(&[&fake]);
     let scratch = Scratch::new();
     let due = start + seconds(5);
-    saving.go_on(&tables, due);
-    saving.file(&tables, ID, scratch.file("new").into(), due);
-    while saving.next(due) == When::Now {
-        saving.go_on(&tables, due);
+    checkpoints.go_on(&tables, due);
+    checkpoints.file(&tables, ID, scratch.file("new").into(), due);
+    while checkpoints.next(due) == When::Now {
+        checkpoints.go_on(&tables, due);
     }
     fake.script().placed_fails = Some(StoreError::NoRoom("quota".to_owned()));
-    assert_eq!(saving.placed(&tables, ID, due), Effect::default());
-    assert_eq!(saving.next(due), When::At(due + seconds(1)));
+    assert_eq!(checkpoints.placed(&tables, ID, due), Effect::default());
+    assert_eq!(checkpoints.next(due), When::At(due + seconds(1)));
 }

@@ -17,7 +17,7 @@ use crate::deciding::distrusted;
 use crate::notices::Notices;
 use crate::options::{Mode, Options};
 use crate::place::Place;
-use crate::plan::Plan;
+use crate::plan::ServicePlan;
 use log::log_plan;
 pub use log::{early_destination, log_host};
 use mapkeep_broker_trust::{Owners, People, read_file};
@@ -50,9 +50,9 @@ pub struct Remark {
 
 /// The plan, and what to log about how it came to be.
 #[derive(Debug)]
-pub struct Gathered {
+pub struct LoadedConfig {
     /// The plan.
-    pub plan: Plan,
+    pub plan: ServicePlan,
     /// What to log about it.
     pub remarks: Vec<Remark>,
     /// Why main.cf could not be read (or master.cf, which a service of its own needs as well); then the plan approves
@@ -98,7 +98,7 @@ impl Source {
     ///
     /// # Errors
     /// Ids that cannot be used: then roles could not be kept apart.
-    pub fn gather(&self) -> Result<Gathered, AccountError> {
+    pub fn load_config(&self) -> Result<LoadedConfig, AccountError> {
         let Source { options, directory, .. } = self;
         let mut remarks = Vec::new();
         let path = directory.join("main.cf");
@@ -210,7 +210,7 @@ impl Source {
                 writer.map_or_else(Vec::new, |writer| directories_of(&names, &inside, people, writer))
             }
         };
-        let plan = Plan {
+        let plan = ServicePlan {
             mode: options.mode,
             service: options.service.clone(),
             ids,
@@ -231,7 +231,7 @@ impl Source {
             log: log_plan(options, &settings, unreadable.is_none(), &self.host),
             place: Place::new(&options.service, &settings, &master, mail_owner),
         };
-        Ok(Gathered { plan, remarks, unreadable })
+        Ok(LoadedConfig { plan, remarks, unreadable })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Replies that wait until what they say is durable, or turns out not to hold.
 
-use super::{Client, Desk, Fate, Replies};
+use super::{Client, Context, Fate, Replies};
 use crate::wire::Verb;
 use crate::{Answered, Tables};
 use std::time::Instant;
@@ -8,8 +8,8 @@ use std::time::Instant;
 impl<T: Tables<Id = u32>> Client<T> {
     /// The client has sent something, or has room for replies again, or has gone: reads and answers. The replies stay
     /// here until they are released; nothing is done with the client before that.
-    pub fn hold<R: Replies>(&mut self, desk: &mut Desk<'_, T, R>, now: Instant) -> Fate {
-        if self.held {
+    pub fn defer<R: Replies>(&mut self, context: &mut Context<'_, T, R>, now: Instant) -> Fate {
+        if self.defers_replies {
             return self.awaited;
         }
         if !self.output.is_empty() {
@@ -18,11 +18,11 @@ impl<T: Tables<Id = u32>> Client<T> {
                 return fate;
             }
         }
-        self.held = true;
-        let taken = if self.more { self.answer_held(desk) } else { self.take_in(desk, now) };
-        self.output = std::mem::take(desk.replies.bytes());
+        self.defers_replies = true;
+        let taken = if self.more { self.answer_kept(context) } else { self.take_in(context, now) };
+        self.output = std::mem::take(context.replies.bytes());
         let answered = !self.output.is_empty();
-        self.keep(taken, answered, desk.room_for_input, now).unwrap_or(self.awaited)
+        self.keep(taken, answered, context.room_for_input, now).unwrap_or(self.awaited)
     }
 
     /// Takes replies back that do not hold, and puts a temporary error in the place of each. `replies` are the ends of
@@ -46,13 +46,13 @@ impl<T: Tables<Id = u32>> Client<T> {
 
     /// Whether replies are held back.
     #[must_use]
-    pub fn is_held(&self) -> bool {
-        self.held
+    pub fn defers_replies(&self) -> bool {
+        self.defers_replies
     }
 
     /// Sends what has been held.
     pub fn release(&mut self, now: Instant) -> Fate {
-        self.held = false;
+        self.defers_replies = false;
         let fate = if self.output.is_empty() { Fate::Reading } else { self.write(now) };
         if self.ends { Fate::Closed } else { fate }
     }

@@ -16,7 +16,7 @@ impl Supervisor {
         loop {
             match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
                 Ok(status @ (WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..))) => {
-                    self.bury(pid, status)?;
+                    self.reap_one(pid, status)?;
                 }
                 Ok(WaitStatus::StillAlive) | Err(_) => return Ok(()),
                 Ok(_) => {}
@@ -25,7 +25,7 @@ impl Supervisor {
     }
 
     /// Logs the end of a child and starts another, at once or later.
-    fn bury(&mut self, pid: Pid, status: WaitStatus) -> Result<(), Fatal> {
+    fn reap_one(&mut self, pid: Pid, status: WaitStatus) -> Result<(), Fatal> {
         let end = match status {
             WaitStatus::Exited(_, code) => format!("exit status {code}"),
             WaitStatus::Signaled(_, signal, _) => format!("killed by {}", signal.as_str()),
@@ -42,7 +42,7 @@ impl Supervisor {
                 self.forget_broker(number);
                 return self.fail(number, lock(self.serving.plan.broker_role()));
             }
-            return self.bury_broker(number, pid, &end, well);
+            return self.reap_broker(number, pid, &end, well);
         }
         if self.state.logger.as_ref().is_some_and(|(child, _)| child.pid == pid) {
             self.state.logger = None;
@@ -75,7 +75,7 @@ impl Supervisor {
     }
 
     /// Its workers have lost their channel and leave by themselves.
-    pub(super) fn bury_broker(&mut self, number: u32, pid: Pid, end: &str, well: bool) -> Result<(), Fatal> {
+    pub(super) fn reap_broker(&mut self, number: u32, pid: Pid, end: &str, well: bool) -> Result<(), Fatal> {
         let orphans = self.state.workers.values_mut().filter(|(_, of)| *of == number);
         for (worker, _) in orphans {
             worker.orphaned.get_or_insert(Instant::now());

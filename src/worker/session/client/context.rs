@@ -24,7 +24,7 @@ pub trait Replies {
 }
 
 /// What answering needs besides the connection.
-pub struct Desk<'d, T, R> {
+pub struct Context<'d, T, R> {
     /// The tables.
     pub tables: &'d T,
     /// The service that the clients have connected to.
