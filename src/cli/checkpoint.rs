@@ -1,4 +1,4 @@
-//! `mapkeep checkpoint`: has the Berkeley DB files of tables that can be changed written now.
+//! `mapkeep checkpoint`: has the Berkeley DB files of the tables in proxy_write_maps written now.
 //!
 //! Purpose: before a roll-back to stock Postfix, or for a backup, bring `NAME.db` to what the service has acknowledged. May:
 //! read the configuration, look which writer has a store open, signal that process's supervisor, start a service of
@@ -30,14 +30,13 @@ use std::time::{Duration, Instant};
 use users::{User, identity, user_of};
 
 pub(crate) const USAGE: &str = "usage: mapkeep checkpoint [-c CONFIG_DIR]
-Has the file NAME.db of each hash and btree table in proxy_write_maps written now, by the running proxywrite
-service, or where none runs by one that is started for this. A file that another program has locked, or has open for
-writing, is left alone.
-exit status: 0 all are written, 1 some are not, 64 wrong usage, 69 no service could be started for this,
-75 some are in use by another program (they are named; run it again when that has ended), 78 configuration unreadable";
+Writes the file NAME.db of each hash and btree table in proxy_write_maps now. The running proxywrite service does it;
+if none runs, one is started for this. A file that another program has locked or has open for writing is left alone.
+exit status: 0 all files are written, 1 some are not, 64 wrong usage, 69 no service could be started for this,
+75 some are in use by another program (run this again when that has ended), 78 configuration unreadable";
 
 /// How long to wait for all files. Tables may be large, and a disk slow.
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 /// How long a service that is started for this may take until it has the first store open.
 const START: Duration = Duration::from_secs(30);
 /// How long to wait for another program that uses a file: postmap(1) may be about to end.
@@ -121,7 +120,7 @@ fn hint() -> &'static str {
 
 fn checkpoint(tables: &[Table], directory: &Path) -> Result<Exit, Error> {
     if tables.is_empty() {
-        let text = "no table has changes that only mapkeep knows of";
+        let text = "nothing to write: no table has changes that are not in its Berkeley DB file";
         writeln!(io::stdout(), "{text}")?;
         return Ok(Exit::Success);
     }
@@ -162,7 +161,7 @@ fn is_running(process: Pid) -> bool {
 fn await_files(tables: &[Table], mut is_there: impl FnMut() -> bool) -> bool {
     let start = Instant::now();
     let mut search = OTHERS;
-    while start.elapsed() < PATIENCE {
+    while start.elapsed() < TIMEOUT {
         // Looked at before the files: what it does last counts.
         let there = is_there();
         let unwritten: Vec<&Table> = tables.iter().filter(|table| !table.is_written()).collect();
@@ -190,13 +189,13 @@ fn report(tables: &[Table]) -> Result<Exit, Error> {
         } else if let Some(user) = table.user() {
             writeln!(
                 out,
-                "{file}: NOT written, {user} uses it: nothing is lost; end that program, then run this again"
+                "{file}: NOT written, {user} uses it; nothing is lost: run this again when that program has ended"
             )?;
             if exit == Exit::Success {
                 exit = Exit::Temporary;
             }
         } else {
-            writeln!(out, "{file}: NOT written: see the mail log")?;
+            writeln!(out, "{file}: NOT written; the mail log says why")?;
             exit = Exit::Failure;
         }
     }
@@ -233,9 +232,8 @@ fn supervisor_of(writer: Pid) -> io::Result<Pid> {
     if blocks_the_signal(&status(parent)?) {
         return Ok(parent);
     }
-    let text = format!(
-        "process {writer} calls itself a writer of mapkeep, but process {parent} is no supervisor of it"
-    );
+    let text =
+        format!("process {writer} calls itself a writer of mapkeep, but process {parent} is no supervisor");
     Err(io::Error::other(text))
 }
 
@@ -259,14 +257,14 @@ fn started(tables: &[Table], directory: &Path) -> Result<Service, Error> {
     while holder(tables).map_err(|error| failed(error.to_string()))?.is_none() {
         if let Some(status) = service.ended() {
             return Err(failed(format!(
-                "nothing is written: the service that was started for this has ended ({status}); above it says \
-                 why{hint}"
+                "nothing is written: the service that was started for this has ended ({status}); its message \
+                 is above{hint}"
             )));
         }
         if until.is_none_or(|until| Instant::now() >= until) {
             return Err(failed(format!(
-                "nothing is written: the service that was started for this does not open the tables in {} s; above it \
-                 may say why{hint}",
+                "nothing is written: the service that was started for this has not opened the tables within {} s; its \
+                 messages, if any, are above{hint}",
                 START.as_secs()
             )));
         }

@@ -1,4 +1,4 @@
-//! `mapkeep demo`: the whole service on sample tables, asked and looked at.
+//! `mapkeep demo`: starts the whole service on sample tables, queries it and shows its processes.
 
 mod confinement;
 mod programs;
@@ -17,7 +17,7 @@ use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 /// How long one answer may take, and a change to be served.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 impl From<ClientError> for Error {
     fn from(error: ClientError) -> Error {
@@ -31,9 +31,9 @@ fn failure(text: impl fmt::Display) -> Error {
 }
 
 pub(crate) const USAGE: &str = "usage: mapkeep demo
-Starts the whole sandboxed service on sample tables in a temporary directory, asks it, and shows the answers, the
-refusals and the live confinement of each process. It touches no Postfix, and removes what it made.
-exit status: 0 all went well, 1 it did not, 64 wrong usage";
+Starts the whole sandboxed service on sample tables in a temporary directory, queries it, and shows the answers, the
+refusals and the live confinement of each process. It changes no Postfix configuration, and removes its directory.
+exit status: 0 all went well, 1 something failed, 64 wrong usage";
 
 /// Runs the demo; cleans up whatever happens.
 pub(crate) fn run(words: &[OsString]) -> Result<Exit, Error> {
@@ -95,7 +95,7 @@ fn one(out: &mut dyn Write, site: &Site, table: &str, key: &str) -> Result<(), E
 
 /// One question on a connection of its own, like a short-lived Postfix program.
 fn lookup(site: &Site, table: &str, key: &str) -> Result<(Status, Vec<u8>), Error> {
-    let mut client = Client::connect(&site.socket(), PATIENCE)?;
+    let mut client = Client::connect(&site.socket(), TIMEOUT)?;
     match client.open(table.as_bytes())? {
         (_, Some(mut table)) => Ok(client.lookup(&mut table, key.as_bytes())?),
         (status, None) => Ok((status, Vec::new())),
@@ -105,7 +105,7 @@ fn lookup(site: &Site, table: &str, key: &str) -> Result<(Status, Vec<u8>), Erro
 /// Edits a table and counts how long the old answer is still given, on one connection.
 fn freshness(out: &mut dyn Write, site: &Site) -> Result<(), Error> {
     let table = site.text_table();
-    let mut client = Client::connect(&site.socket(), PATIENCE)?;
+    let mut client = Client::connect(&site.socket(), TIMEOUT)?;
     let (_, Some(mut open)) = client.open(table.as_bytes())? else {
         return Err(failure("the text table cannot be opened"));
     };
@@ -113,7 +113,7 @@ fn freshness(out: &mut dyn Write, site: &Site) -> Result<(), Error> {
     site.edit_text_table()?;
     let start = Instant::now();
     while client.lookup(&mut open, b"fresh@example.org")?.0 != Status::Ok {
-        if start.elapsed() > PATIENCE {
+        if start.elapsed() > TIMEOUT {
             return Err(failure("the edited table is not served"));
         }
         std::thread::sleep(Duration::from_millis(5));
@@ -137,8 +137,8 @@ fn crash(out: &mut dyn Write, site: &Site, service: u32) -> Result<(), Error> {
     loop {
         match lookup(site, &table, key) {
             Ok((Status::Ok, _)) => break,
-            _ if start.elapsed() > PATIENCE => {
-                return Err(failure("no worker took the place of the one that was killed"));
+            _ if start.elapsed() > TIMEOUT => {
+                return Err(failure("no worker has replaced the one that was killed"));
             }
             _ => std::thread::sleep(Duration::from_millis(1)),
         }

@@ -1,7 +1,7 @@
 //! The `mapkeep` command, for people.
 //!
-//! Purpose: ask a running service as Postfix would, and show what the service is. May: run postconf, postmap and
-//! mapkeepd, connect to the service's socket, print. Never: needed at run time.
+//! Purpose: query a running service as Postfix would, and show what it serves and how it is confined. May: run postconf,
+//! postmap and mapkeepd, connect to the service's socket, print. The service runs without it.
 //! Called by: the `mapkeep` program.
 #![forbid(unsafe_code)]
 
@@ -30,14 +30,14 @@ const USAGE: &str = "usage: mapkeep query [-c CONFIG_DIR | --socket PATH] TYPE:N
        mapkeep demo
        mapkeep --version
 
-query       asks the running proxymap service, as a Postfix program does
+query       looks keys up in the running proxymap service, as a Postfix program does
 tables      lists the approved tables: where each is named, its file, and whether it can be served
 serve       runs the service on a socket of its own, without master(8); see mapkeepd(8)
-checkpoint  writes the Berkeley DB files of tables that can be changed, now
-demo        starts the whole sandboxed service on sample tables in a temporary directory, asks it,
-            and shows the answers, the refusals and the live confinement of each process
+checkpoint  writes the Berkeley DB files of the tables in proxy_write_maps now
+demo        starts the whole sandboxed service on sample tables in a temporary directory, queries
+            it, and shows the answers, the refusals and the live confinement of each process
 
-mapkeep COMMAND --help has the details of each; the exit status for wrong usage is 64";
+mapkeep COMMAND --help explains each command; the exit status for wrong usage is 64";
 
 /// A command: its name, its usage, and what it does with the words after its name.
 struct Command {
@@ -69,7 +69,7 @@ fn versions() -> String {
     }
 }
 
-/// What is said without a command.
+/// What the program does without a command.
 fn general(words: &[OsString]) -> Result<Exit, Error> {
     let mut words = Parser::from_args(words);
     let text = match words.next()? {

@@ -21,8 +21,8 @@ use lexopt::Parser;
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(crate) const USAGE: &str = "usage: mapkeep query [-c CONFIG_DIR | --socket PATH] TYPE:NAME [--] KEY...
-Asks the running proxymap service for KEY in the table TYPE:NAME, as a Postfix program does.
-With `-` as the only KEY, reads keys from standard input, one a line. `--` goes before keys that begin with a dash.
+Looks up each KEY in the table TYPE:NAME of the running proxymap service, as a Postfix program does.
+If the only KEY is `-`, keys are read from standard input, one a line. Put `--` before keys that begin with a dash.
 Prints the value; for several keys, each key that was found, a tab, and its value.
 exit status: 0 found, 1 not found, 75 temporary error, 77 table not approved,
 78 configuration error, 64 wrong usage, 69 no service";
@@ -60,7 +60,7 @@ impl Exit {
 
 /// Where the service listens.
 #[derive(Debug, PartialEq, Eq)]
-enum Place {
+enum Address {
     /// At this path.
     Socket(PathBuf),
     /// Where this configuration directory says; without one, MAIL_CONFIG or the built-in default.
@@ -70,7 +70,7 @@ enum Place {
 /// The command line, understood.
 #[derive(Debug, PartialEq, Eq)]
 struct Question {
-    place: Place,
+    address: Address,
     table: Vec<u8>,
     /// Nothing: from standard input.
     keys: Option<Vec<Vec<u8>>>,
@@ -89,9 +89,9 @@ fn ask(
     stderr: &mut dyn Write,
 ) -> Result<Exit, Error> {
     let question = understand(args)?;
-    let path = match &question.place {
-        Place::Socket(path) => path.clone(),
-        Place::Config(directory) => configured_socket(directory.as_deref())?,
+    let path = match &question.address {
+        Address::Socket(path) => path.clone(),
+        Address::Config(directory) => configured_socket(directory.as_deref())?,
     };
     let stop = |error: ClientError| no_service(&path, &error);
     let mut client = Client::connect(&path, TIMEOUT).map_err(stop)?;
@@ -137,7 +137,7 @@ fn ask(
 /// Reads the command line.
 fn understand(args: &[OsString]) -> Result<Question, Error> {
     let mut words = Parser::from_args(args);
-    let (mut place, mut arguments, mut dashes) = (None, Vec::new(), false);
+    let (mut address, mut arguments, mut dashes) = (None, Vec::new(), false);
     loop {
         // What follows `--` is a key, whatever it looks like.
         dashes |= words.try_raw_args().is_some_and(|rest| rest.peek().is_some_and(|word| word == "--"));
@@ -147,11 +147,11 @@ fn understand(args: &[OsString]) -> Result<Question, Error> {
                 arguments.push(argument);
                 continue;
             }
-            Some(Short('c')) => ("-c", Place::Config(Some(words.value()?))),
-            Some(Long("socket")) => ("--socket", Place::Socket(words.value()?.into())),
+            Some(Short('c')) => ("-c", Address::Config(Some(words.value()?))),
+            Some(Long("socket")) => ("--socket", Address::Socket(words.value()?.into())),
             Some(other) => return Err(other.unexpected().into()),
         };
-        if place.replace(chosen).is_some() {
+        if address.replace(chosen).is_some() {
             return Err(Error::word("give -c or --socket, and once: unexpected", option));
         }
     }
@@ -164,8 +164,8 @@ fn understand(args: &[OsString]) -> Result<Question, Error> {
         [only] if *only == "-" && !dashes => None,
         several => Some(several.iter().map(|key| key.as_bytes().to_vec()).collect()),
     };
-    let place = place.unwrap_or(Place::Config(None));
-    Ok(Question { place, table: table.as_bytes().to_vec(), keys })
+    let address = address.unwrap_or(Address::Config(None));
+    Ok(Question { address, table: table.as_bytes().to_vec(), keys })
 }
 
 /// Asks postconf(1) where Postfix clients look for the service.

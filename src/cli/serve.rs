@@ -10,12 +10,12 @@ use std::process::Command;
 
 pub(crate) const USAGE: &str = "\
 usage: mapkeep serve [-n proxymap|proxywrite] [-c CONFIG_DIR] [--socket PATH]... [-o NAME=VALUE]... [-v] [--stderr]
-Runs mapkeepd as a service of its own, without master(8), in the foreground, until SIGTERM; SIGHUP has it read the
-configuration again. Without --socket it listens where main.cf says that clients look, or on the sockets of a service
-manager. Without -c, the directory is that of MAIL_CONFIG, or /etc/postfix.
+Runs mapkeepd as a service of its own, without master(8), in the foreground until SIGTERM. On SIGHUP it reads
+the configuration again. Without --socket it listens where main.cf tells clients to look, or on the sockets that a
+service manager passes. Without -c, the directory is the one that MAIL_CONFIG names, or /etc/postfix.
 -o  overrides a parameter of main.cf
 -v  logs more; --stderr logs to standard error
-exit status: 0 ended as told, 1 failed (standard error says why), 64 wrong usage, 69 mapkeepd cannot be run";
+exit status: 0 stopped as told, 1 failed (standard error says why), 64 wrong usage, 69 mapkeepd cannot be run";
 
 /// Runs `mapkeepd serve` with these words; returns only if that fails. mapkeepd looks at the words.
 pub(crate) fn run(words: &[OsString]) -> Result<Exit, Error> {

@@ -41,15 +41,15 @@ use write::Claims;
 
 pub(crate) const USAGE: &str = "usage: mapkeep tables [-c CONFIG_DIR] [--json] [--write]
 Lists the tables that are approved for the read service, then those for the write service (with --write,
-only these): what names each of them, its file, and whether it can be served.
-Without -c, the directory is that of MAIL_CONFIG, or /etc/postfix.
-It makes the checks that the services make at their start, and looks at no table's content.
+only these): where each is named, its file, and whether it can be served.
+Without -c, the directory is the one that MAIL_CONFIG names, or /etc/postfix.
+It makes the checks that the services make when they start, and reads no table's content.
 exit status: 0 all can be served, 1 some cannot, or a service cannot start, 64 wrong usage,
-78 configuration unreadable";
+74 the list cannot be printed, 78 configuration unreadable";
 
 /// The command line, understood.
 #[derive(Debug, PartialEq, Eq)]
-struct Wish {
+struct Arguments {
     directory: Option<PathBuf>,
     json: bool,
     service: Service,
@@ -149,33 +149,33 @@ pub(crate) fn run(args: &[OsString]) -> Result<Exit, Error> {
 
 /// Does all of it. `program` is this program.
 fn list(args: &[OsString], program: &Path, stdout: &mut dyn Write) -> Result<Exit, Error> {
-    let wish = understand(args)?;
-    let directory = directory_or_default(wish.directory);
+    let arguments = understand(args)?;
+    let directory = directory_or_default(arguments.directory);
     let read = |service| Listing::read(&directory, service, program);
     let unreadable = |problem: String| Error::new(Exit::Config, problem);
-    let write = match wish.service {
+    let write = match arguments.service {
         Service::Read => Some(read(Service::Write).map_err(unreadable)?),
         Service::Write => None,
     };
-    let report = Report { main: read(wish.service).map_err(unreadable)?, write };
-    let printed = if wish.json { json::print(&report, stdout) } else { text::print(&report, stdout) };
+    let report = Report { main: read(arguments.service).map_err(unreadable)?, write };
+    let printed = if arguments.json { json::print(&report, stdout) } else { text::print(&report, stdout) };
     printed.and_then(|()| stdout.flush()).map_err(|error| Error::new(Exit::Output, error))?;
     Ok(if report.is_good() { Exit::Success } else { Exit::Failure })
 }
 
 /// Reads the command line.
-fn understand(args: &[OsString]) -> Result<Wish, Error> {
-    let mut wish = Wish { directory: None, json: false, service: Service::Read };
+fn understand(args: &[OsString]) -> Result<Arguments, Error> {
+    let mut arguments = Arguments { directory: None, json: false, service: Service::Read };
     let mut words = Parser::from_args(args);
     while let Some(word) = words.next()? {
         match word {
-            Long("json") => wish.json = true,
-            Long("write") => wish.service = Service::Write,
-            Short('c') => directory(&mut words, &mut wish.directory)?,
+            Long("json") => arguments.json = true,
+            Long("write") => arguments.service = Service::Write,
+            Short('c') => directory(&mut words, &mut arguments.directory)?,
             other => return Err(other.unexpected().into()),
         }
     }
-    Ok(wish)
+    Ok(arguments)
 }
 
 #[cfg(test)]

@@ -4,9 +4,9 @@ use crate::error::Error;
 use std::fs;
 use std::io::Write;
 
-/// What a user who is not root cannot have.
+/// Which layers of confinement need root.
 pub(crate) const WITHOUT_ROOT: &str = "
-You are not root. Three layers cannot be had without root, and the service says so in its log:
+You are not root. Three layers of confinement need root, and the service says so in its log:
   - a user id of its own for each process (all run as you),
   - an empty root directory for the workers (Landlock alone keeps them from files),
   - an empty capability bounding set (no_new_privs keeps them from gaining any).

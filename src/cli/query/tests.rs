@@ -122,16 +122,16 @@ fn wrong_usage_is_64_and_one_line() {
 fn command_line_is_read_as_meant() {
     let read = |words: &[&str]| understand(&arguments(words)).unwrap();
     let question = read(&["hash:/m", "-", "b"]);
-    assert_eq!(question.place, Place::Config(None));
+    assert_eq!(question.address, Address::Config(None));
     assert_eq!(question.keys, Some(vec![b"-".to_vec(), b"b".to_vec()]));
     assert_eq!(read(&["hash:/m", "-"]).keys, None);
-    assert_eq!(read(&["-c", "/etc/p", "t:x", "k"]).place, Place::Config(Some("/etc/p".into())));
+    assert_eq!(read(&["-c", "/etc/p", "t:x", "k"]).address, Address::Config(Some("/etc/p".into())));
     assert_eq!(read(&["--", "-odd:x", "k"]).table, b"-odd:x");
     assert_eq!(read(&["t:x", "--", "-k"]).keys, Some(vec![b"-k".to_vec()]));
     assert_eq!(read(&["t:x", "--", "-"]).keys, Some(vec![b"-".to_vec()]), "a key, not standard input");
     assert_eq!(read(&["t:x", "-c", "--", "-"]).keys, None, "the value of -c, not the end of options");
-    assert_eq!(read(&["--socket=/s", "t:x", "k"]).place, Place::Socket("/s".into()));
-    assert_eq!(read(&["t:x", "k", "-c", "/d"]).place, Place::Config(Some("/d".into())));
+    assert_eq!(read(&["--socket=/s", "t:x", "k"]).address, Address::Socket("/s".into()));
+    assert_eq!(read(&["t:x", "k", "-c", "/d"]).address, Address::Config(Some("/d".into())));
 }
 
 #[test]

@@ -257,9 +257,7 @@ fn what_keeps_the_services_from_starting_is_told() {
     let (exit, text) = scene.run(&[]);
     assert_eq!(exit, Exit::Success, "{text}");
     assert!(
-        text.ends_with(
-            "\nCan be served: 1 of 1 for proxymap, 0 of 0 for proxywrite. No content was looked at.\n"
-        ),
+        text.ends_with("\nCan be served: 1 of 1 for proxymap, 0 of 0 for proxywrite. No content was read.\n"),
         "{text}"
     );
     // An id that somebody has, a root directory that is none, and a program that is not there.
@@ -329,7 +327,7 @@ fn file_that_the_kernel_will_not_show_is_unreadable() {
     let (exit, json) = Scene::new(&format!("alias_maps = proxy:{long}\n")).json(&[]);
     let table = table(&json, &long);
     assert_eq!((exit, &table["state"]), (Exit::Failure, &"unreadable".into()));
-    assert!(table["problem"].as_str().unwrap().starts_with("cannot be looked at: "), "{table}");
+    assert!(table["problem"].as_str().unwrap().starts_with("cannot be examined: "), "{table}");
     assert!(table["rule"].is_null() && table["owner"].is_null(), "{table}");
 }
 

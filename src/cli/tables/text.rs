@@ -81,7 +81,7 @@ fn sum(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         format!("{served} of {all} for {}{why}", listing.site.service_name())
     };
     let both: Vec<String> = std::iter::once(&report.main).chain(&report.write).map(count).collect();
-    paragraph(out, "", 0, &format!("Can be served: {}. No content was looked at.", both.join(", ")))
+    paragraph(out, "", 0, &format!("Can be served: {}. No content was read.", both.join(", ")))
 }
 
 fn table(verdict: &Verdict, out: &mut dyn Write) -> io::Result<()> {
@@ -122,7 +122,7 @@ fn file(verdict: &Verdict, path: &[u8]) -> String {
     match &verdict.facts {
         Some(facts) => format!("{path} {}", shown(facts)),
         None if verdict.state() == State::Missing => path,
-        None => format!("{path} (owner and mode cannot be seen)"),
+        None => format!("{path} (owner and mode are not visible)"),
     }
 }
 

@@ -51,7 +51,7 @@ pub(super) enum State {
     InPart,
     /// The content is in the name, and has a syntax error.
     BadName,
-    /// The file keeps changing, or cannot be looked at (by the user who asks).
+    /// The file keeps changing, or cannot be examined (by the user who asks).
     Unreadable,
 }
 
@@ -113,7 +113,7 @@ impl Verdict {
     }
 }
 
-/// Looks at tables with the eyes of the broker.
+/// Judges tables by the rules of the broker.
 pub(super) struct Judge {
     pub(super) anchor: Anchor,
     owners: Owners,
@@ -124,7 +124,7 @@ pub(super) struct Judge {
 }
 
 impl Judge {
-    /// The error says what of the file system cannot be looked at.
+    /// The error says which part of the file system cannot be examined.
     pub(super) fn new(site: &Site) -> Result<Judge, String> {
         let (anchor, root) = match &site.inside {
             None => (Anchor::host(), PathBuf::from("/")),
@@ -191,7 +191,7 @@ impl Judge {
             let made = if named { make(table, &self.root) } else { None };
             made.unwrap_or_else(|| "create it, or correct the name in main.cf".to_owned())
         });
-        // The size is looked at last: if it alone is wrong, the file passes without a limit.
+        // The size is checked last: if it alone is wrong, the file passes without a limit.
         let only_size = trouble.state == State::Refused
             && facts.is_some_and(|facts| facts.size > self.limit)
             && identity_by_name(&self.anchor, path, &self.owners, u64::MAX).is_ok();
@@ -225,17 +225,17 @@ pub(super) fn trouble_of(refusal: &Refusal, create: impl FnOnce() -> String) -> 
         }
         Refusal::Missing { .. } => trouble(State::Missing, "does not exist".to_owned(), Some(create())),
         Refusal::Retry { .. } => {
-            let remedy = "ask again once nobody writes it".to_owned();
+            let remedy = "try again when nobody writes it".to_owned();
             trouble(State::Unreadable, "kept changing while it was being opened".to_owned(), Some(remedy))
         }
         Refusal::Io { errno, .. } => {
             let me = nix::unistd::geteuid();
             let (problem, remedy) = match errno {
                 Errno::EACCES | Errno::EPERM if !me.is_root() => (
-                    format!("cannot be looked at by uid {me}, who asks: {}", errno.desc()),
+                    format!("cannot be examined by uid {me}: {}", errno.desc()),
                     Some("run the command as root".to_owned()),
                 ),
-                _ => (format!("cannot be looked at: {}", errno.desc()), None),
+                _ => (format!("cannot be examined: {}", errno.desc()), None),
             };
             trouble(State::Unreadable, problem, remedy)
         }
@@ -257,7 +257,7 @@ pub(super) fn name_trouble(kind: Kind, name: &[u8]) -> Option<Trouble> {
         }
         Kind::Environ => never(
             State::NotServed,
-            "the service has no environment to look into",
+            "the service has no environment variables",
             "stay with stock's proxymap for now",
         ),
         _ => inline::check(kind, rest).err().and_then(bad_name),

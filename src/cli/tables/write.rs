@@ -64,7 +64,7 @@ impl Claims {
             state: State::Refused,
             component: Some(files.path(files.configured())),
             rule: Some(Rule::W6),
-            problem: format!("is already that of the table {other}"),
+            problem: format!("already belongs to the table {other}"),
             remedy: Some("name another file for one of them, or remove one from proxy_write_maps".to_owned()),
         });
         self.0.push((dev, ino, main, shown));
@@ -94,8 +94,8 @@ fn missing(refusal: &Refusal, owner: u32, root: &Path) -> String {
     let component = refusal.component();
     // A name that the shell might read differently is not offered for pasting.
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+@,=%".contains(byte);
-    let how =
-        "make it for the user who writes, or correct the name in main.cf; then reload the service".to_owned();
+    let how = "create it for the user who writes, or correct the name in main.cf; then reload the service"
+        .to_owned();
     // In a directory of somebody else, a link that he puts there would be given to the user instead.
     let parent = Path::new(OsStr::from_bytes(component.strip_prefix(b"/").unwrap_or(component))).parent();
     let parent = parent.and_then(|parent| root.join(parent).symlink_metadata().ok());

@@ -108,7 +108,7 @@ fn write_lists_the_other_service_alone_and_good_lists_exit_zero() {
     assert!(json["write_tables"].is_null());
     let (exit, text) = scene.run(&["--write"]);
     assert!(
-        text.ends_with("Can be served: 1 of 1 for proxywrite. No content was looked at.\n")
+        text.ends_with("Can be served: 1 of 1 for proxywrite. No content was read.\n")
             && text.contains("proxy_write_maps"),
         "{text}"
     );
@@ -119,7 +119,7 @@ fn write_lists_the_other_service_alone_and_good_lists_exit_zero() {
     for part in [
         "1 table approved for proxymap by proxy_read_maps",
         "1 table approved for proxywrite by proxy_write_maps",
-        "Can be served: 1 of 1 for proxymap, 1 of 1 for proxywrite. No content was looked at.\n",
+        "Can be served: 1 of 1 for proxymap, 1 of 1 for proxywrite. No content was read.\n",
         &format!("    written  by {name}\n    file     /w/cache.db (owner {name}, mode 0600, 1 bytes)\n"),
         "    file     /w/cache.mapkeep (not there)\n    file     /w/cache.mapkeep-wal (not there)\n",
     ] {
