@@ -245,3 +245,15 @@ pub(crate) fn users() -> Accounts {
 pub(super) fn name_of(people: &People, uid: u32) -> Option<String> {
     Some(people.name_of(uid)).filter(|name| *name != uid.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn user_without_a_plain_name_has_none() {
+        let people = People::new("alice:x:7:7::/:\n\x1b[2J:x:8:8::/:\n", "", "");
+        let names = [7, 8, 9].map(|uid| name_of(&people, uid));
+        assert_eq!(names, [Some("alice".to_owned()), None, None]);
+    }
+}
