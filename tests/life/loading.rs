@@ -71,13 +71,13 @@ pub fn content_that_a_worker_dies_of_gives_way_to_the_one_before() {
     let mut wire = master.wire();
     assert_eq!(wire.ask(&lookup(&name, "k")), found("one"));
     assert_eq!(wire.ask(&lookup(OTHER, "a")), found("b"));
-    let said = site.wait_for_log(0, &["a worker ended while it loaded", "serving the content before it"]);
+    let said = site.wait_for_log(0, &["a worker exited while loading", "still serving the previous content"]);
     assert!(said.text.contains(&name) && said.text.contains(path.to_str().unwrap()), "{}", said.text);
     assert_eq!(tables_of(&master), [false], "the next worker is not given it");
     // The content was innocent: the worker that replaces this one loads it while this one serves, and then all do.
     let seen = site.log().len();
     let mut wires: Vec<_> = (0..5).map(|_| master.wire()).collect();
-    site.wait_for_log(seen, &[&name, "a worker has loaded the content that another had not"]);
+    site.wait_for_log(seen, &[&name, "one worker has loaded the content that another could not load"]);
     let two = || (wires[0].ask(&lookup(&name, "k")) == found("two")).then_some(());
     assert!(poll(PATIENCE, two).is_some(), "the worker that serves gets it as well");
     assert!(master.runs());
@@ -96,7 +96,7 @@ pub fn content_that_two_workers_die_of_is_not_tried_again() {
     let ask = |wire: &mut Wire| assert_eq!(wire.ask(&lookup(&name, "k")), found("one"));
     // The next worker tries it while this one serves.
     end_while_it_loads(&master);
-    site.wait_for_log(0, &["a worker ended while it loaded", "is not tried again"]);
+    site.wait_for_log(0, &["a worker exited while loading", "is not tried again"]);
     wires.iter_mut().for_each(ask);
     // The worker after that is ready without it.
     let both = || (master.of_role("lookup worker").len() == 2).then_some(());
@@ -124,14 +124,20 @@ pub fn first_content_that_a_worker_dies_of_keeps_no_other_table_down() {
     let mut deaths = 0;
     let known = poll(PATIENCE, || {
         deaths += u32::from(end_if_it_loads(&master).is_some());
-        site.log().iter().any(|line| line.text.contains("this table is a temporary error")).then_some(())
+        site.log()
+            .iter()
+            .any(|line| line.text.contains("lookups in this table fail with a temporary error"))
+            .then_some(())
     });
     assert!(known.is_some() && (1..=2).contains(&deaths), "{deaths}");
     let mut wire = master.wire();
     assert_eq!(wire.ask(&lookup(&name, "k")), RETRY);
     assert_eq!(wire.ask(&lookup(&small, "k")), found("small"));
     assert_eq!(wire.ask(&lookup(OTHER, "a")), found("b"));
-    site.wait_for_log(0, &["a worker ended while it loaded", "this table is a temporary error"]);
+    site.wait_for_log(
+        0,
+        &["a worker exited while loading", "lookups in this table fail with a temporary error"],
+    );
     replace(&site.path("tables/text"), "k two\n");
     until("mended", &mut wire, &lookup(&name, "k"), RETRY, &found("two"));
     assert!(master.runs());

@@ -45,7 +45,7 @@ fn nobody_died(master: &Master<'_>, before: &[u32]) {
     let mut now: Vec<u32> = master.family().iter().map(|process| process.pid).collect();
     now.sort_unstable();
     assert_eq!(now, before);
-    let bad = |text: &str| ["ended", "replacing", "cannot"].iter().any(|word| text.contains(word));
+    let bad = |text: &str| ["exited", "replacing", "cannot"].iter().any(|word| text.contains(word));
     let lines: Vec<String> =
         master.site.log().into_iter().map(|line| line.text).filter(|text| bad(text)).collect();
     assert_eq!(lines, Vec::<String>::new());

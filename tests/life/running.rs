@@ -128,6 +128,6 @@ pub fn stopped_worker_is_replaced() {
     eprintln!("stopped worker: its client was let go after {} ms", start.elapsed().as_millis());
     master.wait_for_other("lookup worker", victim);
     assert_answers(&mut master.wire());
-    site.wait_for_log(0, &["error: lookup worker 1 does not answer -- replacing it"]);
+    site.wait_for_log(0, &["error: lookup worker 1 does not respond -- replacing it"]);
     assert!(master.runs());
 }

@@ -93,7 +93,7 @@ pub fn one_death_costs_the_clients_of_that_worker_only() {
         until("changed", wire, &lookup(&text, "k"), &found("one"), &found("two"));
     }
     assert!(master.runs());
-    let deaths = site.log().iter().filter(|line| line.text.contains("ended:")).count();
+    let deaths = site.log().iter().filter(|line| line.text.contains("exited:")).count();
     assert_eq!(deaths, 1, "{:#?}", site.log());
 }
 
@@ -131,7 +131,7 @@ pub fn end_of_a_rules_worker_costs_nobody_a_connection() {
         assert!(poll(PATIENCE, replaced).is_some(), "{:?}", master.family());
         ask(&mut wires);
     }
-    let said = site.wait_for_log(0, &["warning: rules worker process ", "killed by SIGKILL"]);
+    let said = site.wait_for_log(0, &["warning: rules worker ", "killed by SIGKILL"]);
     assert_eq!(said.pid, master.pid());
     assert!(master.runs());
 }

@@ -185,7 +185,7 @@ fn watch(service: &mut Service, task: &Task, number: u32, since: usize) -> Resul
     }
     let begins = format!("deed {number} begins");
     let report = format!("deed {number} ");
-    let death = format!("{} process ", task.name());
+    let death = format!("{} ", task.name());
     let mut begun = false;
     let seen = poll(PATIENCE_EACH, || {
         let log = service.log();
@@ -194,7 +194,7 @@ fn watch(service: &mut Service, task: &Task, number: u32, since: usize) -> Resul
         let end = lines.find_map(|line| {
             let said = line.split_once(&report).map(|(_, said)| said).filter(|said| *said != "begins");
             let died =
-                || line.split_once(&death)?.1.split_once("ended: killed by ").map(|(_, signal)| signal);
+                || line.split_once(&death)?.1.split_once("exited: killed by ").map(|(_, signal)| signal);
             // Of a starting worker that was ended to have another started, the first death is no news.
             said.or_else(|| died().filter(|signal| begun && *signal != "SIGKILL")).map(str::to_owned)
         });
@@ -226,6 +226,6 @@ fn watch(service: &mut Service, task: &Task, number: u32, since: usize) -> Resul
 /// Whether the supervisor has ended a process and said this of it.
 fn is_dismissed(log: &str, what: &str, death: &str) -> Option<String> {
     let said = log.lines().any(|line| line.contains(&format!("{what} -- replacing it")));
-    let ended = log.lines().any(|line| line.contains(death) && line.contains("ended: killed by SIGKILL"));
+    let ended = log.lines().any(|line| line.contains(death) && line.contains("exited: killed by SIGKILL"));
     (said && ended).then(|| what.to_owned())
 }

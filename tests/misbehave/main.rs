@@ -252,7 +252,7 @@ fn killed_by(service: &Service, since: usize, seen: &Seen, names: &[&str]) -> Re
     if let Some(report) = &seen.report {
         return Err(format!("the call came back: {report}"));
     }
-    let start = format!("{} process {} ended: ", service.role_name(), seen.worker);
+    let start = format!("{} {} exited: ", service.role_name(), seen.worker);
     service.logged(since, &start);
     let log = service.log();
     let end = log.lines().find_map(|line| line.split_once(&start)).map_or("no death logged", |(_, end)| end);

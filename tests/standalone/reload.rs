@@ -41,7 +41,7 @@ pub fn new_tables_are_approved_and_old_ones_denied() {
     let one_worker = || (service.of_role("lookup worker").len() == 1).then_some(());
     poll(PATIENCE, one_worker).expect("and so does its worker");
     let warned =
-        site.log().into_iter().find(|line| line.text.contains("ended") && line.text.contains("warning"));
+        site.log().into_iter().find(|line| line.text.contains("exited") && line.text.contains("warning"));
     assert_eq!(warned, None, "an end that was asked for is no cause for a warning");
 }
 
@@ -123,13 +123,13 @@ pub fn unreadable_main_cf_keeps_the_old_configuration() {
     let main = site.path("etc/main.cf");
     let broker = service.of_role("broker");
     fs::remove_file(&main).unwrap();
-    service.reload("serving the configuration of before");
+    service.reload("still serving the previous configuration");
     fs::create_dir(&main).unwrap();
-    service.reload("not a regular file -- serving the configuration of before");
+    service.reload("not a regular file -- still serving the previous configuration");
     fs::remove_dir(&main).unwrap();
     // Opening it must not wait for a writer.
     assert!(Command::new("mkfifo").arg(&main).status().unwrap().success());
-    service.reload("not a regular file -- serving the configuration of before");
+    service.reload("not a regular file -- still serving the previous configuration");
     assert_eq!(old.ask(&lookup(FIRST, "a")), found("b"));
     assert_eq!(service.wire().ask(&lookup(FIRST, "a")), found("b"));
     assert_eq!(service.of_role("broker"), broker);
@@ -159,20 +159,24 @@ pub fn changes_that_need_a_restart_are_named() {
     site.approve(&[SECOND], "proxymap_service_name = elsewhere\nsyslog_name = other\n");
     fs::write(site.path("etc/master.cf"), "mapkeep unix - - n - - proxymap\n").unwrap();
     service.reload_well();
-    for what in ["the ids of the roles", "chroot_directory", "where the log goes", "the place of the socket"]
-    {
-        site.wait_for_log(0, &["warning: ", what, "restarted"]);
+    for what in [
+        "the ids of the roles",
+        "chroot_directory",
+        "the destination and names of the log",
+        "the path of the socket",
+    ] {
+        site.wait_for_log(0, &["warning: ", what, "restart the service"]);
     }
     site.wait_for_log(0, &["error: ", "belongs to the service \"mapkeep\" of master.cf (line 1)"]);
     assert_eq!(service.wire().ask(&lookup(SECOND, "c")), found("d"));
     // An account that does not exist would end a service that starts; it is no reason to end one that runs.
     let seen = site.log().len();
     site.keep("broker_account = mapkeep-nobody\n");
-    service.reload("serving the configuration of before");
+    service.reload("still serving the previous configuration");
     site.wait_for_log(seen, &["error: ", "mapkeep-nobody"]);
     // A role's own id as the owner of tables would let it write what it serves.
     site.keep("uid_base = 61500\ntable_owners = 61102\n");
-    service.reload("serving the configuration of before");
+    service.reload("still serving the previous configuration");
     site.wait_for_log(seen, &["error: ", "user id 61102 owns tables"]);
 }
 
@@ -248,7 +252,7 @@ pub fn signals_during_a_reload_are_not_lost() {
         approve(&site, &[SECOND, &last], "");
         process::signal("HUP", service.pid());
     }
-    site.wait_for_log(seen, &["another reload follows"]);
+    site.wait_for_log(seen, &["reload requested during a reload"]);
     let served = || {
         let reply = service.wire().ask(&lookup(&last, "number"));
         (reply == found("49") && service.of_role("broker").len() == 1).then_some(())
@@ -286,7 +290,7 @@ pub fn killed_broker_of_before_leaves_the_service_alone() {
     assert_eq!(left.len(), 3, "logger, broker, lookup worker");
     process::signal("KILL", broker[0]);
     assert_eq!(old.receive(PATIENCE), Received::Closed);
-    site.wait_for_log(0, &["warning: ", "of a configuration of before ended: killed by SIGKILL"]);
+    site.wait_for_log(0, &["warning: ", "(previous configuration) exited: killed by SIGKILL"]);
     assert_eq!(new.ask(&lookup(FIRST, "a")), found("b"));
     // Its worker, which has closed the connection, may take a moment to end.
     let family = || service.family().iter().map(|process| process.pid).collect::<Vec<_>>();
@@ -314,7 +318,10 @@ pub fn killed_broker_to_come_leaves_the_service_alone() {
     process::signal("HUP", service.pid());
     let other = || service.of_role("broker").into_iter().find(|pid| !serving.contains(pid));
     process::signal("KILL", poll(PATIENCE, other).expect("a second broker"));
-    site.wait_for_log(0, &["error: ", "ended before it was ready", "serving the configuration of before"]);
+    site.wait_for_log(
+        0,
+        &["error: ", "exited before it was ready", "still serving the previous configuration"],
+    );
     assert_eq!(old.ask(&lookup(FIRST, "a")), found("b"));
     assert_eq!(service.wire().ask(&lookup(SECOND, "c")), DENIED);
     assert_eq!(service.of_role("broker"), serving);
@@ -330,7 +337,7 @@ pub fn stopped_broker_of_before_is_ended() {
     let _ = service.wire();
     process::signal("STOP", service.of_role("broker")[0]);
     approve(&site, &[FIRST, SECOND], "");
-    service.reload("the broker of before does not answer -- ending it");
+    service.reload("the previous broker does not respond -- killing it");
     assert_eq!(service.wire().ask(&lookup(SECOND, "c")), found("d"));
     let one_family = || (service.family().len() == 3).then_some(());
     poll(PATIENCE, one_family).expect("only the new one is left");
@@ -350,7 +357,7 @@ pub fn too_many_configurations_end_the_oldest() {
         }
         std::thread::sleep(BEAT);
     }
-    site.wait_for_log(0, &["warning: ", "letting go those of the oldest"]);
+    site.wait_for_log(0, &["warning: ", "disconnecting those of the oldest"]);
     assert_eq!(clients[0].receive(PATIENCE), Received::Closed);
     assert_eq!(clients[5].ask(&lookup(FIRST, "a")), found("b"));
     let few = || (service.of_role("broker").len() <= 5).then_some(());

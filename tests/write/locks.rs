@@ -90,7 +90,10 @@ pub fn slow_postmap_keeps_its_entries(kind: &str, server: Server) {
         });
         if server == Server::Ours {
             asked.join().unwrap();
-            place.wait_for_log(0, &["no checkpoint", "is locked, or open for writing", "fuser -v"]);
+            place.wait_for_log(
+                0,
+                &["cannot write its checkpoint", "is locked, or open for writing", "fuser -v"],
+            );
             assert_checkpoint(&place, PUT_OFF, &["NOT written, postmap (process "]);
         }
         assert_eq!(inode(&file_of(&table)), in_place);
@@ -155,7 +158,7 @@ pub fn end_of_the_service_leaves_the_file_alone(kind: &str, server: Server) {
     update(&mut service.client(), &table, SHARED, "ours", &mut content);
     service.stop();
     assert!(place_listing(&table, &place, &file) == before);
-    place.wait_for_log(0, &["no checkpoint", "is locked, or open for writing"]);
+    place.wait_for_log(0, &["cannot write its checkpoint", "is locked, or open for writing"]);
     drop(file);
     assert_checkpoint(&place, 0, &["t.db: written"]);
     place.assert_file(&table, &content);

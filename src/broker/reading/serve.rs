@@ -136,7 +136,7 @@ impl Broker {
         for id in self.workers.heartbeat(now, self.bounds.daemon_timeout) {
             // What it has said before may clear it of what it would be blamed for.
             self.receive_from_worker(WORKERS | u64::from(id.0))?;
-            tracing::error!("{} {} does not answer -- replacing it", self.workers.title(id), id.0);
+            tracing::error!("{} {} does not respond -- replacing it", self.workers.title(id), id.0);
             self.lose_loading(id)?;
         }
         self.state.next_heartbeat = now.checked_add(HEARTBEAT);

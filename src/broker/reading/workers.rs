@@ -427,19 +427,19 @@ impl Worker {
             ) => {
                 let in_use = matches!(message, LookupToBroker::Loaded { .. });
                 match (self.supply.answered(id, generation, in_use, now), in_use) {
-                    (false, _) => Incoming::Violation("an answer to a content that it was not sent"),
+                    (false, _) => Incoming::Violation("a verdict on a content that it was not sent"),
                     (true, true) => Incoming::Loaded(id, generation),
                     (true, false) => Incoming::Rejected(id, generation),
                 }
             }
             (Stage::Admitted | Stage::Draining, LookupToBroker::Closed(count)) => {
                 match self.clients.checked_sub(count) {
-                    _ if count == 0 => Incoming::Violation("a message that says nothing"),
+                    _ if count == 0 => Incoming::Violation("a count of zero closed connections"),
                     Some(left) => {
                         self.clients = left;
                         Incoming::Closed(count)
                     }
-                    None => Incoming::Violation("more clients gone than it had"),
+                    None => Incoming::Violation("a count of more closed connections than it had"),
                 }
             }
             (_, LookupToBroker::Pong(number)) => match self.ping.take() {
@@ -447,9 +447,11 @@ impl Worker {
                 _ => Incoming::Violation("an answer to no ping"),
             },
             (_, LookupToBroker::Ready) => Incoming::Violation("ready twice"),
-            (_, LookupToBroker::Closed(_)) => Incoming::Violation("clients gone before it had any"),
+            (_, LookupToBroker::Closed(_)) => {
+                Incoming::Violation("a count of closed connections before it had any")
+            }
             (_, LookupToBroker::Loaded { .. } | LookupToBroker::Rejected { .. }) => {
-                Incoming::Violation("content before it was ready")
+                Incoming::Violation("a message about a table before it was ready")
             }
         }
     }

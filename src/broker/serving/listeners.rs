@@ -75,7 +75,7 @@ impl Listeners {
             Accepted::Client(client) => Ok(Some(client)),
             Accepted::Nobody => Ok(None),
             Accepted::Exhausted => {
-                tracing::warn!("out of descriptors or memory -- leaving clients in the queue");
+                tracing::warn!("out of descriptors or memory -- new clients wait until some are free");
                 self.pause();
                 Ok(None)
             }

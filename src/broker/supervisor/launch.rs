@@ -146,7 +146,7 @@ fn supervisor(options: &Options) -> Result<Ending, Box<dyn Error>> {
         if options.mode == Mode::Standalone {
             return Err(format!("{problem} (name the configuration directory with -c)").into());
         }
-        tracing::error!("{problem}; every lookup is a temporary error until it is mended");
+        tracing::error!("{problem} -- every lookup fails with a temporary error until this is fixed");
     }
     for remark in remarks {
         match remark.severity {
@@ -155,7 +155,7 @@ fn supervisor(options: &Options) -> Result<Ending, Box<dyn Error>> {
         }
     }
     if plan.ids.is_none() && plan.mode == Mode::Master {
-        return Err("started by master(8) without the rights of root: the roles cannot be kept apart".into());
+        return Err("started by master(8) without root privileges, which are needed to give each process its own user".into());
     }
     if let Some(problem) = nobody_writes(&plan) {
         return Err(problem.into());
@@ -171,7 +171,7 @@ fn supervisor(options: &Options) -> Result<Ending, Box<dyn Error>> {
     }
     let notify = match plan.mode {
         Mode::Standalone => Notify::from_environment().unwrap_or_else(|problem| {
-            tracing::warn!("{problem} -- the service manager is told nothing");
+            tracing::warn!("{problem} -- the service manager is not notified");
             Notify::default()
         }),
         Mode::Master => Notify::default(),
@@ -257,7 +257,7 @@ fn lock_and_run(mut supervisor: Supervisor, log: Option<RawFd>) -> Result<Ending
     let (confined, report) = enter(lock)?;
     tracing::debug!("{report}");
     for missing in &report.missing {
-        tracing::warn!("not started by root, so without {missing}");
+        tracing::warn!("not started by root: running without {missing}");
     }
     let text = std::fs::read_to_string("/proc/self/status")?;
     let found = inspect(i32::try_from(std::process::id())?, &text)?;

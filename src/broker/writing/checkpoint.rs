@@ -53,13 +53,16 @@ impl Tables {
         match entry.replace(anchor, owner, now) {
             Ok(Put::InPlace) => {
                 if !std::mem::take(&mut entry.told_checkpoint).is_empty() {
-                    tracing::info!("table {}: its checkpoint is in place", entry.shown());
+                    tracing::info!(
+                        "table {}: its Berkeley DB file is up to date (checkpoint)",
+                        entry.shown()
+                    );
                 }
                 (BrokerToWriter::Replaced(id), None)
             }
             Ok(Put::Foreign(now)) => {
                 tracing::info!(
-                    "table {}: another program has written its file -- taking over its content",
+                    "table {}: another program has changed its file -- importing its entries",
                     entry.shown()
                 );
                 entry.present = Some(Stamp::of(&now.status));
@@ -83,7 +86,7 @@ impl Tables {
 impl Entry {
     fn not_replaced(&mut self, id: TableId, text: String) -> Answer {
         if self.told_checkpoint != text {
-            tracing::warn!("table {}: no checkpoint: {text}", self.shown());
+            tracing::warn!("table {}: cannot write its checkpoint: {text}", self.shown());
             self.told_checkpoint = text;
         }
         (BrokerToWriter::NotReplaced(id), None)

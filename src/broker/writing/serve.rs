@@ -138,7 +138,7 @@ impl WriteBroker {
         }
         self.state.next_heartbeat = now.checked_add(HEARTBEAT);
         if writer.is_silent(now, self.bounds.daemon_timeout) {
-            tracing::error!("writer {} does not answer -- replacing it", writer.id.0);
+            tracing::error!("writer {} does not respond -- replacing it", writer.id.0);
             self.lose()?;
         }
         Ok(())

@@ -187,7 +187,7 @@ impl Tables {
                 let place = settled(|| place_of(anchor, &files, *owner)).map_err(Trouble::from);
                 if let Err(trouble) = place.and_then(|place| entry.set_aside(&place, now)) {
                     let text = trouble.text();
-                    tracing::warn!("table {}: its damaged file is not set aside: {text}", entry.shown());
+                    tracing::warn!("table {}: cannot set its damaged file aside: {text}", entry.shown());
                 }
             }
         }

@@ -280,16 +280,18 @@ impl Writer {
             },
             (Stage::Admitted | Stage::Draining, WriterToBroker::Closed(count)) => {
                 match self.clients.checked_sub(count) {
-                    _ if count == 0 => Incoming::Violation("a message that says nothing"),
+                    _ if count == 0 => Incoming::Violation("a count of zero closed connections"),
                     Some(left) => {
                         self.clients = left;
                         Incoming::Nothing
                     }
-                    None => Incoming::Violation("more clients gone than it had"),
+                    None => Incoming::Violation("a count of more closed connections than it had"),
                 }
             }
-            (_, WriterToBroker::Closed(_)) => Incoming::Violation("clients gone before it had any"),
-            (Stage::Starting, _) => Incoming::Violation("a word about a table before it was ready"),
+            (_, WriterToBroker::Closed(_)) => {
+                Incoming::Violation("a count of closed connections before it had any")
+            }
+            (Stage::Starting, _) => Incoming::Violation("a message about a table before it was ready"),
             (
                 _,
                 WriterToBroker::Opened { id, .. }
@@ -305,7 +307,7 @@ impl Writer {
     /// All that it may say about a table, and when.
     fn judge_table(&mut self, id: TableId, message: WriterToBroker) -> Incoming {
         let Some(slot) = self.slots.get_mut(usize::from(id.0)) else {
-            return Incoming::Violation("the number of no table");
+            return Incoming::Violation("a table number that does not exist");
         };
         match (slot.used, slot.checkpoint, message) {
             (Use::Handed, _, WriterToBroker::Opened { generation, .. }) if generation == slot.generation => {
@@ -349,7 +351,7 @@ impl Writer {
                 Incoming::Violation("an answer about a table that it was not handed")
             }
             (_, _, WriterToBroker::Corrupt { .. }) => {
-                Incoming::Violation("damage of a file that it was not handed")
+                Incoming::Violation("a report of damage in a file that it was not handed")
             }
             _ => Incoming::Violation("a checkpoint out of turn"),
         }

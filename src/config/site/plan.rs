@@ -108,11 +108,11 @@ impl ServicePlan {
         let waiting = [
             (self.ids != before.ids, "the ids of the roles"),
             (self.chroot != before.chroot, "chroot_directory"),
-            (self.log != before.log, "where the log goes and its names"),
-            (self.place.usual != before.place.usual, "the place of the socket"),
+            (self.log != before.log, "the destination and names of the log"),
+            (self.place.usual != before.place.usual, "the path of the socket"),
             (
                 self.write_directories != before.write_directories,
-                "the directories of tables that can be changed",
+                "the directories of tables that can be updated",
             ),
         ];
         let waiting = waiting.into_iter().filter(|(changed, _)| *changed).map(|(_, what)| what).collect();

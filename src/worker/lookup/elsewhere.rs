@@ -212,7 +212,7 @@ impl Elsewhere {
     /// # Errors
     /// Those of epoll_ctl(2).
     pub(crate) fn violated(&mut self, epoll: &Epoll, number: u64, how: &str) -> io::Result<()> {
-        tracing::error!("a worker that was asked about other tables has sent {how} -- it is asked no more");
+        tracing::error!("a rules worker sent {how} -- no longer asking it");
         self.lose(epoll, number, WRONG)
     }
 
@@ -222,7 +222,7 @@ impl Elsewhere {
         let tickets: Vec<u32> =
             self.waiters.iter().filter(|(_, waiter)| lost(waiter)).map(|(ticket, _)| *ticket).collect();
         if !tickets.is_empty() {
-            tracing::warn!("{why}: temporary errors for the {} requests that wait for it", tickets.len());
+            tracing::warn!("{why}: {} waiting requests get a temporary error", tickets.len());
         }
         for ticket in tickets {
             let client = self.remove(ticket).map(|waiter| (waiter.client, why));
@@ -267,10 +267,10 @@ impl Elsewhere {
     }
 }
 
-const GONE: &str = "the worker that was asked has gone";
-const WRONG: &str = "the worker that was asked has sent something wrong";
-const UNASKED: &str = "no worker has taken the question within 10 seconds";
-const SILENT: &str = "the worker that was asked has not answered within 10 seconds";
+const GONE: &str = "the rules worker that was asked has exited";
+const WRONG: &str = "the rules worker that was asked sent an invalid answer";
+const UNASKED: &str = "no rules worker accepted the question within 10 seconds";
+const SILENT: &str = "the rules worker that was asked did not answer within 10 seconds";
 
 /// Shows no key.
 impl std::fmt::Debug for Question {

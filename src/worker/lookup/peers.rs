@@ -39,11 +39,11 @@ impl Lookup {
                 Ok(Some(body)) => Answer::decode(body),
                 Err(error) => Err(error),
             };
-            let Ok(Answer { ticket, answered }) = answer else { return Ok(Err("what is no answer")) };
+            let Ok(Answer { ticket, answered }) = answer else { return Ok(Err("an invalid answer")) };
             match self.elsewhere.answered(peer, ticket) {
                 Recipient::Client(client) => self.give_turn(Call::Answered(client, answered), now)?,
                 Recipient::Nobody => {}
-                Recipient::NeverAsked => return Ok(Err("an answer to what it was not asked")),
+                Recipient::NeverAsked => return Ok(Err("an answer to a question that it was not asked")),
             }
         }
     }

@@ -146,7 +146,7 @@ impl RulesWorker {
             Err(gone) => {
                 if let Gone::Garbage(error) = gone {
                     tracing::warn!(
-                        "a lookup worker has sent what is no question ({error}) -- closing its stream"
+                        "a lookup worker sent an invalid question ({error}) -- closing its stream"
                     );
                 }
                 epoll.delete(&*asker)?;

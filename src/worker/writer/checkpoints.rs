@@ -258,7 +258,7 @@ fn say(message: WriterToBroker) -> Effect {
 /// Says in the log that there is no checkpoint.
 fn refuse(tables: &Tables, id: TableId, error: &StoreError, plan: &Plan) -> Effect {
     tracing::warn!(
-        "table {}: {error} -- its checkpoint is written later ({}); nothing is lost, its store has everything",
+        "table {}: cannot write its checkpoint: {error} -- {}; nothing is lost, its store has all changes",
         tables.shown(id),
         plan.pause_shown()
     );

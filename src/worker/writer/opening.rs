@@ -264,8 +264,8 @@ impl<O: Opener> Openings<O> {
         let waits = patient && error == StoreError::Busy;
         if !waits && tables.tell(id, &error.to_string()) {
             tracing::warn!(
-                "table {}: its file has been written by another program, and cannot be read: {error} -- no checkpoint \
-                 takes its place before it has been read",
+                "table {}: another program has changed its file, and it cannot be read: {error} -- no checkpoint \
+                 replaces it until it has been read",
                 tables.shown(id)
             );
         }

@@ -249,8 +249,8 @@ impl<O: Opener> Writer<O> {
                 Ok(Changed::No) => {}
                 Err(error) => {
                     tracing::warn!(
-                        "table {}: {error} -- what was asked of it at the same time gets a temporary error, and \
-                         nothing of that is done",
+                        "table {}: {error} -- the updates committed together are undone, and their clients get a \
+                         temporary error",
                         self.tables.shown(id)
                     );
                     match error {
@@ -276,7 +276,7 @@ impl<O: Opener> Writer<O> {
         let Some((part, rescue)) = engine.rescue() else { return Ok(()) };
         let generation = self.tables.generation(id);
         tracing::error!(
-            "table {}: its store is damaged: {what}; its files are set aside, and what can be read of them is kept",
+            "table {}: its store is damaged: {what} -- setting its files aside and keeping what can be read of them",
             self.tables.shown(id)
         );
         if let Some(rescue) = rescue {

@@ -239,8 +239,8 @@ fn first_state(name: &[u8], kind: Kind) -> State {
         }
         _ => {
             tracing::error!(
-                "table {shown}: tables of this type cannot be changed, and so not be asked at the writing service; \
-                 list it in proxy_read_maps, and have clients ask the reading service"
+                "table {shown}: tables of this type cannot be updated, and proxywrite does not serve them; list it in \
+                 proxy_read_maps, and have clients ask proxymap"
             );
             // Stock's words.
             State::Closed(Cow::Owned(format!("{shown} map requires O_RDONLY access mode")))

@@ -12,7 +12,7 @@ impl Broker {
     pub(super) fn introduce(&mut self) {
         if let Err(error) = self.workers.introduce() {
             // Those who are on their way give back descriptors soon. Clients wait meanwhile.
-            tracing::warn!("cannot make a way between two workers: {error} -- trying again");
+            tracing::warn!("cannot connect two workers: {error} -- retrying");
             self.listeners.pause();
         }
     }

@@ -111,7 +111,7 @@ impl Entry {
         self.trouble = None;
         self.told.clear();
         tracing::info!(
-            "table {}: a worker has loaded the content that another had not -- serving it",
+            "table {}: one worker has loaded the content that another could not load -- serving it",
             self.shown()
         );
         true
@@ -132,7 +132,7 @@ impl Entry {
             Verdict::Stays | Verdict::Restored => return false,
             Verdict::Disputed => {
                 tracing::warn!(
-                    "table {}: a worker could not load a content that another has loaded -- serving it as before",
+                    "table {}: one worker could not load the content that another has loaded -- still serving it",
                     self.shown()
                 );
                 return false;
@@ -153,16 +153,16 @@ impl Entry {
         let name = self.shown();
         let path = String::from_utf8_lossy(self.path.as_deref().unwrap_or_default());
         let serving = match self.contents.current() {
-            Some(_) => "serving the content before it",
-            None => "this table is a temporary error, the others are served",
+            Some(_) => "still serving the previous content",
+            None => "lookups in this table fail with a temporary error, other tables are not affected",
         };
         let next = match verdict {
-            Verdict::Doubted => "when the next worker replaces one that serves, it tries once more",
+            Verdict::Doubted => "the next worker to start tries it once more",
             _ => "this version of the file is not tried again",
         };
         tracing::error!(
-            "table {name}: a worker ended while it loaded {path} -- {serving}; {next}. \
-             Put the file right: take out what was added last, or split it up if it is very large"
+            "table {name}: a worker exited while loading {path} -- {serving}; {next}. \
+             Correct the file: remove what was added last, or split it if it is very large"
         );
     }
 

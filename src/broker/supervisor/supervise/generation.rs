@@ -96,7 +96,7 @@ impl Generation {
         let problem = match self.unsaid.flush(broker) {
             Ok(Sent::All) => return,
             Ok(Sent::Part | Sent::Crowded) if self.unsaid.len() <= WAITING => return,
-            Ok(_) => "does not hear what it is told".to_owned(),
+            Ok(_) => "does not read its messages".to_owned(),
             // One that has gone is about to be reaped; a new one asks for its own workers.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => String::new(),
             Err(error) => format!("cannot be reached ({error})"),

@@ -49,7 +49,7 @@ impl Supervisor {
             if refused {
                 return Err(lock(Role::Logger));
             }
-            tracing::warn!("{} process {pid} ended: {end}", Role::Logger.name());
+            tracing::warn!("{} {pid} exited: {end}", Role::Logger.name());
             self.replace(Role::Logger, Role::Logger.name());
             return Ok(());
         }
@@ -67,7 +67,7 @@ impl Supervisor {
             // It was replaced after max_use clients, or its broker has gone.
             return Ok(());
         }
-        tracing::warn!("{} process {pid} ended: {end}", child.called);
+        tracing::warn!("{} {pid} exited: {end}", child.called);
         if number == self.serving.number || self.is_coming(number) {
             self.replace(child.role, child.called);
         }
@@ -83,17 +83,17 @@ impl Supervisor {
         if let Some(position) = self.leaving.iter().position(|old| old.number == number) {
             let old = self.leaving.remove(position);
             if old.is_none_or(|old| old.ended) || well {
-                tracing::info!("broker process {pid} of a configuration of before has ended: {end}");
+                tracing::info!("broker {pid} (previous configuration) exited: {end}");
             } else {
-                tracing::warn!("broker process {pid} of a configuration of before ended: {end}");
+                tracing::warn!("broker {pid} (previous configuration) exited: {end}");
             }
             return Ok(());
         }
         let role = self.serving.plan.broker_role();
-        tracing::warn!("{} process {pid} ended: {end}", role.name());
+        tracing::warn!("{} {pid} exited: {end}", role.name());
         if self.is_coming(number) {
             self.forget_broker(number);
-            self.abandon(&format!("the new broker ended before it was ready: {end}"));
+            self.abandon(&format!("the new broker exited before it was ready: {end}"));
             return Ok(());
         }
         self.forget_broker(number);
@@ -102,7 +102,7 @@ impl Supervisor {
         self.state.starts.retain(|start| (start.role, start.number) != (worker, number));
         self.state.idle_since = None;
         if !self.serving.was_ready {
-            return Err(Fatal::Lock(role, format!("it ended before it was ready: {end}")));
+            return Err(Fatal::Lock(role, format!("it exited before it was ready: {end}")));
         }
         self.replace(role, role.name());
         Ok(())
@@ -120,7 +120,7 @@ impl Supervisor {
         for (child, _) in self.state.workers.values_mut() {
             if child.overstays().is_some_and(|moment| moment <= now) {
                 let (name, pid) = (child.called, child.pid);
-                tracing::error!("{name} process {pid} has not left after its broker -- ending it");
+                tracing::error!("{name} {pid} is still running long after its broker exited -- killing it");
                 let _ = kill(pid, Signal::SIGKILL);
                 child.orphaned = Some(now);
             }

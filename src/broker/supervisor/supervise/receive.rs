@@ -29,14 +29,14 @@ impl Supervisor {
                     return Ok(());
                 }
                 Ok(Received::Oversized) | Err(_) => {
-                    self.dismiss(number, "sent what is no message");
+                    self.dismiss(number, "sent a message that cannot be read");
                     return Ok(());
                 }
             };
             match BrokerToSupervisor::decode(buffer.get(..length).unwrap_or_default()) {
                 Ok(message) => self.obey(number, message)?,
                 Err(error) => {
-                    self.dismiss(number, &format!("sent a wrong message ({error})"));
+                    self.dismiss(number, &format!("sent a malformed message ({error})"));
                     return Ok(());
                 }
             }

@@ -24,11 +24,11 @@ impl Supervisor {
     /// A signal asks for a reload: now, or after the one that is in progress.
     pub(super) fn reload(&mut self, now: Instant) {
         if self.state.reloading {
-            tracing::info!("another reload follows the one in progress");
+            tracing::info!("reload requested during a reload -- reloading again afterwards");
             self.state.again = true;
             return;
         }
-        tracing::info!("reading the configuration again");
+        tracing::info!("reloading the configuration");
         self.notify.reloading();
         self.state.reloading = true;
         self.state.outcome.clear();
@@ -59,9 +59,7 @@ impl Supervisor {
         }
         let (plan, waiting) = plan.after(&self.serving.plan)?;
         for what in waiting {
-            tracing::warn!(
-                "{what}: a change in the configuration takes effect when the service is restarted"
-            );
+            tracing::warn!("the configuration has changed {what} -- restart the service to apply that");
         }
         for path in &self.places {
             if let Err(problem) = check(&plan.place, path) {
@@ -80,7 +78,7 @@ impl Supervisor {
     }
 
     fn keep_old(&mut self, problem: &str) {
-        tracing::error!("{problem} -- serving the configuration of before");
+        tracing::error!("{problem} -- still serving the previous configuration");
         self.state.outcome =
             format!("The last reload failed: {}", problem.lines().next().unwrap_or_default());
     }
@@ -97,7 +95,7 @@ impl Supervisor {
         let surplus = self.leaving.len().saturating_sub(MAX_LEAVING);
         for oldest in self.leaving.iter_mut().filter(|generation| !generation.ended).take(surplus) {
             tracing::warn!(
-                "more than {MAX_LEAVING} configurations of before have clients -- letting go those of the oldest"
+                "more than {MAX_LEAVING} previous configurations still have clients -- disconnecting those of the oldest"
             );
             oldest.kill();
         }
@@ -146,7 +144,7 @@ impl Supervisor {
         }
         for old in self.leaving.iter_mut().filter(|old| old.lingers()) {
             if old.age(now) >= STOP_TIME {
-                tracing::error!("the broker of before does not answer -- ending it");
+                tracing::error!("the previous broker does not respond -- killing it");
                 old.kill();
             }
         }
@@ -173,7 +171,7 @@ impl Supervisor {
     pub(super) fn status_line(&self) -> String {
         match self.state.outcome.as_str() {
             "" => format!("Serving {} tables.", self.serving.plan.approved()),
-            outcome => format!("{outcome}; serving the configuration of before."),
+            outcome => format!("{outcome}; still serving the previous configuration."),
         }
     }
 }

@@ -85,7 +85,7 @@ impl Requests {
         let kept = self.workers.values().filter(|(of, stage)| *of == duty && *stage != Stage::GivenUp);
         let most = self.most.get(&duty).copied().unwrap_or_default();
         if kept.count().saturating_add(pending) >= usize::try_from(most).unwrap_or(usize::MAX) {
-            return Reply::Wrong("asks for more workers than it may have");
+            return Reply::Wrong("asked for more workers than it may have");
         }
         if let Some(later) = self.must_wait(now) {
             return Reply::At(later);
@@ -121,7 +121,7 @@ impl Requests {
                 *stage = Stage::Announced;
                 Reply::Now
             }
-            Some(_) => Reply::Wrong("announces a worker twice, or one that it has given up"),
+            Some(_) => Reply::Wrong("reported a worker as ready twice, or after giving it up"),
             None => Reply::Ignore,
         }
     }
@@ -129,7 +129,7 @@ impl Requests {
     /// It gives a worker up.
     pub(super) fn kill(&mut self, id: WorkerId) -> Reply {
         match self.workers.get_mut(&id) {
-            Some((_, Stage::GivenUp)) => Reply::Wrong("gives up a worker twice"),
+            Some((_, Stage::GivenUp)) => Reply::Wrong("gave up a worker twice"),
             Some((_, stage)) => {
                 *stage = Stage::GivenUp;
                 Reply::Now
@@ -142,7 +142,7 @@ impl Requests {
     pub(super) fn ready(&mut self) -> Reply {
         match std::mem::replace(&mut self.ready, true) {
             false => Reply::Now,
-            true => Reply::Wrong("is ready twice"),
+            true => Reply::Wrong("reported twice that it is ready"),
         }
     }
 
@@ -150,8 +150,8 @@ impl Requests {
     pub(super) fn finishing(&mut self, told: bool) -> Reply {
         match std::mem::replace(&mut self.finishing, true) {
             false if told => Reply::Now,
-            false => Reply::Wrong("finishes without having been told to"),
-            true => Reply::Wrong("finishes twice"),
+            false => Reply::Wrong("reported that it is finishing without having been told to"),
+            true => Reply::Wrong("reported twice that it is finishing"),
         }
     }
 

@@ -138,7 +138,7 @@ fn judge_tables_that_are_none() {
             WriterToBroker::Replace(id),
             WriterToBroker::Discard(id),
         ] {
-            assert_eq!(opened().judge(message), Incoming::Violation("the number of no table"));
+            assert_eq!(opened().judge(message), Incoming::Violation("a table number that does not exist"));
         }
     }
 }

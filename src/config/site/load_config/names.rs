@@ -47,7 +47,7 @@ pub(super) fn not_served(name: &[u8]) -> Option<Remark> {
         _ => return None,
     };
     let name = String::from_utf8_lossy(name);
-    let text = format!("table {name}: {why}: every lookup is a temporary error -- {remedy}");
+    let text = format!("table {name}: {why}: every lookup fails with a temporary error -- {remedy}");
     Some(Remark { severity: Severity::Warning, text })
 }
 

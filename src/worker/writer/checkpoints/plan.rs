@@ -103,6 +103,6 @@ impl Plan {
 
     /// The pause after the last failure, for the log.
     pub(super) fn pause_shown(&self) -> String {
-        format!("tried again in {} s", self.pause().as_secs())
+        format!("retrying in {} s", self.pause().as_secs())
     }
 }

@@ -114,14 +114,14 @@ impl<O: Opener> Writer<O> {
             }
             Event::Failed { id, error } => {
                 if self.tables.tell(id, &error.to_string()) {
-                    tracing::warn!("table {}: {error} -- it is tried again later", self.tables.shown(id));
+                    tracing::warn!("table {}: {error} -- retrying later", self.tables.shown(id));
                 }
                 self.hand_back(id, error.to_string())?;
             }
             Event::Damaged { id, part, what } => {
                 let file = if part == Part::Store { "store" } else { "file" };
                 tracing::error!(
-                    "table {}: its {file} is damaged: {what}; it is set aside, and what can be read of it is kept",
+                    "table {}: its {file} is damaged: {what} -- setting it aside and keeping what can be read of it",
                     self.tables.shown(id)
                 );
                 self.tables.close(id, format!("its {file} is damaged ({what}), and being replaced"));
@@ -162,16 +162,16 @@ impl<O: Opener> Writer<O> {
         let table = self.tables.shown(id);
         if *left_out > 0 {
             tracing::warn!(
-                "table {table}: {left_out} entries of its file are left out: no Postfix program can read them"
+                "table {table}: leaving out {left_out} entries of its file that no Postfix program can read"
             );
         }
         let Some(what) = damage else {
-            tracing::info!("table {table}: {taken} entries taken over from its file, {kept} newer ones kept");
+            tracing::info!("table {table}: imported {taken} entries from its file, kept {kept} newer ones");
             return Ok(());
         };
         tracing::error!(
-            "table {table}: its file is damaged: {what}; {taken} entries could be read and are taken over, {kept} newer \
-             ones kept; the file is set aside"
+            "table {table}: its file is damaged: {what} -- imported the {taken} entries that could be read, kept {kept} \
+             newer ones, and setting the file aside"
         );
         let generation = self.tables.generation(id);
         self.line.say(WriterToBroker::Corrupt { id, generation, part: Part::File })

@@ -37,19 +37,19 @@ pub(super) const DEEDS: &[Deed] = &[
     Deed {
         what: "have workers started without end",
         run: |_| insist(&[2, 0, 0, 0]),
-        locked: &[(BROKERS, Dismissed("the broker asks for more workers than it may have"))],
+        locked: &[(BROKERS, Dismissed("the broker asked for more workers than it may have"))],
         open: &[],
     },
     Deed {
         what: "have rules workers started where there are no rules",
         run: |_| insist(&[2, 0, 0, 1]),
-        locked: &[(BROKERS, Dismissed("the broker asks for more workers than it may have"))],
+        locked: &[(BROKERS, Dismissed("the broker asked for more workers than it may have"))],
         open: &[],
     },
     Deed {
         what: "be ready again and again",
         run: |_| insist(&[1]),
-        locked: &[(BROKERS, Dismissed("the broker is ready twice"))],
+        locked: &[(BROKERS, Dismissed("the broker reported twice that it is ready"))],
         open: &[],
     },
 ];

@@ -93,7 +93,7 @@ pub(super) const BOTH: &[Attack] = &[
     Attack {
         item: 45,
         name: "stop answering",
-        outcome: Dismissed("does not answer"),
+        outcome: Dismissed("does not respond"),
         attempts: &[Attempt("spin", |_| {
             loop {
                 std::hint::spin_loop();
@@ -113,7 +113,7 @@ pub(super) const LIST: &[Attack] = &[
     Attack {
         item: 34,
         name: "replays",
-        outcome: Dismissed("sent an answer to a content that it was not sent"),
+        outcome: Dismissed("sent a verdict on a content that it was not sent"),
         attempts: &[
             Attempt("loaded again", |_| message(LookupToBroker::Loaded { id: TableId(0), generation: 1 })),
             Attempt("rejected afterwards", |_| {
@@ -133,19 +133,19 @@ pub(super) const LIST: &[Attack] = &[
     Attack {
         item: 34,
         name: "wrong counts",
-        outcome: Dismissed("sent more clients gone than it had"),
+        outcome: Dismissed("sent a count of more closed connections than it had"),
         attempts: &[Attempt("1000 clients gone", |_| message(LookupToBroker::Closed(1000)))],
     },
     Attack {
         item: 34,
         name: "a flood of messages",
-        outcome: Dismissed("a message that says nothing"),
+        outcome: Dismissed("a count of zero closed connections"),
         attempts: &[Attempt("100,000 times no client gone", |_| flood(&LookupToBroker::Closed(0).encode()))],
     },
     Attack {
         item: 35,
         name: "a table that it was not assigned",
-        outcome: Dismissed("sent an answer to a content that it was not sent"),
+        outcome: Dismissed("sent a verdict on a content that it was not sent"),
         attempts: &[
             Attempt("loaded", |_| message(LookupToBroker::Loaded { id: TableId(999), generation: 1 })),
             Attempt("rejected", |_| {

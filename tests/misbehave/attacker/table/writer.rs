@@ -261,7 +261,7 @@ pub(super) const MESSAGES: &[Attack] = &[
     Attack {
         item: 35,
         name: "a table that it was not handed",
-        outcome: Dismissed("sent the number of no table"),
+        outcome: Dismissed("sent a table number that does not exist"),
         attempts: &[
             Attempt("opened", |_| message(WriterToBroker::Opened { id: TableId(999), generation: 1 })),
             Attempt("failed", |_| message(WriterToBroker::Failed { id: TableId(3), generation: 1 })),
@@ -272,7 +272,7 @@ pub(super) const MESSAGES: &[Attack] = &[
     Attack {
         item: 35,
         name: "damage of what it was not handed",
-        outcome: Dismissed("sent damage of a file that it was not handed"),
+        outcome: Dismissed("sent a report of damage in a file that it was not handed"),
         attempts: &[
             Attempt("lmdb of a btree table", |_| {
                 message(WriterToBroker::Corrupt { id: VICTIM, generation: generation(), part: Part::Lmdb })
@@ -306,13 +306,13 @@ pub(super) const MESSAGES: &[Attack] = &[
     Attack {
         item: 34,
         name: "wrong counts",
-        outcome: Dismissed("sent more clients gone than it had"),
+        outcome: Dismissed("sent a count of more closed connections than it had"),
         attempts: &[Attempt("1000 clients gone", |_| message(WriterToBroker::Closed(1000)))],
     },
     Attack {
         item: 34,
         name: "a flood of messages",
-        outcome: Dismissed("a message that says nothing"),
+        outcome: Dismissed("a count of zero closed connections"),
         attempts: &[Attempt("100,000 times no client gone", |_| flood(&WriterToBroker::Closed(0).encode()))],
     },
 ];
