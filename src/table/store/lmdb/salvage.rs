@@ -2,8 +2,8 @@
 //!
 //! Purpose: the entries of the newest transaction; where its tree is damaged, those of the transaction before, whose
 //! pages LMDB has not yet used again; when no meta page is left, those of all pages that hold entries.
-//! May: read. Never: fail because of what it reads; visit a page twice. Called by: the writer, for a file that is set
-//! aside.
+//! May: read. Never: fail because of what it reads; visit a page twice; give many more bytes than the file has.
+//! Called by: the writer, for a file that is set aside.
 //!
 //! Damage inside of a value, or a bit flip in a key that keeps the order, cannot be seen.
 
@@ -45,6 +45,10 @@ pub fn salvage_file(file: OwnedFd) -> Result<Entries, StoreError> {
 /// So many times the tree of the transaction before is gone through, at most.
 const MOST_RANGES: usize = 64;
 
+/// So many times as long as the file may its entries be, all together. Each damaged length makes one longer by a page at
+/// most; nodes that overlap on purpose would be an answer without bound.
+const MOST_TIMES: u64 = 16;
+
 /// A range of keys: from this one on, and before that one.
 type Range = (Vec<u8>, Option<Vec<u8>>);
 
@@ -57,12 +61,15 @@ struct Rescue<'a, S: ?Sized> {
     seen: BTreeSet<u64>,
     /// What this walk did not find.
     lost: Vec<Range>,
+    /// How many bytes of entries may still be taken over.
+    room: u64,
 }
 
 impl<'a, S: Source + ?Sized> Rescue<'a, S> {
     fn new(source: &'a S, length: u64) -> Self {
         let (entries, seen, lost) = (BTreeMap::new(), BTreeSet::new(), Vec::new());
-        Rescue { source, length, page_size: 4096, entries, seen, lost }
+        let room = length.saturating_mul(MOST_TIMES);
+        Rescue { source, length, page_size: 4096, entries, seen, lost, room }
     }
 
     fn run(mut self) -> Result<Entries, StoreError> {
@@ -105,9 +112,10 @@ impl<'a, S: Source + ?Sized> Rescue<'a, S> {
     fn tree(&mut self, number: u64, height: u16, range: &Range, wanted: &Range) -> Result<(), StoreError> {
         let page = if height > 0 && self.seen.insert(number) { self.page(number)? } else { None };
         let Some(page) = page else {
-            self.lost.extend(common(range, wanted));
+            self.lose(range, wanted);
             return Ok(());
         };
+        let mut whole = true;
         for index in 0..page.nodes {
             let Ok(node) = page.node(index) else { continue };
             match node.to {
@@ -120,29 +128,52 @@ impl<'a, S: Source + ?Sized> Rescue<'a, S> {
                         Some(Err(_)) => Some(low.clone()),
                     };
                     // Which keys are behind a damaged separator is not known: those of the page may be missing.
-                    if high.as_ref().is_some_and(|high| *high <= low) {
-                        self.lost.extend(common(range, wanted));
-                    }
+                    whole &= high.as_ref().is_none_or(|high| low < *high);
                     let below = (low, high);
                     if common(&below, wanted).is_some() {
                         self.tree(child, height - 1, &below, wanted)?;
                     }
                 }
-                To::Here(value) => self.entry(node.key, value.to_vec(), range, wanted),
-                To::Pages(first, length) => {
-                    if let Some(value) = self.long_value(first, length)? {
-                        self.entry(node.key, value, range, wanted);
+                _ if !contains(range, node.key) || !contains(wanted, node.key) => {}
+                _ if self.entries.contains_key(node.key) => {}
+                to => {
+                    if let Some(value) = self.value(node.key, &to)? {
+                        self.entries.insert(node.key.to_vec(), value);
                     }
                 }
             }
         }
+        if !whole {
+            self.lose(range, wanted);
+        }
         Ok(())
     }
 
-    fn entry(&mut self, key: &[u8], value: Vec<u8>, range: &Range, wanted: &Range) {
-        if (1..=MAX_KEY).contains(&key.len()) && contains(range, key) && contains(wanted, key) {
-            self.entries.entry(key.to_vec()).or_insert(value);
+    fn lose(&mut self, range: &Range, wanted: &Range) {
+        self.lost.extend(common(range, wanted));
+        if self.lost.len() > 4 * MOST_RANGES {
+            self.lost = apart(std::mem::take(&mut self.lost));
         }
+    }
+
+    /// The value of an entry. `None`: there is none that can be read, or no room for it.
+    fn value(&mut self, key: &[u8], to: &To<'_>) -> Result<Option<Vec<u8>>, StoreError> {
+        let length = match to {
+            To::Page(_) => return Ok(None),
+            To::Here(value) => value.len(),
+            To::Pages(_, length) => *length,
+        };
+        let left = self.room.checked_sub((key.len() as u64).saturating_add(length as u64));
+        let Some(left) = left.filter(|_| (1..=MAX_KEY).contains(&key.len())) else { return Ok(None) };
+        let value = match to {
+            To::Pages(first, length) => self.long_value(*first, *length)?,
+            To::Here(value) => Some(value.to_vec()),
+            To::Page(_) => None,
+        };
+        if value.is_some() {
+            self.room = left;
+        }
+        Ok(value)
     }
 
     /// Takes over what is in any page that holds entries. An entry that is there with different values is left out:
@@ -154,12 +185,7 @@ impl<'a, S: Source + ?Sized> Rescue<'a, S> {
             // The list of free pages looks alike: all its keys are numbers of transactions, eight bytes long.
             for index in 0..page.nodes {
                 let Ok(node) = page.node(index) else { continue };
-                let value = match node.to {
-                    To::Here(value) => Some(value.to_vec()),
-                    To::Pages(first, length) => self.long_value(first, length)?,
-                    To::Page(_) => None,
-                };
-                let Some(value) = value.filter(|_| (1..=MAX_KEY).contains(&node.key.len())) else { continue };
+                let Some(value) = self.value(node.key, &node.to)? else { continue };
                 if is_free_list(node.key, &value) {
                     continue;
                 }
@@ -191,11 +217,13 @@ impl<'a, S: Source + ?Sized> Rescue<'a, S> {
         let end = (PAGE_HEADER as u64).saturating_add(length as u64);
         let whole = long_value(&header, first)
             .is_ok_and(|pages| end <= pages.saturating_mul(self.page_size as u64))
-            && at.saturating_add(end) <= self.length
-            && self.seen.insert(first);
-        if !whole {
+            && at.saturating_add(end) <= self.length;
+        // Each of its pages is its own.
+        let pages = first..first.saturating_add(end.div_ceil(self.page_size as u64));
+        if !whole || self.seen.range(pages.clone()).next().is_some() {
             return Ok(None);
         }
+        self.seen.extend(pages);
         let mut value = vec![0; length];
         let filled = self.source.fill(at + PAGE_HEADER as u64, &mut value)?;
         Ok(filled.then_some(value))

@@ -29,6 +29,8 @@ pub(super) struct Frame {
     pub page: u32,
     /// The last of its transaction.
     pub commits: bool,
+    /// If so, how many pages the main file then has.
+    pub size: u32,
     /// Of the present use of the log; others are from before it last began anew.
     pub present: bool,
     /// It has its checksum, which goes over all frames before it by what the one before says of them.
@@ -78,6 +80,7 @@ impl Log {
             log.frames.push(Frame {
                 page: number(&frame, 0),
                 commits: number(&frame, 4) != 0,
+                size: number(&frame, 4),
                 present: sums(&frame, 8) == salts,
                 sound: after == before,
             });
@@ -115,6 +118,12 @@ pub(super) fn check(files: &Descriptors) -> Result<(), StoreError> {
         return Err(StoreError::Corrupt("its log has a bad frame before good ones".to_owned()));
     }
     let (_, committed) = log.whole();
+    // The main file gets room for each page before the log has it; after a power failure the log alone may have them.
+    let main = files.size(Part::Main).map_err(io)?.div_ceil(PAGE as u64);
+    let last = committed.checked_sub(1).and_then(|last| log.frames.get(last));
+    if last.is_some_and(|last| u64::from(last.size) > main.saturating_add(committed as u64)) {
+        return Err(StoreError::Corrupt("its log names more pages than there are".to_owned()));
+    }
     if log.frames.iter().skip(committed).any(|frame| frame.present) {
         files.truncate(Part::Log, place(committed)).map_err(io)?;
     }

@@ -1,7 +1,8 @@
 //! The entries of a damaged Berkeley DB file, page by page.
 //!
 //! Purpose: find every entry on a page that makes sense by itself, whatever leads there. May: skip. Never: believe a
-//! length or a number; read more pages of long items than the file has. Called by: `berkeley`.
+//! length or a number; read more pages of long items than the file has; take much more from a page than it has bytes.
+//! Called by: `berkeley`.
 //!
 //! The layout is that of the reader of tables (src/table/format/bdb), which needs a way from the header to each page.
 
@@ -18,6 +19,10 @@ const DELETED: u8 = 0x80;
 const ON_PAGE: u8 = 1;
 const OFF_PAGE: u8 = 3;
 
+/// So many times as long as the page may its items be, all together. Each damaged number makes one item or two longer by a
+/// page at most; a page whose items overlap on purpose would be an answer without bound.
+const MOST_TIMES: usize = 16;
+
 /// Adds what is on the pages of `file`, and returns how many entries cannot be read.
 pub(super) fn sweep(file: &[u8], contents: &mut Contents) -> u64 {
     let mut unread = 0_u64;
@@ -25,14 +30,21 @@ pub(super) fn sweep(file: &[u8], contents: &mut Contents) -> u64 {
     // A long item has its pages for itself.
     let mut fuel = pages.count();
     for number in 1..pages.count() {
-        let Some(page) = pages.get(number) else { continue };
+        let Some(page) = pages.get(number).filter(Page::has_entries) else { continue };
         let count = usize::from(page.u16(20).unwrap_or(0)) / 2;
-        for pair in 0..count {
+        // Each pair has two numbers of two bytes.
+        let possible = count.min(pages.size.saturating_sub(HEADER) / 4);
+        unread = unread.saturating_add(count.abs_diff(possible) as u64);
+        let mut room = pages.size.saturating_mul(MOST_TIMES);
+        for pair in 0..possible {
             let (key, value) = (pair.saturating_mul(2), pair.saturating_mul(2).saturating_add(1));
-            if !page.has_entries() || page.is_deleted(value) {
+            if page.is_deleted(value) {
                 continue;
             }
-            let mut whole = |item| pages.whole(item, &mut fuel);
+            let mut whole = |item: Item<'_>| {
+                room = room.checked_sub(item.length_here())?;
+                pages.whole(item, &mut fuel)
+            };
             match (page.item(key), page.item(value)) {
                 (Some(key), Some(value)) if key.is_too_long() || value.is_too_long() => {
                     contents.left_out = contents.left_out.saturating_add(1);
@@ -71,6 +83,13 @@ enum Item<'a> {
 impl Item<'_> {
     fn is_too_long(&self) -> bool {
         matches!(self, Item::Away(_, length) if *length > MAX_ITEM)
+    }
+
+    fn length_here(&self) -> usize {
+        match self {
+            Item::Here(bytes) => bytes.len(),
+            Item::Away(..) => 0,
+        }
     }
 }
 

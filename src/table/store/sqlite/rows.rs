@@ -1,7 +1,7 @@
 //! Entries on a page of SQLite's, without SQLite.
 //!
 //! Purpose: read the rows of a page whatever the rest of the database is like. May: refuse a row. Never: believe a
-//! length or a page number; follow more pages than a row needs. Called by: salvage.
+//! length or a page number; follow more pages than a row needs; give more bytes of a page than it has. Called by: salvage.
 //!
 //! Source of the format: <https://sqlite.org/fileformat2.html#b_tree_pages> and the sections after it.
 
@@ -50,7 +50,7 @@ impl RawRow {
 }
 
 /// Hands the rows of `page` to `take`, and returns how many could not be read. `other` gives a page by its number, for
-/// rows that are longer than a page.
+/// rows that are longer than a page; it must end a chain that has no end.
 pub(super) fn each(
     page: &[u8],
     mut other: impl FnMut(u32) -> Option<Vec<u8>>,
@@ -64,10 +64,14 @@ pub(super) fn each(
     };
     let is_table = page.first() == Some(&TABLE_LEAF);
     let count = number(page, 3, 2);
-    let mut unread = 0_u64;
-    for index in 0..count {
+    // Each row has a number of two bytes.
+    let possible = count.min(USABLE.saturating_sub(header) / 2);
+    let mut unread = count.abs_diff(possible) as u64;
+    // Rows that overlap would have more bytes than the page, and there could be a thousand of them.
+    let mut room = USABLE;
+    for index in 0..possible {
         let start = number(page, index.saturating_mul(2).saturating_add(header), 2).saturating_add(before);
-        match row(page, start, is_table, long, &mut other) {
+        match row(page, start, is_table, long, &mut room, &mut other) {
             Some(found) => take(found),
             None => unread = unread.saturating_add(1),
         }
@@ -95,6 +99,7 @@ fn row(
     start: usize,
     is_table: bool,
     (longest, least): Limits,
+    room: &mut usize,
     other: &mut impl FnMut(u32) -> Option<Vec<u8>>,
 ) -> Option<RawRow> {
     let mut rest = page.get(start..USABLE)?;
@@ -103,12 +108,14 @@ fn row(
         varint(&mut rest)?;
     }
     if size <= longest {
+        *room = room.checked_sub(size)?;
         return columns(rest.get(..size)?.to_vec());
     }
     // The rest of it is in a chain of other pages; as much stays here as makes the last of these full.
     let chunk = USABLE.saturating_sub(4);
     let surplus = least.saturating_add(size.checked_sub(least)?.checked_rem(chunk)?);
     let here = if surplus <= longest { surplus } else { least };
+    *room = room.checked_sub(here)?;
     let mut bytes = rest.get(..here)?.to_vec();
     let mut next = number(rest, here, 4);
     while bytes.len() < size {

@@ -38,7 +38,7 @@ pub struct RescuedEntry<'a> {
 struct Pages {
     files: Descriptors,
     in_log: BTreeMap<u32, usize>,
-    count: u32,
+    in_main: u32,
 }
 
 impl Pages {
@@ -50,8 +50,12 @@ impl Pages {
         let in_log: BTreeMap<u32, usize> = good.map(|(index, frame)| (frame.page, index)).collect();
         let size = files.size(Part::Main).unwrap_or(0);
         let in_main = u32::try_from(size.div_ceil(PAGE as u64)).unwrap_or(u32::MAX);
-        let count = in_main.max(in_log.last_key_value().map_or(0, |(page, _)| *page));
-        Pages { files, in_log, count }
+        Pages { files, in_log, in_main }
+    }
+
+    /// The numbers of the pages that are there, from 2 on.
+    fn present(&self) -> impl Iterator<Item = u32> {
+        (2..=self.in_main).chain(self.in_log.keys().copied().filter(|page| *page > self.in_main.max(1)))
     }
 
     fn get(&self, page: u32) -> Option<Vec<u8>> {
@@ -94,16 +98,24 @@ impl Pages {
     }
 
     fn each_entry(&self, mut take: impl FnMut(RescuedEntry<'_>)) -> Rescued {
-        let mut rescued = Rescued::default();
+        let (count, last) =
+            self.present().fold((0_usize, 1), |(count, _), page| (count.saturating_add(1), u64::from(page)));
+        let missing = last.saturating_sub(1).saturating_sub(count as u64);
+        let mut rescued = Rescued { entries: 0, lost: missing };
         let free = self.free();
-        for page in (2..=self.count).filter(|page| !free.contains(page)) {
+        // A page of a long row belongs to that row alone; to two, where one of them is on a page of before.
+        let mut fuel = count.saturating_mul(2);
+        for page in self.present().filter(|page| !free.contains(page)) {
             let Some(bytes) = self.get(page) else {
                 rescued.lost = rescued.lost.saturating_add(1);
                 continue;
             };
             let unread = rows::each(
                 &bytes,
-                |page| self.get(page),
+                |page| {
+                    fuel = fuel.checked_sub(1)?;
+                    self.get(page)
+                },
                 |row| {
                     if let Some(entry) = entry_of(&row) {
                         rescued.entries = rescued.entries.saturating_add(1);

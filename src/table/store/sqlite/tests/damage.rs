@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::super::descriptors::PAGE;
+use super::super::descriptors::{PAGE, seal};
 use super::super::testing::{Entries, Numbers, Scratch, list, reopen};
 use crate::sqlite::{RescuedEntry, salvage};
 use crate::{Stamp, Store, StoreError};
@@ -345,4 +345,52 @@ fn page_that_goes_bad_while_the_store_is_open_is_an_error() {
     let (main, log) = store.close().unwrap();
     assert!(fs::read(&files[0]).unwrap() == bad);
     salvage(main, log, |_| {});
+}
+
+/// A main file of three pages with the right checksums, of which the second is this one.
+fn pages(second: [u8; PAGE]) -> Vec<u8> {
+    let mut third = [0_u8; PAGE];
+    // Long rows go on there, and then there again.
+    third[3] = 3;
+    let mut pages = [[0; PAGE], second, third];
+    (1..).zip(&mut pages).for_each(|(number, page)| seal(number, page));
+    pages.concat()
+}
+
+fn salvaged_bytes(main: &[u8]) -> (u64, usize) {
+    let scratch = Scratch::new();
+    fs::write(scratch.path("bad"), main).unwrap();
+    let (main, log) = scratch.descriptors("bad");
+    let mut bytes = 0;
+    let rescued = salvage(main, log, |entry| bytes += entry.key.len() + entry.value.map_or(0, <[u8]>::len));
+    (rescued.lost, bytes)
+}
+
+#[test]
+fn rows_that_overlap_give_no_more_than_their_page() {
+    let mut page = [0_u8; PAGE];
+    let count = 1000_u16;
+    page[0] = 0x0a;
+    page[3..5].copy_from_slice(&count.to_be_bytes());
+    // One row of 304 bytes, a thousand times: a key of 300 bytes, no value, version 1.
+    let row = [&[0x82, 0x31, 5, 0x84, 0x64, 0, 9][..], &[b'k'; 300]].concat();
+    let at = 3000_u16;
+    (0..usize::from(count)).for_each(|index| page[8 + 2 * index..][..2].copy_from_slice(&at.to_be_bytes()));
+    page[usize::from(at)..][..row.len()].copy_from_slice(&row);
+    let (lost, bytes) = salvaged_bytes(&pages(page));
+    assert!((300..PAGE).contains(&bytes), "{bytes}");
+    assert!(lost > 900, "{lost}");
+}
+
+#[test]
+fn row_without_end_is_given_up() {
+    // A row of 2^40 bytes. Where its next page is named depends on its length: it is named everywhere.
+    for shift in 0..4 {
+        let mut page = [0_u8; PAGE];
+        (page[0], page[4]) = (0x0a, 1);
+        page[8..10].copy_from_slice(&100_u16.to_be_bytes());
+        page[100..106].copy_from_slice(&[0xa0, 0x80, 0x80, 0x80, 0x80, 0]);
+        (106 + shift..PAGE - 8).step_by(4).for_each(|at| page[at] = 3);
+        assert_eq!(salvaged_bytes(&pages(page)), (1, 0));
+    }
 }

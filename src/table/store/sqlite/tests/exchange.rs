@@ -326,6 +326,27 @@ fn read_file_with_random_bits_flipped_never_fails() {
     }
 }
 
+#[test]
+fn entries_that_overlap_give_not_many_times_their_page() {
+    // A leaf whose items are heads of three bytes, one after the other: each goes on over those that follow it.
+    let mut page = vec![0_u8; PAGE_SIZE];
+    let count = 600_u16;
+    page[8] = 1;
+    page[20..22].copy_from_slice(&count.to_le_bytes());
+    page[25] = 5;
+    for index in 0..usize::from(count) {
+        let (at, length) = (26 + 2 * usize::from(count) + 3 * index, 800 + index as u16 / 2);
+        page[26 + 2 * index..][..2].copy_from_slice(&(at as u16).to_le_bytes());
+        page[at..at + 2].copy_from_slice(&length.to_le_bytes());
+        page[at + 2] = 1;
+    }
+    let file = [vec![0; PAGE_SIZE], page].concat();
+    let contents = read_file(Form::Btree, &file);
+    let bytes: usize = contents.iter().map(|(key, value)| key.len() + value.len()).sum();
+    assert!((10 * PAGE_SIZE..=16 * PAGE_SIZE).contains(&bytes), "{bytes}");
+    assert!(contents.damage.is_some());
+}
+
 /// A file that stock Postfix has made and changed: with pages that were split, emptied and given back.
 #[test]
 fn read_file_of_stock_postfix_after_many_changes() {

@@ -186,6 +186,51 @@ fn salvage_without_meta_pages_finds_entries_in_all_pages() {
     assert_eq!(salvage(&[0xff; 3 * PAGE]), vec![]);
 }
 
+/// A file of two zeroed meta pages, a leaf with these nodes (place, then length of the value, flags, key), and more pages.
+fn leaf(nodes: &[(usize, u32, u16, usize)], more: usize) -> Vec<u8> {
+    let mut bytes = vec![0; (3 + more) * PAGE];
+    let page = &mut bytes[2 * PAGE..3 * PAGE];
+    let mut put = |at: usize, what: &[u8]| page[at..at + what.len()].copy_from_slice(what);
+    put(0, &[2]);
+    put(10, &[2, 0]);
+    put(12, &(16 + 2 * nodes.len() as u16).to_le_bytes());
+    put(14, &(PAGE as u16).to_le_bytes());
+    for (index, (at, length, flags, key)) in nodes.iter().enumerate() {
+        put(16 + 2 * index, &(*at as u16).to_le_bytes());
+        put(*at, &length.to_le_bytes());
+        put(at + 4, &flags.to_le_bytes());
+        put(at + 6, &(*key as u16).to_le_bytes());
+    }
+    bytes
+}
+
+#[test]
+fn salvage_of_values_that_overlap_takes_not_many_times_the_file() {
+    // Each node is a header of eight bytes, in front of the next one; what follows is its key and its value.
+    let nodes: Vec<_> = (0..200).map(|index| (500 + 8 * index, 1400, 0, 1 + index)).collect();
+    let salvaged = salvage(&leaf(&nodes, 0));
+    let bytes: usize = salvaged.iter().map(|(key, value)| key.len() + value.len()).sum();
+    assert!(salvaged.len() > 100, "{}", salvaged.len());
+    assert!(bytes <= 16 * 3 * PAGE, "{bytes}");
+
+    // Forty long values, each from its page to the end of the file.
+    let (first, more) = (3, 40);
+    let node = |index: usize| (500 + 24 * index, ((more - index) * PAGE - 16) as u32, 1, 1 + index % 8);
+    let mut file = leaf(&(0..more).map(node).collect::<Vec<_>>(), more);
+    for index in 0..more {
+        let page = (first + index) * PAGE;
+        file[page] = (first + index) as u8;
+        file[page + 10] = 4;
+        file[page + 12] = (more - index) as u8;
+        let (at, key) = (2 * PAGE + 500 + 24 * index + 8, 1 + index % 8);
+        file[at..at + key].fill(b'a' + (index / 8) as u8);
+        file[at + key..at + key + 8].copy_from_slice(&((first + index) as u64).to_le_bytes());
+    }
+    let salvaged = salvage(&file);
+    assert_eq!(salvaged.len(), 1, "a page belongs to one value");
+    assert_eq!(salvaged[0].1.len(), more * PAGE - 16);
+}
+
 #[test]
 fn damaged_while_open_is_noticed_before_liblmdb_reads_it() {
     let directory = Directory::new();

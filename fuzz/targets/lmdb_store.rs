@@ -1,0 +1,7 @@
+//! libFuzzer's entry to `lmdb_store` of fuzz/src/stores.rs.
+#![no_main]
+
+#[path = "../src/stores.rs"]
+mod stores;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| stores::lmdb_store(data));
