@@ -20,7 +20,7 @@ fn pass(mail: &Instance, last: u8, port: u16, words: &str) {
     assert!(line.contains(words), "{line}");
 }
 
-/// Comes as this client after a reload, until the cache has answered. A postscreen(8) of before the reload ends its last
+/// Comes as this client after a reload, until the cache has answered. A postscreen(8) from before the reload ends its last
 /// sessions without a cache.
 fn pass_after_reload(mail: &Instance, last: u8, port: u16) {
     let known = poll(PATIENCE, || come(mail, last, port).contains("PASS OLD").then_some(()));

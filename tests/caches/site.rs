@@ -22,8 +22,8 @@ pub fn count(mail: &Instance, texts: &[&str]) -> usize {
     mail.log_lines().iter().filter(|line| texts.iter().all(|text| line.contains(text))).count()
 }
 
-/// Reloads. Stock may die of a client of before that comes upon its new proxywrite: its first request then opens the table
-/// with flags on which it panics (lmdb), or while the proxywrite of before holds the lock; and master(8) starts no other for
+/// Reloads. Stock may die of an earlier client that comes upon its new proxywrite: its first request then opens the table
+/// with flags on which it panics (lmdb), or while the previous proxywrite holds the lock; and master(8) starts no other for
 /// a minute. So stock gets the time to end what runs.
 pub fn reload(mail: &Instance) {
     let programs = ["verify", "postscreen", "smtp", "proxymap"];

@@ -1,7 +1,7 @@
 //! What the end-to-end tests share: a private Postfix, an SMTP client, a raw proxymap client, a look at /proc.
 //!
 //! May: start and stop programs of its own instance. Never: touch the machine's Postfix, its queue or its
-//! configuration. Called by the test programs in `tests/`.
+//! configuration.
 #![allow(dead_code, unused_imports, unused_macros)] // every test program compiles this module and uses its own part of it
 
 mod config;
@@ -27,7 +27,7 @@ pub const FRESH: Duration = Duration::from_secs(1);
 pub const BEAT: Duration = Duration::from_millis(20);
 
 /// Makes a directory of which only the number at its end is new, and gives its path: `stem` and a number that nobody has
-/// used, also not a test of before that was killed and whose process id has come round again.
+/// used, also not an earlier test that was killed and whose process id has come round again.
 pub fn fresh_directory(stem: &str) -> std::path::PathBuf {
     static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
     loop {

@@ -1,6 +1,6 @@
 //! Tables of patterns and of other tables, for each type that this build serves; and the same types without one.
 //!
-//! May: write files below the site's directory. Called by the test itself.
+//! May: write files below the site's directory.
 
 use crate::common::master::{Site, set_mode};
 use crate::tables::Table;

@@ -1,6 +1,4 @@
 //! What both servers are asked.
-//!
-//! Called by the test itself, one thread for each share of the tables.
 
 use crate::common::wire::{Received, bytes};
 use crate::compare::Pair;

@@ -1,6 +1,6 @@
 //! The tables of the comparison: each content in each file format, and the types that have no file.
 //!
-//! May: write table files below the site's directory. Called by the test itself.
+//! May: write table files below the site's directory.
 
 use crate::common::master::{Site, set_mode};
 use mapkeep_name::Kind;

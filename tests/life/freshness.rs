@@ -248,7 +248,7 @@ pub fn rebuilds_never_show_half_a_table() {
         }
     });
     eprintln!("200 rebuilds: {asked} answers, all right");
-    // A busy machine may have some versions of before still on their way.
+    // A busy machine may have some earlier versions still on their way.
     let value = |round: usize| "v".repeat((299 * (round + 1)) % 50 + 1);
     let versions: Vec<String> = (0..=50).map(value).collect();
     let versions: Vec<&str> = versions.iter().map(String::as_str).collect();

@@ -86,7 +86,7 @@ pub fn one_death_costs_the_clients_of_that_worker_only() {
     let three = || (master.of_role("lookup worker").len() == 3).then_some(());
     assert!(poll(PATIENCE, three).is_some(), "it is replaced");
     assert!(!master.of_role("lookup worker").contains(&victim));
-    // All of them get the next content of a table, those of before and the new one.
+    // All of them get the next content of a table, the earlier ones and the new one.
     fs::write(site.path("tables/text"), "k two\n").unwrap();
     kept.extend(fill(&master, 3));
     for wire in &mut kept {

@@ -112,7 +112,7 @@ pub fn connected_client_keeps_its_answers_through_twenty_reloads() {
     assert!(asked > 100, "{asked}");
     drop(faithful);
     let one_family = || (service.family().len() == 3).then_some(());
-    poll(PATIENCE, one_family).expect("brokers of before leave, and their workers");
+    poll(PATIENCE, one_family).expect("previous brokers leave, and their workers");
     assert_eq!(service.of_role("broker").len(), 1);
 }
 
@@ -330,7 +330,7 @@ pub fn killed_broker_to_come_leaves_the_service_alone() {
     assert_eq!(service.wire().ask(&lookup(SECOND, "c")), found("d"));
 }
 
-/// Clients keep coming and being answered while the broker of before does not hear that it is to finish.
+/// Clients keep coming and being answered while the previous broker does not read that it is to finish.
 pub fn stopped_broker_of_before_is_ended() {
     let site = approved(&[FIRST]);
     let service = Service::start(&site, &[]);
@@ -361,5 +361,5 @@ pub fn too_many_configurations_end_the_oldest() {
     assert_eq!(clients[0].receive(PATIENCE), Received::Closed);
     assert_eq!(clients[5].ask(&lookup(FIRST, "a")), found("b"));
     let few = || (service.of_role("broker").len() <= 5).then_some(());
-    poll(PATIENCE, few).expect("four of before and the one that serves");
+    poll(PATIENCE, few).expect("four previous ones and the one that serves");
 }

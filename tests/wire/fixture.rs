@@ -1,6 +1,6 @@
 //! The tables that the wire cases ask, the requests written out, and the replies that recur.
 //!
-//! May: make tables inside an instance. Called by the scenarios beside it.
+//! May: make tables inside an instance.
 
 use crate::common::postfix::{Instance, Server};
 

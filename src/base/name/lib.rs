@@ -1,6 +1,6 @@
 //! The names of tables: types, members of composite ones, the file of each; and whose lines an account file has.
 //!
-//! May: nothing but compute. Never: I/O, a table's content. Called by: everything that knows a table by its name.
+//! May: nothing but compute. Never: I/O, a table's content.
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 #![forbid(unsafe_code)]
 

@@ -1,6 +1,4 @@
 //! What a process still has to send to another: messages with the descriptors that travel beside them.
-//!
-//! Called by: the brokers, for what they tell workers, and the supervisor, for what it tells brokers.
 
 use mapkeep_proto::Decode;
 use mapkeep_sys::channel::Channel;

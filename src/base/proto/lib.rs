@@ -1,8 +1,7 @@
 //! The only words that the processes exchange.
 //!
-//! Purpose: table ids, and one enum of messages for each direction of each channel, with a
-//! hand-written codec. May: nothing but compute. Never: I/O, paths, client bytes.
-//! Called by: broker and worker, at the two ends of each channel.
+//! Purpose: table ids, and one enum of messages for each direction of each channel, with a hand-written codec. May:
+//! nothing but compute. Never: I/O, paths, client bytes.
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 #![forbid(unsafe_code)]
 

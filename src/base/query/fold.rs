@@ -1,8 +1,8 @@
 //! Case folding of keys.
 //!
-//! Purpose: the folding that Postfix applies to keys: ICU's FoldCase with default options, which is full Unicode
-//! case folding (statuses C and F of CaseFolding.txt), so that the length of a key may change.
-//! May: compute. Never: normalise, or use a locale. Called by: the worker for keys, text and inline tables.
+//! Purpose: the folding that Postfix applies to keys: ICU's FoldCase with default options, which is full Unicode case
+//! folding (statuses C and F of CaseFolding.txt), so that the length of a key may change. May: compute. Never:
+//! normalise, or use a locale.
 //!
 //! The data is that of the `caseless` crate 0.2.2: Unicode 16.0. Letters that got a case in a later version stay as
 //! they are. Postfix uses its ICU's tables; tests/folding.rs names the letters that ICU 72 does not know.

@@ -1,6 +1,6 @@
 //! What a lookup is asked for, beside the key.
 //!
-//! Purpose: plain data. May: nothing else. Never: I/O; the clock is the caller's. Called by: the worker (fills it in).
+//! Purpose: plain data. May: nothing else. Never: I/O; the clock is the caller's.
 
 use std::cell::Cell;
 use std::fmt;

@@ -1,6 +1,5 @@
-//! Purpose: installs every layer of the lock, in the one order that works, and checks the result.
-//! May: end in an error at any point. Never: goes on without a layer.
-//! Called by: each process, once, before it serves.
+//! Purpose: installs every layer of the lock, in the one order that works, and checks the result. May: end in an error
+//! at any point. Never: goes on without a layer.
 
 use std::fmt;
 use std::fs::File;

@@ -1,6 +1,5 @@
-//! Purpose: says which layer of the lock could not be installed, and what to do about it.
-//! May: format text. Never: decides whether a failure matters; every one does.
-//! Called by: the other files of this room; read by whoever starts a process.
+//! Purpose: says which layer of the lock could not be installed, and what to do about it. May: format text. Never:
+//! decides whether a failure matters; every one does.
 
 use std::fmt;
 

@@ -1,8 +1,6 @@
-//! Purpose: turns `policy/seccomp.json` into an installed lock.
-//! May: give up privileges, and refuse to go on.
-//! Never: chooses what to allow. Lists come from the policy, limits and paths from the caller; this room only refuses
-//! requests that contradict a role.
-//! Called by: supervisor, broker, logger and workers, each once, before it serves.
+//! Purpose: turns `policy/seccomp.json` into an installed lock. May: give up privileges, and refuse to go on. Never:
+//! chooses what to allow. Lists come from the policy, limits and paths from the caller; this room only refuses requests
+//! that contradict a role.
 //!
 //! [`enter`] installs all layers or none counts: there is no switch, no environment variable and no build in which one
 //! is left out. It returns [`Confined`], which nothing else can make and which the serving loops demand.

@@ -1,7 +1,7 @@
 //! Whether a file has a POSIX access list, by getxattr(2).
 //!
-//! While it has one, the group bits of its mode are the upper limit of what named users may do (acl(5)), so that they do
-//! not say who can write. Called by the broker's trust checks; decides nothing.
+//! While it has one, the group bits of its mode are the upper limit of what named users may do (acl(5)), so that they
+//! do not say who can write. Decides nothing.
 
 use std::ffi::CString;
 use std::io;

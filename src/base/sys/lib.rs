@@ -1,7 +1,7 @@
 //! The only room with `unsafe`: descriptor passing, spawning, memory, inherited descriptors, clocks.
 //!
-//! May: ask the kernel for exactly one thing per function. Never: decide what to allow, log, or read a
-//! configuration. Called by: broker, worker and log. Each `unsafe` block does one thing and says why it holds.
+//! May: ask the kernel for exactly one thing per function. Never: decide what to allow, log, or read a configuration.
+//! Each `unsafe` block does one thing and says why it holds.
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 pub mod access_list;

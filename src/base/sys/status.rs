@@ -1,9 +1,8 @@
 //! What the kernel says of an open descriptor, by fstat(2) under its own number.
 //!
-//! glibc's `fstat` and Rust's `File::metadata` go through `newfstatat` and `statx`, which take a path: a
-//! seccomp filter cannot tell them from a path lookup, so neither is allowed after lock-down (save for `statx` without a
-//! path, see [`extent`]). The system call `fstat` takes a descriptor only. Called by the broker's trust checks and
-//! snapshots, and by the stores; decides nothing.
+//! glibc's `fstat` and Rust's `File::metadata` go through `newfstatat` and `statx`, which take a path: a seccomp filter
+//! cannot tell them from a path lookup, so neither is allowed after lock-down (save for `statx` without a path, see
+//! [`extent`]). The system call `fstat` takes a descriptor only. Decides nothing.
 
 use std::io;
 use std::mem::MaybeUninit;

@@ -4,7 +4,6 @@
 //! and no client, waits for another's file. What is kept is bounded as well: see [`Tables::work`].
 //!
 //! May: open approved files through `trust`, copy them through `snapshot`. Never: look into the content.
-//! Called by: the broker's event loop, with the time as an argument.
 //!
 //! | file | purpose |
 //! |---|---|

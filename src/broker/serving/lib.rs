@@ -1,7 +1,6 @@
 //! What the two brokers have in common: their start, their sockets, and their channel to the supervisor.
 //!
 //! May: accept clients, and pass descriptors on. Never: read a byte of a client, open a table.
-//! Called by: both brokers.
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 #![forbid(unsafe_code)]
 

@@ -1,6 +1,6 @@
 //! The listening sockets of a broker: listened to only while there is somebody to take a client.
 //!
-//! Until then clients wait in the queues of the sockets. Called by: the event loops of both brokers.
+//! Until then clients wait in the queues of the sockets.
 
 use mapkeep_sys::listen::{Accepted, accept};
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};

@@ -1,6 +1,4 @@
 //! A broker's channel to its supervisor: what it still has to say, and what it is told.
-//!
-//! Called by: the event loops of both brokers.
 
 use mapkeep_proto::{BrokerToSupervisor, Decode, MAX_MESSAGE, SupervisorToBroker};
 use mapkeep_sys::channel::{Channel, Received};

@@ -6,8 +6,8 @@
 //! administrator's, and a mapping of the copy cannot fault.
 //!
 //! May: flock, fcntl(F_OFD_SETLK, F_ADD_SEALS), fstat, sendfile, read, write, memfd_create, openat2 of our own
-//! descriptor, close, clock_gettime. Never: look into the bytes (account files excepted, which go through the
-//! caller's filter), wait for a lock. Called by the broker at start and at each refresh.
+//! descriptor, close, clock_gettime. Never: look into the bytes (account files excepted, which go through the caller's
+//! filter), wait for a lock.
 //!
 //! | file | purpose |
 //! |---|---|

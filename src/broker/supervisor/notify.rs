@@ -1,7 +1,7 @@
 //! Messages to the service manager: ready, reloading, stopping, alive.
 //!
 //! May: send datagrams to the socket that NOTIFY_SOCKET names. Never: wait longer than a second, or fail the service
-//! because nobody listens. Called by: the start, before lock-down, and the supervisor's loop.
+//! because nobody listens.
 //!
 //! Source of the facts: sd_notify(3). The socket is connected before lock-down, for Landlock then forbids connecting to
 //! an abstract socket outside of the domain.

@@ -1,7 +1,7 @@
 //! Where a service of its own listens: the place that Postfix's clients look at, with owner and mode as master(8) gives.
 //!
 //! May: make and remove sockets, before lock-down. Never: follow a link with the rights of root in a directory that
-//! somebody else can write. Called by: the start, and for its checks by a reload.
+//! somebody else can write.
 //!
 //! Source of the facts: sockets of Debian's Postfix 3.7.11 (owner and group mail_owner's, mode 0666, in a directory of
 //! mail_owner with mode 0700); master(8) removes and binds anew every socket that master.cf names. For activation:

@@ -64,7 +64,7 @@ pub(crate) struct Supervisor {
     pub(crate) serving: Generation,
     /// The one that a reload has read, until it is ready.
     pub(crate) coming: Option<Generation>,
-    /// Those of before, the oldest first, until their clients have gone.
+    /// The previous ones, the oldest first, until their clients have gone.
     pub(crate) leaving: VecDeque<Generation>,
     pub(crate) state: State,
 }
@@ -87,7 +87,7 @@ pub(crate) struct State {
     /// A reload is in progress, and whether another has been asked for.
     reloading: bool,
     again: bool,
-    /// The new broker starts when the one of before has gone (writing service only).
+    /// The new broker starts when the previous one has gone (writing service only).
     waits_for_old: bool,
     /// What the last reload failed of; else empty.
     outcome: String,

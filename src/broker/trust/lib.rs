@@ -4,9 +4,9 @@
 //! configuration declares, could have written: the file itself, and every directory and link on the way to it.
 //! The rules are [`Rule`]; a refusal names the component, the rule and the remedy.
 //!
-//! May: look at and open the broker's own copy of a configured path. Never: take a path from a worker, follow a
-//! link in the kernel, block on a FIFO, read from the file. Uses openat2, readlinkat, fstat, getxattr and close only, so
-//! that it runs after lock-down. Called by the broker at start and at each refresh.
+//! May: look at and open the broker's own copy of a configured path. Never: take a path from a worker, follow a link in
+//! the kernel, block on a FIFO, read from the file. Uses openat2, readlinkat, fstat, getxattr and close only, so that
+//! it runs after lock-down.
 //!
 //! | file | purpose |
 //! |---|---|

@@ -1,7 +1,6 @@
 //! Tables that are read: the walk to their file, and its opening.
 //!
-//! May: what `walk` may; open the file that it has found for reading. Never: read from it. Called by the broker at
-//! start and at each refresh, and by `mapkeep tables`.
+//! May: what `walk` may; open the file that it has found for reading. Never: read from it.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 

@@ -5,8 +5,8 @@
 //! would not act, but neither is opened at all), and again after. New ones are made in the checked directory, under a
 //! name that is free, with mode 0600.
 //!
-//! May: openat2, fstat, readlinkat, getxattr, close, with the rights of the tables' owner. Never: open a file of another user,
-//! read or write one. Called by the broker of the writing service, and by `mapkeep tables`, which only looks.
+//! May: openat2, fstat, readlinkat, getxattr, close, with the rights of the tables' owner. Never: open a file of
+//! another user, read or write one.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 

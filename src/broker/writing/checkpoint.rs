@@ -2,9 +2,9 @@
 //!
 //! `NAME.db` belongs to stock Postfix and to postmap(1) as much as to us. It is replaced only while it is the file that
 //! the writer has seen, or that the last checkpoint was; otherwise the writer gets what is there now. And it is replaced
-//! only under a claim: a program that goes on writing the file of before would write for nobody.
+//! only under a claim: a program that goes on writing the previous file would write for nobody.
 //!
-//! May: what `change` does, fchmod, and open files by `trust`. Called by the event loop, for the writer.
+//! May: what `change` does, fchmod, and open files by `trust`.
 
 use super::change;
 use super::claim::Claim;
@@ -169,7 +169,7 @@ impl Entry {
         };
         match (renamed, &claim) {
             (Ok(()), Some(claim)) if claim.is_awaited() => {
-                // Who waits has looked the name up before, and is about to write the file of before.
+                // Who waits has looked the name up before, and is about to write the previous file.
                 change::exchange(place, &fresh, &database).map_err(failed)?;
                 return Err(Trouble::InUse(place.path_of(&database)).text());
             }
@@ -189,7 +189,7 @@ impl Entry {
         Ok(Put::InPlace)
     }
 
-    /// After an exchange: removes the file of before, if it is the one that was to be replaced. False: it is another.
+    /// After an exchange: removes the previous file, if it is the one that was to be replaced. False: it is another.
     fn is_replaced(&self, place: &Place<'_>, fresh: &[u8]) -> Result<bool, Refusal> {
         if place.status(fresh)?.as_ref().map(Stamp::of) != self.present {
             return Ok(false);

@@ -2,8 +2,7 @@
 //! with those that cannot be.
 //!
 //! May: open, make, rename and remove files of approved tables in directories that meet the rules (`trust`). Never:
-//! read or write one, use a name or a number that came from the writer. Called by: the event loop, with the time as an
-//! argument.
+//! read or write one, use a name or a number that came from the writer.
 
 use super::change;
 use super::claim::Claim;
@@ -149,8 +148,8 @@ impl Tables {
         }
     }
 
-    /// The writer answers from this table, and holds the locks that keep every other service from it: what a checkpoint
-    /// of before has left over is nobody's.
+    /// The writer answers from this table, and holds the locks that keep every other service from it: what an earlier
+    /// checkpoint has left over is nobody's.
     pub(super) fn opened(&mut self, id: TableId) {
         let Some((entry, anchor, owner)) = self.with_grounds(id) else { return };
         if !std::mem::take(&mut entry.told).is_empty() {

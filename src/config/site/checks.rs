@@ -1,7 +1,6 @@
 //! What must hold before the service can start, so that `mapkeep tables` can look at the same beforehand.
 //!
 //! May: read the configuration and the account files, open our own programs. Never: change anything.
-//! Called by: the start; the `mapkeep` command through [`obstacles`].
 
 use crate::deciding::exposed_programs;
 use crate::load_config::{LoadedConfig, Source};

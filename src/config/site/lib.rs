@@ -2,7 +2,6 @@
 //!
 //! Purpose: read main.cf, master.cf, mapkeep.cf and the account files, judge who could have written them, and say what
 //! follows. May: open files for reading; run postconf(1), before lock-down only. Never: change anything.
-//! Called by: the supervisor, at its start and at each reload; the `mapkeep` command.
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 #![forbid(unsafe_code)]
 

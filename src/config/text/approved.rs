@@ -1,6 +1,6 @@
 //! The approved list: which tables clients may ask for, and which parameter named each.
 //!
-//! Pure, except that the caller's closure reads files of table names (3.12). Called by the broker at start.
+//! Pure, except that the caller's closure reads files of table names (3.12).
 //!
 //! The set of names is exactly what tokenising the fully expanded proxy_read_maps or proxy_write_maps gives, as
 //! in stock; it decides alone. Provenance comes from a second walk, parameter by parameter (`walk`), and never

@@ -1,7 +1,6 @@
 //! Built-in defaults of the parameters that matter here, for when `postconf -d` cannot be asked.
 //!
-//! Data only. Called by Parameters, as its lowest layer.
-//! Source: `postconf -d` of Debian's 3.7.11 (directories are Debian's) and of 3.12-20260821.
+//! Data only. Source: `postconf -d` of Debian's 3.7.11 (directories are Debian's) and of 3.12-20260821.
 
 use std::collections::BTreeMap;
 

@@ -1,8 +1,8 @@
 //! The macro language of main.cf values.
 //!
-//! Pure: text and a way to look names up go in, text comes out. Called by Parameters only.
-//! Bounded in depth, output and work, so that no configuration can hang or exhaust the process.
-//! Source: postconf(5) "$name expansion", and postconf 3.7.11 for the odd cases (`tests/against_postconf.rs`):
+//! Pure: text and a way to look names up go in, text comes out. Bounded in depth, output and work, so that no
+//! configuration can hang or exhaust the process. Source: postconf(5) "$name expansion", and postconf 3.7.11 for the
+//! odd cases (`tests/against_postconf.rs`):
 //!
 //! ```text
 //! $name ${name} $(name)             the expanded value, empty when undefined; $$ is one $

@@ -1,7 +1,6 @@
 //! mapkeep.cf: the few settings that Postfix does not have.
 //!
-//! Pure. Called by the supervisor at start; the file is optional, its grammar is main.cf's, and `$name` in a
-//! value refers to main.cf.
+//! Pure. The file is optional, its grammar is main.cf's, and `$name` in a value refers to main.cf.
 
 use crate::complaint::{Complaint, ComplaintKind, FileName, complain};
 use crate::error::{ConfigError, Reason, shown};

@@ -1,8 +1,7 @@
 //! Logical lines: the folding shared by main.cf, master.cf, mapkeep.cf and files of table names.
 //!
-//! Pure text. Called by the parsers of this crate only.
-//! Source: postconf(5), and stock 3.7.11 for what the manual leaves open: any C whitespace (also CR, vertical
-//! tab and form feed) starts a continuation; comments and blank lines may stand inside a continued line; the
+//! Pure text. Source: postconf(5), and stock 3.7.11 for what the manual leaves open: any C whitespace (also CR,
+//! vertical tab and form feed) starts a continuation; comments and blank lines may stand inside a continued line; the
 //! newline goes, the leading whitespace of the continuation stays.
 
 /// One logical line: what remains when comments are gone and continuations are joined.

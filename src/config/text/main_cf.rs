@@ -1,8 +1,7 @@
 //! main.cf and other files of `name = value` lines.
 //!
-//! Pure text. Called by the broker and the `mapkeep` command with the file's bytes; also reads `postconf -d`
-//! output and mapkeep.cf. Values stay raw: `$name` references are expanded later, by [`crate::Parameters`].
-//! Source: postconf(5); stock ends at a line without `=`, we complain and go on.
+//! Pure text. Also reads `postconf -d` output and mapkeep.cf. Values stay raw: `$name` references are expanded later,
+//! by [`crate::Parameters`]. Source: postconf(5); stock ends at a line without `=`, we complain and go on.
 
 use std::collections::BTreeMap;
 

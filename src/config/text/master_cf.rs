@@ -1,7 +1,6 @@
 //! master.cf: which program serves which socket, and with which overrides.
 //!
-//! Pure text. Called by the broker (overrides of its own service) and the `mapkeep` command.
-//! Source: master(5), and master(8) 3.7.11 for arguments: `{ a = b c }` is one argument, options are read as
+//! Pure text. Source: master(5), and master(8) 3.7.11 for arguments: `{ a = b c }` is one argument, options are read as
 //! getopt() does with the daemons' option letters and end at the first other argument.
 
 use crate::complaint::{Complaint, ComplaintKind, FileName, complain};

@@ -1,7 +1,6 @@
 //! nsswitch.conf(5), as far as it says where accounts are that are not in /etc/passwd or /etc/group.
 //!
-//! Pure. Called by the supervisor at start and at each reload, and by `mapkeep tables`. No process of ours asks the name
-//! service, so what it might know is either said to be unknown or warned of.
+//! Pure. No process of ours asks the name service, so what it might know is either said to be unknown or warned of.
 //!
 //! The facts are those of glibc 2.36, measured with getent(1) under files of each shape: the colon may be left out; a line
 //! whose first character is `#` is a comment, and no other `#` begins one; the last line for a database counts; names of

@@ -1,9 +1,8 @@
 //! The value of every parameter: layers of settings, expanded on demand.
 //!
-//! From lowest to highest: built-in defaults, `postconf -d` of the installed Postfix, main.cf, `-o` overrides,
-//! and what the program itself fixes (process_name, service_name, process_id, config_directory).
-//! Pure. Called by everyone who needs a setting. A value is only looked into when it is asked for, so a broken
-//! one that nobody uses does no harm, as with stock.
+//! From lowest to highest: built-in defaults, `postconf -d` of the installed Postfix, main.cf, `-o` overrides, and what
+//! the program itself fixes (process_name, service_name, process_id, config_directory). Pure. A value is only looked
+//! into when it is asked for, so a broken one that nobody uses does no harm, as with stock.
 //!
 //! Two differences to stock: with `postconf -d` text, parameters that the stock daemon never registers have
 //! their default here, where they would be empty in its own expansions; and an unset mynetworks has the value of

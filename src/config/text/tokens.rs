@@ -1,8 +1,7 @@
 //! Tokens and braces: how Postfix splits a list of tables or service arguments.
 //!
-//! Pure text. Called by master_cf, expand and approved.
-//! Source: measured with `proxymap -S` 3.7.11. `{` and `}` protect separators anywhere in a token; a stray `}`
-//! is an ordinary byte; an unclosed `{` runs to the end of the text.
+//! Pure text. Source: measured with `proxymap -S` 3.7.11. `{` and `}` protect separators anywhere in a token; a stray
+//! `}` is an ordinary byte; an unclosed `{` runs to the end of the text.
 
 use crate::lines::trim_start;
 

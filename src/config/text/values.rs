@@ -1,9 +1,8 @@
 //! Typed values: times, numbers, yes and no.
 //!
-//! Pure. Called by Parameters with expanded text.
-//! Source: measured with proxymap 3.7.11. A time is digits and one unit letter, anything after the letter is
-//! ignored; numbers may carry a leading `+`; all end at 2147483647. Stock reads a lone unit letter as zero; that
-//! is refused here.
+//! Pure. Source: measured with proxymap 3.7.11. A time is digits and one unit letter, anything after the letter is
+//! ignored; numbers may carry a leading `+`; all end at 2147483647. Stock reads a lone unit letter as zero; that is
+//! refused here.
 
 use crate::error::Reason;
 use crate::lines::trim;

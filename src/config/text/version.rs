@@ -1,6 +1,6 @@
 //! The installed Postfix's version and the facts that depend on it.
 //!
-//! Pure. Called by Parameters, approved and the broker (protocol expectations, defaults).
+//! Pure.
 
 /// A Postfix release such as `3.7.11`, or a snapshot such as `3.12-20260821`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

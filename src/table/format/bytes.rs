@@ -1,7 +1,7 @@
 //! Checked reading of numbers and slices from foreign bytes.
 //!
-//! Purpose: the one place where an offset from a file becomes an access. May: answer or refuse.
-//! Never: panic, wrap around, read past the end. Called by: the readers of the binary formats.
+//! Purpose: the one place where an offset from a file becomes an access. May: answer or refuse. Never: panic, wrap
+//! around, read past the end.
 
 use mapkeep_query::TableError;
 

@@ -1,7 +1,7 @@
 //! How far a scan has come.
 //!
-//! Purpose: plain data that the caller keeps for each scan; it borrows nothing from the table.
-//! May: count what a scan has used. Never: point into memory. Called by: the worker (owns it), the formats.
+//! Purpose: plain data that the caller keeps for each scan; it borrows nothing from the table. May: count what a scan
+//! has used. Never: point into memory.
 //!
 //! A snapshot never changes, so a position stays right for as long as the snapshot is served. After a swap of
 //! snapshots the caller starts a new cursor; an old one is still safe to use, but may skip or repeat records.

@@ -1,7 +1,7 @@
 //! How much of a long piece of work is done in one go.
 //!
-//! Purpose: tables are opened in steps, between which others are served; when a step has been long enough is for the caller to
-//! say, who has a clock. May: count. Never: measure. Called by: whatever takes time for each byte of a file.
+//! Purpose: tables are opened in steps, between which others are served; when a step has been long enough is for the
+//! caller to say, who has a clock. May: count. Never: measure.
 
 use std::fmt;
 

@@ -1,7 +1,6 @@
 //! The key that is looked for, with or without the NUL byte that Postfix may have stored with it.
 //!
-//! Purpose: compare and hash `key` or `key` + NUL without making a copy. May: compute.
-//! Never: allocate. Called by: the readers of the binary formats.
+//! Purpose: compare and hash `key` or `key` + NUL without making a copy. May: compute. Never: allocate.
 
 use std::cmp::Ordering;
 

@@ -1,9 +1,8 @@
 //! Tables made of other tables: `unionmap:`, `pipemap:` and `debug:`.
 //!
-//! Purpose: parse the name into a tree, and look a key up in it, in steps from one leaf to the next. May: ask the caller
-//! for the answer of each leaf. Never: own the tables there, so that each can be loaded, replaced or missing on its own, or
-//! be answered for by another process, which takes time. Called by: the worker, and the broker, which learns from
-//! [`mapkeep_name::leaves`] what to load.
+//! Purpose: parse the name into a tree, and look a key up in it, in steps from one leaf to the next. May: ask the
+//! caller for the answer of each leaf. Never: own the tables there, so that each can be loaded, replaced or missing on
+//! its own, or be answered for by another process, which takes time.
 
 mod walk;
 

@@ -1,9 +1,8 @@
 //! Answers a key from bytes.
 //!
 //! Purpose: read the table formats of Postfix from sealed snapshots (or from the table's name), without any of the
-//! libraries that Postfix uses for them. May: compute, and allocate answers and the index of a text table.
-//! Never: I/O, a path, a descriptor, the clock, unsafe code; panic, loop or allocate without bound on a hostile file.
-//! Called by: the lookup worker.
+//! libraries that Postfix uses for them. May: compute, and allocate answers and the index of a text table. Never: I/O,
+//! a path, a descriptor, the clock, unsafe code; panic, loop or allocate without bound on a hostile file.
 //!
 //! Bounds on hostile files: one lookup visits at most twice the pages of the file; a whole scan enters each page once
 //! and returns no more bytes than the file has; keys and values are at most [`MAX_ITEM`] bytes.

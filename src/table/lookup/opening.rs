@@ -1,6 +1,6 @@
 //! Opening a table in steps.
 //!
-//! Purpose: whoever serves clients meanwhile can go back to them. May: what `Table` may. Called by: the lookup worker.
+//! Purpose: whoever serves clients meanwhile can go back to them. May: what `Table` may.
 
 use std::fmt;
 

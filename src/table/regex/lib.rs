@@ -1,10 +1,8 @@
 //! Compiles and runs the regular expressions of `regexp:` and `pcre:` tables.
 //!
 //! Purpose: a safe interface to the two C libraries whose results Postfix gives out: the C library's regcomp() and
-//! regexec(), and PCRE2. No Rust crate has the same leftmost-longest groups, or the same syntax.
-//! May: allocate, and use the processor for as long as the caller says that there is time.
-//! Never: I/O, the clock, a rule's syntax, a decision.
-//! Called by: the table room.
+//! regexec(), and PCRE2. No Rust crate has the same leftmost-longest groups, or the same syntax. May: allocate, and use
+//! the processor for as long as the caller says that there is time. Never: I/O, the clock, a rule's syntax, a decision.
 //!
 //! Nothing here is shared between threads: neither type is `Send` or `Sync`.
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]

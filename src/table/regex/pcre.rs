@@ -1,8 +1,8 @@
 //! PCRE2, for `pcre:` tables.
 //!
-//! Purpose: compile a pattern, run it on a subject with limits. May: call the 8-bit functions of PCRE2.
-//! Never: translate to machine code (JIT), so that no memory is both writable and executable; take a subject for
-//! UTF-8, unless the pattern itself says `(*UTF)`. Called by: the table room.
+//! Purpose: compile a pattern, run it on a subject with limits. May: call the 8-bit functions of PCRE2. Never:
+//! translate to machine code (JIT), so that no memory is both writable and executable; take a subject for UTF-8, unless
+//! the pattern itself says `(*UTF)`.
 
 mod matcher;
 mod search;

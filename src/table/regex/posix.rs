@@ -1,8 +1,7 @@
 //! The C library's regular expressions (POSIX.1-2017, regcomp() and regexec()), for `regexp:` tables.
 //!
-//! Purpose: compile a pattern, run it on a subject. May: call regcomp(), regexec(), regerror() and regfree().
-//! Never: change the locale; it stays "C", as in Postfix, since nothing in this program calls setlocale().
-//! Called by: the table room.
+//! Purpose: compile a pattern, run it on a subject. May: call regcomp(), regexec(), regerror() and regfree(). Never:
+//! change the locale; it stays "C", as in Postfix, since nothing in this program calls setlocale().
 //!
 //! regexec() of glibc has no limit on steps and cannot be interrupted. Most patterns that are not anchored take time in
 //! the square of the subject's length on some subjects: what that would come to is measured on pieces first

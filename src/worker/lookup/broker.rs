@@ -1,8 +1,7 @@
 //! The channel to the broker, as a worker's event loop uses it.
 //!
-//! What is to be said is said in order, at once or when the channel has room: the broker may be busy with other things for a
-//! while, and that is no reason to end. May: take descriptors from the broker. Never: wait for it. Called by: the loops of
-//! the workers.
+//! What is to be said is said in order, at once or when the channel has room: the broker may be busy with other things
+//! for a while, and that is no reason to end. May: take descriptors from the broker. Never: wait for it.
 
 use mapkeep_proto::{BrokerToLookup, Decode, LookupToBroker, MAX_MESSAGE};
 use mapkeep_sys::channel::{Channel, Received};

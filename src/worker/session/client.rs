@@ -1,9 +1,8 @@
 //! One client's connection: bytes in, replies out, and how long it may take over a request.
 //!
-//! May: read and write the one socket. Never: wait: sockets are non-blocking since accept4(2). They are read and written by
-//! read(2) and write(2) because the kernel passes calls of which no argument is filtered without running a filter; that
-//! SIGPIPE is ignored (`mapkeep_sys::signals`) does the rest. Called by: the lookup worker, which sends each reply at
-//! once, and the writer, which holds replies back until the changes that they tell of are durable.
+//! May: read and write the one socket. Never: wait: sockets are non-blocking since accept4(2). They are read and
+//! written by read(2) and write(2) because the kernel passes calls of which no argument is filtered without running a
+//! filter; that SIGPIPE is ignored (`mapkeep_sys::signals`) does the rest.
 
 mod context;
 mod deferred_replies;

@@ -1,8 +1,7 @@
 //! The dictionary flags of the proxymap protocol.
 //!
-//! Purpose: names for the bits that Postfix clients send and that replies carry back, and the masks that
-//! separate them in the dialect of Postfix 3.10 and earlier. May: compute. Never: act on a flag.
-//! Called by: wire (as numbers) and session (as meaning).
+//! Purpose: names for the bits that Postfix clients send and that replies carry back, and the masks that separate them
+//! in the dialect of Postfix 3.10 and earlier. May: compute. Never: act on a flag.
 //!
 //! Source of the values: observed in requests and replies of Postfix 3.7.11 and 3.12, and by name in
 //! the table names that its log shows (for example `hash:/x(0,lock|fold_fix|utf8_request)`).

@@ -1,9 +1,8 @@
 //! From a request to a reply: approval, flags, case folding, UTF-8, and the six statuses.
 //!
-//! Purpose: everything that stock's proxymap decides about one request, over tables that it reaches
-//! only through a trait. May: compute, and ask the tables. Never: read or write a connection, open
-//! anything, or let a client's flags be more than hints.
-//! Called by: client, with each request that wire has parsed.
+//! Purpose: everything that stock's proxymap decides about one request, over tables that it reaches only through a
+//! trait. May: compute, and ask the tables. Never: read or write a connection, open anything, or let a client's flags
+//! be more than hints.
 //!
 //! Source of the rules: replies and log lines of Postfix 3.7.11 and 3.12. Where stock dies of a
 //! request (a sequence on a table that has none, missing TRY flags, OPEN_LOCK with LOCK), this

@@ -1,8 +1,7 @@
 //! The proxymap protocol as bytes: requests in, replies out, in both dialects.
 //!
-//! Purpose: turn a prefix of a connection's bytes into one request, bounded and without copying, and a
-//! reply into bytes. May: compute. Never: read, write, wait, log, or know a table.
-//! Called by: serve, which owns the connections; session, which fills the replies in.
+//! Purpose: turn a prefix of a connection's bytes into one request, bounded and without copying, and a reply into
+//! bytes. May: compute. Never: read, write, wait, log, or know a table.
 //!
 //! Source of the format: traffic of Postfix 3.7.11 (old dialect) and 3.12 (new dialect). A message is
 //! a list of attributes `name NUL value NUL`, ended by one more NUL (an empty name). The order of

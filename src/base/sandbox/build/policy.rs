@@ -1,7 +1,5 @@
-//! Purpose: reads the system call policy and writes it as Rust constants.
-//! May: refuse a policy that is ambiguous, unsorted or unexplained.
-//! Never: adds, drops or widens a rule.
-//! Called by: build.rs, and by tests/policy_schema.rs with flawed policies.
+//! Purpose: reads the system call policy and writes it as Rust constants. May: refuse a policy that is ambiguous,
+//! unsorted or unexplained. Never: adds, drops or widens a rule.
 //!
 //! Names of system calls and constants are written out as `libc::NAME`; the compiler refuses those it does not know.
 

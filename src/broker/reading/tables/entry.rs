@@ -237,7 +237,7 @@ impl Entry {
         }
     }
 
-    /// The file can be had, and is one of before: what kept it away meanwhile is over. True if workers have to be told
+    /// The file can be read, and is one that we know: what kept it away meanwhile is over. True if workers have to be told
     /// something.
     fn is_known(&mut self) -> bool {
         match (self.contents.current(), self.trouble) {

@@ -1,8 +1,7 @@
 //! A new configuration without a pause: a second broker on the same sockets, then the end of the first.
 //!
-//! At most one generation is coming; one serves; those that leave have clients of before, who are answered from the
-//! configuration that they know until they go or fall silent. Called by: the supervisor's loop, under a service manager
-//! only, for master(8) replaces the whole service.
+//! At most one generation is coming; one serves; those that leave have earlier clients, who are answered from the
+//! configuration that they know until they go or fall silent.
 
 use super::generation::Generation;
 use super::{Fatal, Start, Supervisor};
@@ -83,7 +82,7 @@ impl Supervisor {
             format!("The last reload failed: {}", problem.lines().next().unwrap_or_default());
     }
 
-    /// The coming generation's broker is ready: it serves, and the one of before finishes.
+    /// The coming generation's broker is ready: it serves, and the previous one finishes.
     pub(super) fn promote(&mut self, now: Instant) {
         let Some(next) = self.coming.take() else { return };
         let mut old = std::mem::replace(&mut self.serving, next);
@@ -126,7 +125,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Whether every broker of before has stopped accepting, and the new one serves.
+    /// Whether every previous broker has stopped accepting, and the new one serves.
     fn is_settled(&self) -> bool {
         self.coming.is_none()
             && (self.serving.was_ready || !self.serving.plan.writes())

@@ -119,7 +119,7 @@ fn file_is_never_replaced_under_the_lock_of_a_writer() {
     });
 }
 
-/// A program that has looked the name up and waits in open(2) would get the file of before.
+/// A program that has looked the name up and waits in open(2) would get the previous file.
 #[test]
 fn file_that_somebody_is_about_to_write_comes_back() {
     let Some(bed) = bed() else { return };

@@ -1,7 +1,7 @@
 //! The tables whose values clients take for the content of files.
 //!
-//! Pure. Called by the supervisor at start and at each reload, and by `mapkeep tables`. Of all parameters of Postfix,
-//! `tls_server_sni_maps` alone has its tables opened so (the SRC_RHS_IS_FILE flag; source: Postfix 3.7.11 and 3.12).
+//! Pure. Of all parameters of Postfix, `tls_server_sni_maps` alone has its tables opened so (the SRC_RHS_IS_FILE flag;
+//! source: Postfix 3.7.11 and 3.12).
 
 use std::collections::BTreeSet;
 

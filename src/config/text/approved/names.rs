@@ -1,6 +1,6 @@
 //! From expanded text to table names: the tokeniser's rules.
 //!
-//! Called by approved and walk. Reads list files only through the caller's closure, each once.
+//! Reads list files only through the caller's closure, each once.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! The second look at the list, parameter by parameter, to learn which of them named a table.
 //!
-//! Called by approved only. A token that is exactly one reference (`$name`) leads to that parameter; any other
-//! token is expanded where it stands and its names belong to the parameter that holds it.
+//! A token that is exactly one reference (`$name`) leads to that parameter; any other token is expanded where it stands
+//! and its names belong to the parameter that holds it.
 
 use std::collections::BTreeSet;
 

@@ -1,8 +1,7 @@
 //! Writes Berkeley DB hash and btree files, complete and from the start, without libdb.
 //!
-//! Purpose: turn entries into a file that programs with libdb 5.3 read and update, in bounded steps.
-//! May: allocate, and hand finished pages to a [`Sink`]. Never: open, read back, or write a page twice.
-//! Called by: whoever publishes a table as `hash:` or `btree:`.
+//! Purpose: turn entries into a file that programs with libdb 5.3 read and update, in bounded steps. May: allocate, and
+//! hand finished pages to a [`Sink`]. Never: open, read back, or write a page twice.
 //!
 //! Source of the format: files made by Postfix 3.7 with Berkeley DB 5.3.28, and what its db5.3_verify insists on.
 //! Files are little-endian, of format version 9, without checksums, encryption, duplicates or named databases, and

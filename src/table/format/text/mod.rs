@@ -1,7 +1,6 @@
 //! Tables whose entries are text: `texthash:` files, and `inline:` and `static:` names.
 //!
 //! Purpose: the syntax that they share: white space, quoted keys, braces. May: borrow. Never: copy.
-//! Called by: the files below this one, `accounts`.
 
 pub mod index;
 pub mod inline;

@@ -1,7 +1,7 @@
 //! A lookup in a table made of others, as steps that can be resumed.
 //!
-//! Purpose: remember where a lookup stands, so that it can wait for the answer of a leaf while others are served.
-//! May: keep keys and answers. Never: recurse, or ask a leaf twice. Called by: the worker.
+//! Purpose: remember where a lookup stands, so that it can wait for the answer of a leaf while others are served. May:
+//! keep keys and answers. Never: recurse, or ask a leaf twice.
 
 use super::{Composite, Join, Node};
 use mapkeep_name::Class;

@@ -1,7 +1,7 @@
 //! A match in parts, between which the clock is read.
 //!
-//! Purpose: a match that ends when its time is over. May: call [`Matcher::run`]. Never: unsafe code; give an answer that
-//! one call for the whole subject would not give. Called by: the table room.
+//! Purpose: a match that ends when its time is over. May: call [`Matcher::run`]. Never: unsafe code; give an answer
+//! that one call for the whole subject would not give.
 //!
 //! PCRE2 tries a pattern at each place of the subject, one after another, and cannot be interrupted. Its limit of steps
 //! counts anew at each place, and a step may read the rest of the subject. So a match on a long subject can take minutes

@@ -252,7 +252,7 @@ pub(super) const MESSAGES: &[Attack] = &[
                 let generation = generation().wrapping_add(1);
                 message(WriterToBroker::Opened { id: VICTIM, generation })
             }),
-            Attempt("failed, of before", |_| {
+            Attempt("failed, previous generation", |_| {
                 let generation = generation().wrapping_sub(1);
                 message(WriterToBroker::Failed { id: VICTIM, generation })
             }),
@@ -277,7 +277,7 @@ pub(super) const MESSAGES: &[Attack] = &[
             Attempt("lmdb of a btree table", |_| {
                 message(WriterToBroker::Corrupt { id: VICTIM, generation: generation(), part: Part::Lmdb })
             }),
-            Attempt("a store of before", |_| {
+            Attempt("a store of the previous generation", |_| {
                 let generation = generation().wrapping_sub(1);
                 message(WriterToBroker::Corrupt { id: VICTIM, generation, part: Part::Store })
             }),

@@ -1,6 +1,5 @@
-//! Purpose: the few calls that no safe wrapper offers: any system call by number, fork, and the 32-bit entry.
-//! May: be unsafe, as the only file of this room. Never: ships; it is part of the tests.
-//! Called by: the test programs beside it, which have one thread.
+//! Purpose: the few calls that no safe wrapper offers: any system call by number, fork, and the 32-bit entry. May: be
+//! unsafe, as the only file of this room. Never: ships; it is part of the tests.
 
 #![allow(unsafe_code, dead_code)]
 

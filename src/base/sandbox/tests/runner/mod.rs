@@ -1,5 +1,4 @@
 //! Purpose: runs named checks one after the other in one thread, and prints what cargo's own runner would.
-//! Called by: the test programs with `harness = false`.
 
 #![allow(dead_code, clippy::print_stdout)]
 

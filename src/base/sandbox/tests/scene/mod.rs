@@ -1,5 +1,4 @@
 //! Purpose: starts processes that enter the lock, and hears from them.
-//! Called by: entering.rs.
 //!
 //! A child has /dev/null at 0 to 2, a channel to the test at 3 and 4, and an epoll descriptor at 5: the numbers that the
 //! real processes use. After `enter` it says "ready" and waits for the end of the channel.
@@ -163,7 +162,7 @@ pub fn answer_enosys(nr: i64) {
 /// An empty directory of root's, gone afterwards.
 pub fn with_jail(body: impl FnOnce(&Path)) {
     let jail = std::env::temp_dir().join(format!("mapkeep-entering-{}", getpid()));
-    // What a test of before has left that was killed, and had our process id.
+    // What an earlier test left that was killed, and had our process id.
     let _ = fs::remove_dir_all(&jail);
     let _ = fs::remove_file(jail.with_extension("log"));
     let _ = fs::remove_file(jail.with_extension("link"));

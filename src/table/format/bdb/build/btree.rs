@@ -1,7 +1,7 @@
 //! Btrees from keys in ascending order.
 //!
-//! Purpose: write leaves as they fill, keep the rightmost page of each level, and write these at the end.
-//! May: write. Never: go back to a page. Called by: whoever publishes a `btree:` table.
+//! Purpose: write leaves as they fill, keep the rightmost page of each level, and write these at the end. May: write.
+//! Never: go back to a page.
 
 use super::file::File;
 use super::item::{add_to_internal, add_to_leaf, btree_limit, internal_size, leaf_size};

@@ -1,7 +1,7 @@
 //! The pages of buckets.
 //!
 //! Purpose: put the entries of a bucket in order, and write them to its chain of pages; bucket after bucket, in steps.
-//! May: write. Never: work on for longer than the budget and one entry. Called by: the builder of hash tables.
+//! May: write. Never: work on for longer than the budget and one entry.
 
 use std::cmp::Ordering;
 

@@ -1,7 +1,7 @@
 //! Entries in memory.
 //!
-//! Purpose: hold keys and values for a table that is written in another order than it is filled. May: allocate.
-//! Never: move what it holds, so that no push takes long. Called by: the builder of hash tables.
+//! Purpose: hold keys and values for a table that is written in another order than it is filled. May: allocate. Never:
+//! move what it holds, so that no push takes long.
 
 use super::BuildError;
 

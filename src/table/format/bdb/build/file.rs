@@ -1,7 +1,6 @@
 //! The pages of a file under construction.
 //!
-//! Purpose: give out page numbers, and write pages and chains of overflow pages. May: refuse.
-//! Never: keep a page. Called by: the builders.
+//! Purpose: give out page numbers, and write pages and chains of overflow pages. May: refuse. Never: keep a page.
 
 use super::page::{HEADER, Links, fill_overflow};
 use super::{BuildError, Sink};

@@ -1,7 +1,7 @@
 //! Hash tables from entries in any order.
 //!
 //! Purpose: choose the number of buckets, and have their entries found, sorted and written, in steps. May: write.
-//! Never: work on for longer than a step. Called by: whoever publishes a `hash:` table.
+//! Never: work on for longer than a step.
 
 use super::chains::{Chains, FIRST_BUCKET};
 use super::entries::Entries;

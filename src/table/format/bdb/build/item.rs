@@ -1,7 +1,6 @@
 //! Keys and values as they lie on pages.
 //!
 //! Purpose: the sizes and bytes of the items of each type of page. May: compute. Never: decide where an item goes.
-//! Called by: the builders.
 
 use super::BuildError;
 use super::page::{HEADER, INDEX, Page, short};

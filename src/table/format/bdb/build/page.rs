@@ -1,7 +1,7 @@
 //! One page in memory.
 //!
-//! Purpose: the header and the items of a page, and the header page of a file. May: refuse.
-//! Never: write outside its page. Called by: the builders.
+//! Purpose: the header and the items of a page, and the header page of a file. May: refuse. Never: write outside its
+//! page.
 
 use super::BuildError;
 

@@ -1,7 +1,7 @@
 //! Sorting in steps.
 //!
-//! Purpose: order numbers that stand for entries without ever working for long. May: compare.
-//! Never: accept two that are equal. Called by: the builder of hash tables.
+//! Purpose: order numbers that stand for entries without ever working for long. May: compare. Never: accept two that
+//! are equal.
 
 use std::cmp::Ordering;
 

@@ -1,7 +1,6 @@
 //! Entries by bucket.
 //!
-//! Purpose: put the numbers of all entries in the order of their buckets, in steps. May: allocate.
-//! Never: compare keys. Called by: the builder of hash tables.
+//! Purpose: put the numbers of all entries in the order of their buckets, in steps. May: allocate. Never: compare keys.
 
 use super::BuildError;
 use super::entries::Entries;
