@@ -16,8 +16,9 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-/// How long a request may wait for answers, those to all its questions together.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a request may wait for answers, those to all its questions together: three times what one lookup may take in all
+/// its turns, since others are served in between.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The numbers that stand for peers in epoll's events begin here; those of clients never come so far.
 pub(crate) const PEERS: u64 = 1 << 63;
@@ -269,8 +270,8 @@ impl Elsewhere {
 
 const GONE: &str = "the rules worker that was asked has exited";
 const WRONG: &str = "the rules worker that was asked sent an invalid answer";
-const UNASKED: &str = "no rules worker accepted the question within 10 seconds";
-const SILENT: &str = "the rules worker that was asked did not answer within 10 seconds";
+const UNASKED: &str = "no rules worker accepted the question within a minute";
+const SILENT: &str = "the rules worker that was asked did not answer within a minute";
 
 /// Shows no key.
 impl std::fmt::Debug for Question {

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 pub(super) const LONG: Duration = Duration::from_millis(20);
 /// Somebody who has asked within this time is expected to ask again.
 const QUIET: Duration = Duration::from_secs(1);
-/// No table rests for longer. A question is given up after ten seconds.
+/// No table rests for longer. A question is given up after a minute.
 const LONGEST_REST: Duration = Duration::from_secs(5);
 /// How much longer than what it has used somebody stands behind others of the same table, for each that waits there.
 const DEBT: u32 = 2;

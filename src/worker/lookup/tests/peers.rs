@@ -329,7 +329,7 @@ fn questions_wait_for_a_peer_and_then_for_no_longer_than_the_rest_of_the_time() 
     let clients: Vec<UnixStream> = (0..3).map(|_| service.client()).collect();
     clients.iter().for_each(|client| ask(client, RULES, "k"));
     service.round();
-    wait(Duration::from_secs(9));
+    wait(Duration::from_secs(59));
     let mut standin = service.standin();
     let questions = standin.questions();
     assert_eq!(questions.len(), 3);
@@ -357,7 +357,7 @@ fn all_questions_of_a_request_have_one_deadline() {
     let client = service.client();
     ask(&client, UNION, "k");
     service.round();
-    wait(Duration::from_secs(8));
+    wait(Duration::from_secs(58));
     let first = standin.questions().pop().unwrap();
     standin.answer_well(&first);
     service.round();
@@ -368,7 +368,7 @@ fn all_questions_of_a_request_have_one_deadline() {
     assert!(texts(&client).is_empty());
     wait(Duration::from_secs(1));
     service.round();
-    assert_eq!(texts(&client)[0], RETRY, "ten seconds after the request, not after the question");
+    assert_eq!(texts(&client)[0], RETRY, "a minute after the request, not after the question");
 }
 
 #[test]
