@@ -73,7 +73,7 @@ impl Privilege {
             }
             Privilege::Root { chroot, keep, .. } => match role {
                 Role::Lookup | Role::Writer if chroot.is_none() => {
-                    refuse("a role that hears clients needs an empty root directory")
+                    refuse("a role that serves clients needs an empty root directory")
                 }
                 Role::Supervisor | Role::WriteSupervisor | Role::Broker => Ok(()),
                 _ if !keep.is_empty() => refuse("this role keeps no capability"),
@@ -91,7 +91,7 @@ pub(crate) struct NewRoot(Dir);
 const MADE_FOR_THIS: &str = "name another in chroot_directory (mapkeep.cf), made for this alone: \
                              install -d -o root -g root -m 755 DIRECTORY";
 
-/// Whether a directory can be the empty root of a role that hears clients.
+/// Whether a directory can be the empty root of a role that serves clients.
 ///
 /// # Errors
 /// It is not there, not empty, or somebody besides root can write in it; the reason has the remedy.

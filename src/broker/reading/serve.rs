@@ -1,4 +1,4 @@
-//! The broker's event loop: accept clients, keep the tables fresh, hear the workers and the supervisor.
+//! The broker's event loop: accept clients, keep the tables fresh, read from the workers and the supervisor.
 //! `serve/balance.rs` has what it does about the number of workers, and how it ends.
 //!
 //! May: everything that policy/seccomp.json lists for `broker`. Never: read from a client's connection, look

@@ -43,7 +43,7 @@ const LOOKS: usize = 1024;
 const UNJUDGED: usize = 256;
 /// Tables of which a doubtful content is kept for another worker.
 const DOUBTS: usize = 256;
-/// When a copy that must wait for judgements is tried again, if nothing is heard.
+/// When a copy that must wait for judgements is tried again, if no message comes first.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// What a worker gets of a table.
@@ -195,7 +195,7 @@ impl Tables {
         });
     }
 
-    /// A worker has taken this content into use. True if others must be told.
+    /// A worker has switched to this content. True if others must be told.
     pub(crate) fn loaded(&mut self, id: TableId, generation: u32, now: Instant) -> bool {
         self.with(id, |entry, _| entry.loaded(generation, now)).unwrap_or_default()
     }
@@ -215,7 +215,7 @@ impl Tables {
     /// When the next look is due.
     pub(crate) fn next_due(&self, now: Instant) -> Option<Instant> {
         let (due, _) = *self.schedule.first()?;
-        // Those that wait for judgements are past due; their turn comes when a worker has been heard.
+        // Those that wait for judgements are past due; their turn comes when a worker has answered.
         let earliest = if self.unjudged < UNJUDGED { now } else { now.checked_add(PATIENCE)? };
         Some(due.max(earliest))
     }

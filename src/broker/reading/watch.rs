@@ -24,7 +24,7 @@ pub(crate) struct Watch {
 pub(crate) enum Notice {
     /// Something happened to this table's file.
     Touched(TableId),
-    /// Nothing more will be heard of this table's directory.
+    /// inotify says nothing more of this table's directory.
     Lost(TableId),
     /// Events were dropped: everything may have changed.
     Everything,

@@ -110,7 +110,7 @@ pub(crate) struct Workers {
     /// How many of each duty serve at a time, if all is well.
     wanted: BTreeMap<Duty, u32>,
     /// Who is judging a content of a table that no worker has in use yet: one worker at a time, so that a content which ends
-    /// its worker ends one, and the others go on with the content before it.
+    /// its worker ends one, and the others go on with the previous content.
     judges: BTreeMap<TableId, WorkerId>,
     /// Duties of which a worker has died of one of several contents. Such contents go to each one by one, until a worker has
     /// got over all of them.

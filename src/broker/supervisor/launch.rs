@@ -304,7 +304,7 @@ fn early_log(destination: Destination) -> Result<(), Box<dyn Error>> {
     open_log(&log).map(|_| ())
 }
 
-/// Makes the directory that workers see as their root, if it is not there. The lock looks again; here a person hears it
+/// Makes the directory that workers see as their root, if it is not there. The lock looks again; here a person sees it
 /// before anything is started.
 fn prepare_chroot(path: &Path) -> Result<(), Box<dyn Error>> {
     make_directories(path)

@@ -1,7 +1,7 @@
 //! The status protocol of master(8): one native-endian record of 12 bytes for each change of state.
 //!
-//! Source of the facts: the reference sheet, section 3.3. The pid is that of the process which master(8) has
-//! started: it ignores records of pids that it does not know, so no worker could report for itself.
+//! The pid is that of the process which master(8) has started: it ignores records of pids that it does not know, so no
+//! worker could report for itself.
 
 use nix::unistd::write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

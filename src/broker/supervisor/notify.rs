@@ -101,7 +101,7 @@ fn connect(name: &OsStr) -> io::Result<UnixDatagram> {
 mod tests {
     use super::*;
 
-    fn heard(socket: &UnixDatagram) -> String {
+    fn received(socket: &UnixDatagram) -> String {
         let mut buffer = [0; 200];
         let length = socket.recv(&mut buffer).unwrap();
         String::from_utf8(buffer[..length].to_vec()).unwrap()
@@ -114,15 +114,15 @@ mod tests {
         let socket = Some(connect(OsStr::new(&format!("@{name}"))).unwrap());
         let mut notify = Notify { socket, beat: Some(Duration::from_secs(3)), next_beat: None };
         notify.ready("up");
-        assert_eq!(heard(&manager), "READY=1\nSTATUS=up\n");
+        assert_eq!(received(&manager), "READY=1\nSTATUS=up\n");
         notify.reloading();
-        assert!(heard(&manager).starts_with("RELOADING=1\nMONOTONIC_USEC="));
+        assert!(received(&manager).starts_with("RELOADING=1\nMONOTONIC_USEC="));
         let now = Instant::now();
         notify.beat(now);
         notify.beat(now);
         notify.stopping();
-        assert_eq!(heard(&manager), "WATCHDOG=1\n");
-        assert_eq!(heard(&manager), "STOPPING=1\n", "the second beat was not due");
+        assert_eq!(received(&manager), "WATCHDOG=1\n");
+        assert_eq!(received(&manager), "STOPPING=1\n", "the second beat was not due");
         assert_eq!(notify.next_beat(), now.checked_add(Duration::from_secs(3)));
     }
 

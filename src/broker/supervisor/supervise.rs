@@ -1,7 +1,7 @@
 //! The supervisor: starts the others, answers to master(8) or a service manager, and otherwise stays out of the way.
 //!
 //! May: spawn, wait, signal its children, pass channels, read /proc/PID/status, and at a reload the configuration.
-//! Never: read a byte that came from a worker or a client; all that it hears are the fixed-size messages of the
+//! Never: read a byte that came from a worker or a client; all that it reads are the fixed-size messages of the
 //! brokers.
 
 mod ending;
@@ -357,7 +357,7 @@ impl Supervisor {
 
     /// Somebody wants to read the files of the tables that can be changed: have them written now.
     fn checkpoint(&mut self) {
-        // A broker that does not hear us now is not told more than once.
+        // A broker that does not read from us now is not told more than once.
         if self.serving.plan.writes() && self.serving.is_quiet() {
             self.serving.tell(SupervisorToBroker::Checkpoint, None);
         }

@@ -1,5 +1,5 @@
 //! The broker of the writing service: it opens, makes, renames and removes the files of tables that are written, and
-//! accepts clients. The writer, which hears the clients, gets descriptors and nothing else.
+//! accepts clients. The writer, which serves the clients, gets descriptors and nothing else.
 //!
 //! May: what mail_owner, the owner of the tables, may do in the directories that Landlock leaves; no capability. Never:
 //! see a client's byte, a key or a value.

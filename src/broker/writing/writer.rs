@@ -1,6 +1,6 @@
 //! The writer as its broker sees it: what it may say now, and what it is still owed.
 //!
-//! A writer hears clients, so an attacker may have taken it over. It can only say the few things that
+//! A writer reads from clients, so an attacker may have taken it over. It can only say the few things that
 //! [`Writer::judge`] lists; anything else ends it.
 
 use super::tables::HandOut;
@@ -342,7 +342,7 @@ impl Writer {
                 slot.checkpoint = Checkpoint::None;
                 Incoming::Discard(id)
             }
-            // It had not heard yet that its file is gone.
+            // It did not know yet that its file is gone.
             (_, Checkpoint::Void, WriterToBroker::Discard(_)) => {
                 slot.checkpoint = Checkpoint::None;
                 Incoming::Nothing

@@ -69,7 +69,7 @@ impl ServicePlan {
         if self.writes() { Role::WriteBroker } else { Role::Broker }
     }
 
-    /// The role of the processes that hear clients.
+    /// The role of the processes that serve clients.
     pub fn worker_role(&self) -> Role {
         if self.writes() { Role::Writer } else { Role::Lookup }
     }

@@ -41,7 +41,7 @@ use std::time::{Duration, Instant};
 const CHUNK: usize = 16 << 10;
 /// Events taken in one go, and turns given in one go to clients that wait for another.
 const EVENTS: usize = 256;
-/// Messages of the broker that are heard in one go. Each may be a client that sends, leaves and comes again at once.
+/// Messages of the broker that are read in one go. Each may be a client that sends, leaves and comes again at once.
 const MESSAGES: usize = 1024;
 /// Once the broker has gone: how long those are served that wait for us. They connect again.
 const GRACE: Duration = Duration::from_secs(1);
@@ -74,7 +74,7 @@ pub(crate) struct Lookup {
 }
 
 impl Lookup {
-    /// A worker that has not heard from its broker yet.
+    /// A worker that has received nothing from its broker yet.
     pub(crate) fn new(broker: Channel, epoll: Epoll, service: Service) -> io::Result<Lookup> {
         Ok(Lookup {
             broker: Broker::new(broker, &epoll)?,
@@ -104,7 +104,7 @@ impl Lookup {
 
     /// Waits for something to do, and does it. False when there is nothing left to be done.
     ///
-    /// Everybody who is there is heard for a turn: first clients whose answers have come from other processes, then clients
+    /// Everybody who is there is served for a turn: first clients whose answers have come from other processes, then clients
     /// that have sent something, then those that have sent more than a turn had room for, and the broker. What is to be asked
     /// of other processes is sent in one go. Then new contents are gone on with for a step.
     fn round(&mut self) -> io::Result<bool> {

@@ -14,9 +14,9 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
-/// How long contents are loaded before others are heard again;
+/// How long contents are loaded before others are served again;
 pub(crate) const STEP: Duration = Duration::from_millis(2);
-/// and while there is nobody but the broker, which is heard each time.
+/// and while there is nobody but the broker, which is read from each time.
 pub(crate) const LONG_STEP: Duration = Duration::from_millis(50);
 
 /// All of them, in the order in which they came, which is that in which they are loaded and answered.

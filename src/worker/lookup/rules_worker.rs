@@ -61,7 +61,7 @@ pub(crate) struct RulesWorker {
 }
 
 impl RulesWorker {
-    /// A worker that has not heard from its broker yet.
+    /// A worker that has received nothing from its broker yet.
     pub(crate) fn new(broker: Channel, epoll: Epoll) -> io::Result<RulesWorker> {
         Ok(RulesWorker {
             broker: Broker::new(broker, &epoll)?,

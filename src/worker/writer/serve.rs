@@ -72,7 +72,7 @@ pub(crate) struct Writer<O> {
 }
 
 impl<O: Opener> Writer<O> {
-    /// A writer that has not heard from its broker yet.
+    /// A writer that has received nothing from its broker yet.
     pub(crate) fn new(broker: Channel, epoll: Epoll, opener: O) -> io::Result<Writer<O>> {
         epoll.add(&broker, EpollEvent::new(EpollFlags::EPOLLIN, BROKER))?;
         Ok(Writer {

@@ -87,10 +87,10 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// The attempts at one item of the threat table.
+/// The attempts of one kind.
 #[derive(Debug)]
 pub struct Attack {
-    /// Its number there. 0: no item, but a check of the harness itself.
+    /// Its number in the report. 0: a check of the harness itself.
     pub item: u8,
     /// What is attacked.
     pub name: &'static str,

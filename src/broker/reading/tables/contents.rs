@@ -1,6 +1,6 @@
 //! The contents of one table that the broker keeps, and which of them workers get.
 //!
-//! Workers judge: they take a content into use, or they refuse it, or they die of it. One of them may be hijacked and
+//! Workers judge: they switch to a content, or they refuse it, or they die of it. One of them may be hijacked and
 //! lie, and one may die of something else meanwhile; so the word of one against a content is not final, and the word of
 //! one for it is: whatever that one content is, it goes to workers only, and each of them judges for itself.
 
@@ -14,20 +14,20 @@ pub(crate) struct Content {
     pub(crate) snapshot: Snapshot,
     /// Rises with each content of its table.
     pub(crate) generation: u32,
-    /// Whether a worker has taken it into use.
+    /// Whether a worker has switched to it.
     proven: Cell<bool>,
     /// Whether the log has been told that workers disagree about it.
     disputed: Cell<bool>,
 }
 
 impl Content {
-    /// Whether a worker has taken it into use.
+    /// Whether a worker has switched to it.
     pub(crate) fn is_proven(&self) -> bool {
         self.proven.get()
     }
 }
 
-/// Why a content is not taken into use.
+/// Why no worker switches to a content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Against {
     /// A worker says that it does not parse.
@@ -41,16 +41,16 @@ pub(crate) enum Against {
 pub(crate) enum Verdict {
     /// Nothing changes.
     Stays,
-    /// Another worker has taken it into use before: the word against it counts for nothing. Said once for each content.
+    /// Another worker has switched to it before: one worker's failure does not count. Logged once for each content.
     Disputed,
-    /// Workers to come get the content before it; it will be judged by one more worker.
+    /// New workers get the previous content; one more worker will judge this one.
     Doubted,
     /// Two workers have judged against it, or one has died of it while there was no room to keep it: this version of the
     /// file is not offered again.
     Rejected,
     /// A worker has refused it while there was no room to keep it: later it is copied again, for workers to judge.
     PutOff,
-    /// It was doubted, and a worker has taken it into use: all get it.
+    /// It was doubted, and a worker has switched to it: all get it.
     Restored,
 }
 
@@ -64,7 +64,7 @@ struct Doubt {
 #[derive(Debug, Default)]
 pub(crate) struct Contents {
     current: Option<Rc<Content>>,
-    /// The content before that, until a worker has taken the current one into use.
+    /// The content before that, until a worker has switched to the current one.
     previous: Option<Rc<Content>>,
     /// One that a worker has judged against, until a second one has judged.
     doubt: Option<Doubt>,
@@ -127,7 +127,7 @@ impl Contents {
         }));
     }
 
-    /// A worker has taken this content into use.
+    /// A worker has switched to this content.
     pub(crate) fn loaded(&mut self, generation: u32) -> Verdict {
         if let Some(content) = self.current.as_ref().filter(|content| content.generation == generation) {
             content.proven.set(true);
@@ -195,7 +195,7 @@ pub(crate) mod testing {
         Rc::new(Content { snapshot, generation, proven, disputed })
     }
 
-    /// A worker takes it into use.
+    /// A worker switches to it.
     pub(crate) fn prove(content: &Content) {
         content.proven.set(true);
     }
@@ -210,7 +210,7 @@ mod tests {
         contents.current().map(|content| content.generation)
     }
 
-    /// Contents of which the first `good` have been taken into use, and one more that nobody has judged.
+    /// Contents of which the first `good` are in use, and one more that nobody has judged.
     fn after(good: u32) -> Contents {
         let mut contents = Contents::default();
         for generation in 1..=good {

@@ -101,7 +101,7 @@ impl Entry {
         self.due = since.checked_add(LONGEST_SETTLE).map_or(quiet, |latest| latest.min(quiet));
     }
 
-    /// A worker has taken this content into use. True if others must be told.
+    /// A worker has switched to this content. True if others must be told.
     pub(super) fn loaded(&mut self, generation: u32, now: Instant) -> bool {
         let verdict = self.contents.loaded(generation);
         self.judged(generation, now);

@@ -27,7 +27,7 @@ impl Surroundings {
         Surroundings { anchor, owners, limit, round }
     }
 
-    /// How long until the next look at a file of which nothing is heard.
+    /// How long until the next look at a file of which inotify says nothing.
     pub(super) fn rest(&self, watched: bool) -> Duration {
         self.round.max(if watched { SWEEP } else { POLL })
     }

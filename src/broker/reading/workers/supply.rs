@@ -26,7 +26,7 @@ pub(crate) struct Load {
     pub(crate) table: TableId,
     pub(crate) generation: u32,
     pub(crate) size: u64,
-    /// Whether a worker had taken it into use before it was sent.
+    /// Whether a worker had switched to it before it was sent.
     pub(crate) proven: bool,
 }
 

@@ -142,7 +142,7 @@ impl Supervisor {
         let pause = self.state.back_off.entry(called).or_default().death(now);
         let at = now.checked_add(pause).unwrap_or(now);
         match role {
-            // It is the broker that asks for the next one, possibly before we have heard of this end.
+            // It is the broker that asks for the next one, possibly before we know of this exit.
             Role::Lookup | Role::Writer => drop(self.state.no_worker_before.insert(called, at)),
             role => self.state.starts.push(Start::of(role, self.serving.number, at)),
         }

@@ -8,7 +8,7 @@ use mapkeep_sys::channel::Received;
 use nix::sys::signal::{Signal, kill};
 use std::time::Instant;
 
-/// Messages that are heard of a broker at a time.
+/// Messages that are read from a broker at a time.
 const MESSAGES: usize = 64;
 
 impl Supervisor {
@@ -47,7 +47,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Ends a broker that has done what none of ours does. Its end is heard of like any other, and it is replaced.
+    /// Ends a broker that has done what none of ours does. Its exit is reaped like any other, and it is replaced.
     fn dismiss(&mut self, number: u32, what: &str) {
         let Some(generation) = self.generation_mut(number) else { return };
         tracing::error!("the broker {what} -- replacing it");

@@ -14,7 +14,7 @@ const BURST: u32 = 7;
 const DISTANCE: Duration = Duration::from_millis(250);
 /// How soon to try again where processes take time to end.
 const LATER: Duration = Duration::from_secs(1);
-/// How long nothing is heard from a broker that says more at a time than ours ever has to.
+/// How long nothing is read from a broker that says more at a time than ours ever has to.
 const SILENCE: Duration = Duration::from_millis(20);
 
 /// What to do about a wish.
@@ -155,22 +155,22 @@ impl Requests {
         }
     }
 
-    /// It has said as much as is heard at a time.
+    /// It has sent as much as is read at a time.
     pub(super) fn said_much(&mut self, now: Instant) {
         self.deaf_until = now.checked_add(SILENCE);
     }
 
-    /// It has said what it may not say; nothing more is heard from it.
+    /// It has sent what it may not send; nothing more is read from it.
     pub(super) fn went_wrong(&mut self) {
         self.wrong = true;
     }
 
-    /// Whether it is heard now.
+    /// Whether it is read from now.
     pub(super) fn is_read(&self, now: Instant) -> bool {
         !self.wrong && self.deaf_until.is_none_or(|moment| moment <= now)
     }
 
-    /// When it is heard again.
+    /// When it is read from again.
     pub(super) fn read_again_at(&self) -> Option<Instant> {
         self.deaf_until.filter(|_| !self.wrong)
     }

@@ -94,8 +94,8 @@ impl Scene {
 
     #[track_caller]
     fn expect(&self, message: BrokerToSupervisor) {
-        let heard = receive::<BrokerToSupervisor>(&self.supervisor, PATIENCE);
-        assert_eq!(heard.map(|(message, _)| message), Some(message));
+        let received = receive::<BrokerToSupervisor>(&self.supervisor, PATIENCE);
+        assert_eq!(received.map(|(message, _)| message), Some(message));
     }
 
     #[track_caller]

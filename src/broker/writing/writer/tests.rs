@@ -78,17 +78,17 @@ fn judge_every_message_about_a_table_in_every_state() {
                 let slot = Slot { used, generation: CURRENT, lmdb, beside, checkpoint, told: None };
                 for message in about_tables() {
                     let mut writer = writer(stage, slot);
-                    let heard = writer.judge(message);
+                    let incoming = writer.judge(message);
                     let after = writer.slots[1];
                     let line = ALLOWED.iter().find(|line| line.0 == message && line.1(&slot));
-                    let what = format!("{message:?} when {stage:?} {slot:?}: {heard:?} {after:?}");
+                    let what = format!("{message:?} when {stage:?} {slot:?}: {incoming:?} {after:?}");
                     match line.filter(|_| stage != Stage::Starting) {
                         None => {
-                            assert!(matches!(heard, Incoming::Violation(_)), "{what}");
+                            assert!(matches!(incoming, Incoming::Violation(_)), "{what}");
                             refused += 1;
                         }
                         Some((_, _, expected, used, checkpoint)) => {
-                            assert_eq!(&heard, expected, "{what}");
+                            assert_eq!(&incoming, expected, "{what}");
                             allowed += 1;
                             let closes = *used == Use::Closed;
                             match message {
@@ -147,11 +147,11 @@ fn judge_tables_that_are_none() {
 fn judge_ready_once_and_first() {
     for stage in STAGES {
         let mut one = writer(stage, Slot::default());
-        let heard = one.judge(WriterToBroker::Ready);
+        let incoming = one.judge(WriterToBroker::Ready);
         if stage == Stage::Starting {
-            assert_eq!((heard, one.stage), (Incoming::Ready, Stage::Checking));
+            assert_eq!((incoming, one.stage), (Incoming::Ready, Stage::Checking));
         } else {
-            assert_eq!((heard, one.stage), (Incoming::Violation("ready twice"), stage));
+            assert_eq!((incoming, one.stage), (Incoming::Violation("ready twice"), stage));
         }
     }
 }
@@ -163,11 +163,11 @@ fn judge_clients_gone_cannot_be_invented() {
         {
             let mut one = writer(stage, Slot::default());
             one.clients = had;
-            let heard = one.judge(WriterToBroker::Closed(count));
+            let incoming = one.judge(WriterToBroker::Closed(count));
             let fits = matches!(stage, Stage::Admitted | Stage::Draining);
             match left.filter(|_| fits) {
-                Some(left) => assert_eq!((heard, one.clients), (Incoming::Nothing, left)),
-                None => assert!(matches!(heard, Incoming::Violation(_)) && one.clients == had),
+                Some(left) => assert_eq!((incoming, one.clients), (Incoming::Nothing, left)),
+                None => assert!(matches!(incoming, Incoming::Violation(_)) && one.clients == had),
             }
         }
     }

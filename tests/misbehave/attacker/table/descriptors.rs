@@ -1,4 +1,4 @@
-//! Items 7 to 18, 29, 51: doing more with a handed descriptor than reading it.
+//! Doing more with a handed descriptor than reading it.
 
 use crate::Outcome::{Errno, Killed};
 use crate::raw::{Word, code_page};

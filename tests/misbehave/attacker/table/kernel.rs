@@ -1,4 +1,4 @@
-//! Items 27, 28, 30: parts of the kernel that a lookup has no use for, and other doors to its calls.
+//! Parts of the kernel that a lookup has no use for, and other ways to its calls.
 
 use crate::Outcome::{Futile, Killed};
 use crate::raw::call_32;

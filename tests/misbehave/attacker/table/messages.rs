@@ -1,5 +1,5 @@
-//! Items 34, 35, 44, 45: messages that no honest worker sends, no messages, and greed. The calls are allowed; the broker
-//! has to object, or the limits.
+//! Messages that no honest worker sends, no messages, and greed. The calls are allowed; the broker has to object, or
+//! the limits.
 
 use crate::Outcome::{Dismissed, Ended, Errno};
 use crate::raw::Word;

@@ -1,4 +1,4 @@
-//! The attempts, by item of the threat table (docs: SECURITY.md; the numbers are those of its list).
+//! The attempts, by kind; docs/SECURITY.md says what each process may and never does.
 //!
 //! To add one: a line in an `attempts` list. Where a call is allowed to the worker in some form, the arguments are those
 //! of the allowed form but for the one that makes it an attack.

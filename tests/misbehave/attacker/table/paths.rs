@@ -1,4 +1,4 @@
-//! Items 1 to 6, 23, 31: reaching files by name, and leaving the root directory.
+//! Reaching files by name, and leaving the root directory.
 
 use crate::raw::Word;
 use crate::{Attack, Attempt, Loot, Outcome::Killed, call};

@@ -1,4 +1,4 @@
-//! Items 19 to 22, 43: other processes, and more of them.
+//! Other processes, and more of them.
 
 use crate::{Attack, Attempt, Loot, Outcome::Killed, call};
 use libc::*;

@@ -1,4 +1,4 @@
-//! Items 24 to 26, 32: talking to somebody else, and sending descriptors.
+//! Talking to somebody else, and sending descriptors.
 
 use crate::raw::Word;
 use crate::{Attack, Attempt, Loot, Outcome::Killed, call};

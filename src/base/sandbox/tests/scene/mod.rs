@@ -1,4 +1,4 @@
-//! Purpose: starts processes that enter the lock, and hears from them.
+//! Purpose: starts processes that enter the lock, and reads what they report.
 //!
 //! A child has /dev/null at 0 to 2, a channel to the test at 3 and 4, and an epoll descriptor at 5: the numbers that the
 //! real processes use. After `enter` it says "ready" and waits for the end of the channel.

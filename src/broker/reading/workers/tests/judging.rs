@@ -18,7 +18,7 @@ struct Scene {
     last: u32,
     /// Contents that have arrived at each worker and have not been answered, in their order.
     arrived: BTreeMap<WorkerId, Vec<(TableId, u32)>>,
-    /// Contents that somebody has taken into use, and who has which.
+    /// Contents that somebody has in use, and who has which.
     proven: BTreeSet<(TableId, u32)>,
     holds: BTreeMap<WorkerId, BTreeMap<TableId, u32>>,
 }
@@ -70,12 +70,12 @@ impl Scene {
         }
     }
 
-    /// A worker takes what came first into use.
+    /// A worker switches to what came first.
     fn load(&mut self, id: WorkerId) {
         let (table, generation) = self.arrived.get_mut(&id).unwrap().remove(0);
         self.ends[&id].send(&LookupToBroker::Loaded { id: table, generation }.encode(), &[]).unwrap();
-        let heard = self.workers.receive(id, Instant::now());
-        assert_eq!(heard, Some(Incoming::Loaded(table, generation)));
+        let incoming = self.workers.receive(id, Instant::now());
+        assert_eq!(incoming, Some(Incoming::Loaded(table, generation)));
         self.proven.insert((table, generation));
         self.holds.entry(id).or_default().insert(table, generation);
         if self.tables.loaded(table, generation, Instant::now()) {

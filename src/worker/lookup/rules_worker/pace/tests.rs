@@ -92,7 +92,7 @@ fn who_is_alone_does_not_wait_for_nobody() {
 #[test]
 fn table_that_rests_comes_last_even_for_who_is_alone() {
     let (mut pace, now) = (Pace::default(), Instant::now());
-    // So long that nobody has asked lately, because nobody was heard.
+    // So long that nobody has asked lately, because nobody was read from.
     let ended = lookup(&mut pace, ONE, who(1), 3 * QUIET, now);
     lookup(&mut pace, OTHER, who(2), Duration::ZERO, now);
     join(&mut pace, ONE, who(1), ended);

@@ -230,7 +230,7 @@ impl<'p> Writer<'p> {
         theirs.set_nonblocking(true).unwrap();
         self.say(BrokerToWriter::Client, &[theirs.as_fd()]);
         ours.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut client = Client { stream: ours, heard: Vec::new() };
+        let mut client = Client { stream: ours, received: Vec::new() };
         assert_eq!(client.receive().as_deref(), Some("protocol|proxymap_protocol||"));
         client
     }
@@ -260,7 +260,7 @@ impl Drop for Writer<'_> {
 /// A client. Requests and replies have `|` for NUL.
 pub struct Client {
     stream: UnixStream,
-    heard: Vec<u8>,
+    received: Vec<u8>,
 }
 
 impl Client {
@@ -276,15 +276,15 @@ impl Client {
 
     pub fn receive(&mut self) -> Option<String> {
         loop {
-            if let Some(end) = list_end(&self.heard) {
-                let reply: Vec<u8> = self.heard.drain(..end).collect();
+            if let Some(end) = list_end(&self.received) {
+                let reply: Vec<u8> = self.received.drain(..end).collect();
                 return Some(String::from_utf8(reply).unwrap().replace('\0', "|"));
             }
             let mut chunk = [0; 65536];
             match self.stream.read(&mut chunk) {
                 Ok(0) => return None,
                 Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return None,
-                Ok(length) => self.heard.extend_from_slice(&chunk[..length]),
+                Ok(length) => self.received.extend_from_slice(&chunk[..length]),
                 Err(error) => panic!("{error}"),
             }
         }
