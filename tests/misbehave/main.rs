@@ -130,7 +130,12 @@ fn scene(ground: &Ground, number: usize, role: Role) -> Vec<Line> {
     note(4, "Groups", "none", field("Groups"), field("Groups").is_empty());
     for entry in std::fs::read_dir(format!("/proc/{worker}/fd")).expect("its descriptors") {
         let path = entry.expect("a descriptor").path();
-        let target = std::fs::read_link(&path).expect("what it is").display().to_string();
+        let target = match std::fs::read_link(&path) {
+            Ok(target) => target.display().to_string(),
+            // A snapshot that was just being mapped: it has been closed since it was listed.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => panic!("descriptor {}: {error}", path.display()),
+        };
         let harmless = ["/dev/null", "socket:", "anon_inode:[eventpoll]", "/memfd:"];
         let passed = harmless.iter().any(|start| target.starts_with(start))
             || role == Role::Writer && service.is_table_file(&target);
