@@ -3,7 +3,8 @@
 //! First, 64 clients ask tables of 2,000 rules, of a service with one worker of a kind and of one with two, in turns. Then
 //! one client asks a hash table, while nobody else asks, while crowds ask patterns of catastrophic cost, and while a table of
 //! a million lines is replaced. Prints each figure with the bar that it is held to. Run as root: `cargo bench --bench
-//! workers`; `-- --quick` asks for a shorter time, `-- --rounds 15` for a longer one.
+//! workers`; `-- --quick` asks for a shorter time, `-- --rounds 15` for a longer one, `-- --beside /path/mapkeepd` asks another
+//! build the same questions, in turns.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -27,8 +28,10 @@ use common::master::{Master, Site};
 use crowd::{Crowd, Waits};
 use load::Load;
 use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+const OWN: &str = env!("CARGO_BIN_EXE_mapkeepd");
 const RULES: u32 = 2000;
 const CLIENTS: usize = 64;
 const ROUNDS: usize = 7;
@@ -44,7 +47,8 @@ fn main() {
     let rounds = rounds.map_or(if quick { 3 } else { ROUNDS }, |text| text.parse().unwrap());
     let time = Duration::from_secs(if quick { 3 } else { 10 });
     println!("{} processors", std::thread::available_parallelism().unwrap());
-    many_clients(rounds, if quick { 20_000 } else { 60_000 });
+    let other = arguments.iter().skip_while(|word| *word != "--beside").nth(1).map(PathBuf::from);
+    many_clients(rounds, if quick { 20_000 } else { 60_000 }, other.as_deref());
     beside_crowds(time);
     beside_a_reload();
 }
@@ -67,36 +71,50 @@ fn rules(site: &Site) -> [Rules; 2] {
     [("pcre", patterns, load::user), ("cidr", networks, network)]
 }
 
-/// The same questions to one worker of a kind and to two.
-fn many_clients(rounds: usize, requests: usize) {
-    let sites = [Site::new(), Site::new()];
+/// The same questions to one worker of a kind and to two, and to another build.
+fn many_clients(rounds: usize, requests: usize, other: Option<&Path>) {
+    let sites: Vec<Site> = (0..2 + usize::from(other.is_some())).map(|_| Site::new()).collect();
     let tables = rules(&sites[0]);
     let names: Vec<&str> = tables.iter().map(|(_, name, _)| name.as_str()).collect();
     for (site, workers) in sites.iter().zip(1..) {
         site.approve(&names, "max_use = 10000000\nmax_idle = 3600s\n");
-        site.keep(&format!("workers = {workers}\n"));
+        site.keep(&format!("workers = {}\n", if workers == 2 { 2 } else { 1 }));
     }
-    let masters = sites.each_ref().map(|site| started(site));
+    let programs = [Some(Path::new(OWN)), Some(Path::new(OWN)), other].into_iter().flatten();
+    let masters: Vec<Master<'_>> =
+        sites.iter().zip(programs).map(|(site, program)| started(site, program)).collect();
     for (kind, table, key) in &tables {
         let load = Load { table, clients: CLIENTS, requests, entries: RULES, key: *key };
         masters.iter().for_each(|master| load.warm_up(&master.socket()));
         let ask = |master: &Master<'_>| load.run(&master.socket(), &[]).throughput;
-        let mut pairs: Vec<[f64; 2]> = (0..rounds).map(|_| masters.each_ref().map(ask)).collect();
-        pairs.sort_by(|a, b| (a[1] / a[0]).total_cmp(&(b[1] / b[0])));
-        let [one, two] = pairs[rounds / 2];
-        let ratio = |pair: &[f64; 2]| pair[1] / pair[0];
+        let rounds: Vec<Vec<f64>> = (0..rounds).map(|_| masters.iter().map(ask).collect()).collect();
+        let middle = |of: &dyn Fn(&[f64]) -> f64| spread(&rounds, of)[1];
+        let [least, times, most] = spread(&rounds, &|round| round[1] / round[0]);
         println!(
-            "{kind}, {RULES} rules, {CLIENTS} clients: {one:.0} a second with one worker, {two:.0} with two: {:.2} times \
-             ({:.2} to {:.2}; bar: 1.7)",
-            two / one,
-            ratio(&pairs[0]),
-            ratio(&pairs[rounds - 1])
+            "{kind}, {RULES} rules, {CLIENTS} clients: {:.0} a second with one worker, {:.0} with two: {times:.2} times \
+             ({least:.2} to {most:.2}; bar: 1.7)",
+            middle(&|round| round[0]),
+            middle(&|round| round[1])
         );
+        if other.is_some() {
+            let times = middle(&|round| round[1] / round[2]);
+            println!(
+                "    the other build: {:.0} a second; two workers: {times:.2} times that",
+                middle(&|round| round[2])
+            );
+        }
     }
 }
 
-fn started(site: &Site) -> Master<'_> {
-    let master = site.start();
+/// The least of what the rounds say, the one in the middle, and the most.
+fn spread(rounds: &[Vec<f64>], of: &dyn Fn(&[f64]) -> f64) -> [f64; 3] {
+    let mut values: Vec<f64> = rounds.iter().map(|round| of(round)).collect();
+    values.sort_by(f64::total_cmp);
+    [values[0], values[values.len() / 2], values[values.len() - 1]]
+}
+
+fn started<'s>(site: &'s Site, program: &Path) -> Master<'s> {
+    let master = site.start_program(program, &["-n", "proxymap", "-t", "unix", "-u"]);
     drop(master.wire());
     master
 }
@@ -113,7 +131,7 @@ fn beside_crowds(time: Duration) {
     );
     let slow = ["pcre", "regexp"].map(|kind| site.table(kind, &format!("slow-{kind}"), crowd::SLOW));
     site.approve(&[&hash, &slow[0], &slow[1]], "max_use = 10000000\nmax_idle = 3600s\n");
-    let master = started(&site);
+    let master = started(&site, Path::new(OWN));
     let alone = Waits::of_a_client(&master, &hash, time);
     println!("hash client alone: {alone}");
     for attackers in [1, 16, 40] {
@@ -140,7 +158,7 @@ fn beside_a_reload() {
         |value: u32| -> String { (0..LINES).map(|n| format!("user{n}@example.org {value}{n}\n")).collect() };
     let large = site.table("texthash", "large", &text(0));
     site.approve(&[&hash, &large], "max_use = 10000000\nmax_idle = 3600s\n");
-    let master = started(&site);
+    let master = started(&site, Path::new(OWN));
     let path = site.path("tables/large");
     for value in 1..=3 {
         let fresh = path.with_extension("new");
