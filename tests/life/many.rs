@@ -8,6 +8,8 @@ use crate::common::{PATIENCE, poll};
 use std::fs;
 
 const TABLES: usize = 10_000;
+/// Of each kind: those that judge a content, and those that wait for it.
+const WORKERS: usize = 3;
 
 fn path(site: &Site, number: usize) -> std::path::PathBuf {
     // Some directories, as no file system likes all in one.
@@ -57,12 +59,17 @@ pub fn ten_thousand_tables_start_and_refresh_without_a_death() {
     (0..TABLES).for_each(|number| write(&site, number, "one"));
     let names: Vec<String> = (0..TABLES).map(|number| name(&site, number)).collect();
     let all: Vec<&str> = names.iter().map(String::as_str).collect();
+    site.keep(&format!("workers = {WORKERS}\n"));
     site.approve(&all, "max_use = 100000\n");
     let watch = Stopwatch::start();
     let master = site.start();
     let mut wire = master.wire();
     eprintln!("{TABLES} tables: first client after {} ms", watch.elapsed().as_millis());
-    let mut family: Vec<u32> = master.family().iter().map(|process| process.pid).collect();
+    let all_are_there = || {
+        let all = ["lookup worker", "rules worker"].iter().all(|role| master.of_role(role).len() == WORKERS);
+        all.then(|| master.family().iter().map(|process| process.pid).collect())
+    };
+    let mut family: Vec<u32> = poll(PATIENCE, all_are_there).expect("all workers are started");
     family.sort_unstable();
     all_answer(&site, &mut wire, None, "one");
     assert_eq!(wire.ask(&lookup(&name(&site, 8), "192.0.2.77")), ABSENT);
