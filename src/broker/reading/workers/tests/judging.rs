@@ -110,6 +110,7 @@ impl Scene {
                 true => {
                     self.end(id);
                     ends += 1;
+                    assert!(ends < 99, "one worker after another ends");
                 }
                 false => self.load(id),
             }
