@@ -16,14 +16,14 @@ fn path(site: &Site, number: usize) -> std::path::PathBuf {
     site.path(&format!("tables/{:02}/t{number}", number % 50))
 }
 
-/// Odd ones are networks, even ones are texts.
+/// Odd ones are patterns, even ones are texts.
 fn write(site: &Site, number: usize, value: &str) {
-    let key = if number % 2 == 1 { "192.0.2.0/24" } else { "192.0.2.1" };
+    let key = if number % 2 == 1 { "/^192[.]0[.]2[.]/" } else { "192.0.2.1" };
     fs::write(path(site, number), format!("{key} {value}{number}\n")).unwrap();
 }
 
 fn name(site: &Site, number: usize) -> String {
-    let kind = if number % 2 == 1 { "cidr" } else { "texthash" };
+    let kind = if number % 2 == 1 { "regexp" } else { "texthash" };
     format!("{kind}:{}", path(site, number).display())
 }
 

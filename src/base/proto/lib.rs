@@ -55,17 +55,21 @@ impl TrustClass {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Duty {
-    /// It has clients, and answers at once from indexed tables; for tables of rules it asks a worker of the other kind.
+    /// It has clients, and answers at once from indexed tables; for tables of patterns it asks a worker of the other kind.
     Clients = 0,
-    /// It has tables of rules, of which an answer can take long, and answers lookup workers.
+    /// It has tables of patterns (`regexp`, `pcre`), of which an answer can take long, and answers lookup workers.
     Rules = 1,
 }
 
 impl Duty {
-    /// Whose a table is: that of the workers which get its content.
+    /// Whose a table is: that of the workers which get its content. A `cidr` table is indexed, and costs less than the way to
+    /// another process.
     #[must_use]
     pub fn of(kind: mapkeep_name::Kind) -> Duty {
-        if kind.has_rules() { Duty::Rules } else { Duty::Clients }
+        match kind {
+            mapkeep_name::Kind::Regexp | mapkeep_name::Kind::Pcre => Duty::Rules,
+            _ => Duty::Clients,
+        }
     }
 
     /// Both.

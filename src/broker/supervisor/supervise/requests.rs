@@ -183,7 +183,7 @@ mod tests {
 
     /// Those of a broker whose service has one lookup worker, and with `rules` one rules worker.
     fn one(rules: bool) -> Requests {
-        let plan = ServicePlan { workers: 1, ..plan(if rules { &["cidr:/x"] } else { &[] }) };
+        let plan = ServicePlan { workers: 1, ..plan(if rules { &["pcre:/x"] } else { &[] }) };
         Requests::of(&plan)
     }
 
@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn second_writer_is_wrong() {
-        let plan = ServicePlan { service: "proxywrite".into(), ..plan(&["cidr:/x"]) };
+        let plan = ServicePlan { service: "proxywrite".into(), ..plan(&["pcre:/x"]) };
         let (mut requests, now) = (Requests::of(&plan), Instant::now());
         assert!(matches!(requests.need(Duty::Rules, 0, now), Reply::Wrong(_)));
         assert!(
@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn as_many_as_serve_start_at_once() {
-        let plan = ServicePlan { workers: 16, ..plan(&["cidr:/x"]) };
+        let plan = ServicePlan { workers: 16, ..plan(&["pcre:/x"]) };
         let (mut requests, now) = (Requests::of(&plan), Instant::now());
         for number in 0..32 {
             let duty = if number % 2 == 0 { Duty::Clients } else { Duty::Rules };

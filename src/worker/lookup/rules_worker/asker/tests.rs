@@ -24,7 +24,7 @@ impl Scene {
         stream.set_nonblocking(true).unwrap();
         theirs.set_nonblocking(true).unwrap();
         let listed = |name: &str| Listed { name: name.into(), approved: true, incomplete: false };
-        let names = ["cidr:{{10.0.0.0/8 x}}", "cidr:{{11.0.0.0/8 x}}", "static:x"].map(listed);
+        let names = ["pcre:{{/^10/ x}}", "pcre:{{/^11/ x}}", "static:x"].map(listed);
         let contents = Contents::new(names.to_vec(), |kind| Duty::of(kind) == Duty::Rules);
         let (pace, now) = (Pace::default(), Instant::now());
         Scene { asker: Asker::new(theirs.into()), stream, contents, pace, scratch: vec![0; CHUNK], now }
