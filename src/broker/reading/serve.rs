@@ -139,6 +139,7 @@ impl Broker {
             tracing::error!("{} {} does not respond -- replacing it", self.workers.title(id), id.0);
             self.lose_loading(id)?;
         }
+        self.workers.seek_opinions(&self.tables, now);
         self.state.next_heartbeat = now.checked_add(HEARTBEAT);
         Ok(())
     }
@@ -265,7 +266,7 @@ impl Broker {
                     }
                 }
                 Some(Incoming::Rejected(table, generation)) => {
-                    self.judged_against(table, generation, Against::Refused, now);
+                    self.judged_against(id, (table, generation), Against::Refused, now);
                 }
                 Some(Incoming::Ready) => self.say(BrokerToSupervisor::WorkerReady(id))?,
                 // The process may live on: an empty message looks like the end, too.
@@ -279,8 +280,15 @@ impl Broker {
         Ok(())
     }
 
-    fn judged_against(&mut self, table: TableId, generation: u32, against: Against, now: Instant) {
+    fn judged_against(
+        &mut self,
+        judge: WorkerId,
+        (table, generation): (TableId, u32),
+        against: Against,
+        now: Instant,
+    ) {
         if self.tables.judged_against(table, generation, against, now) {
+            self.workers.note_doubt(table, judge, now);
             owe(&mut self.workers, &self.tables, table);
         }
     }
@@ -291,7 +299,7 @@ impl Broker {
         let blamed = self.workers.blame(id);
         self.lose(id)?;
         if let Some(Load { table, generation, .. }) = blamed {
-            self.judged_against(table, generation, Against::Died, Instant::now());
+            self.judged_against(id, (table, generation), Against::Died, Instant::now());
         }
         Ok(())
     }

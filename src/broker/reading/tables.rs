@@ -161,6 +161,11 @@ impl Tables {
         (safe || against != Against::Died).then(|| (entry.kind, Rc::clone(content)))
     }
 
+    /// What is said against the doubtful content of a table.
+    pub(crate) fn against(&self, id: TableId) -> Option<Against> {
+        self.entries.get(usize::from(id.0))?.contents.doubted().map(|(_, against)| against)
+    }
+
     /// Does something with an entry, and keeps the schedule and the counts.
     fn with<R>(&mut self, id: TableId, work: impl FnOnce(&mut Entry, &Surroundings) -> R) -> Option<R> {
         let entry = self.entries.get_mut(usize::from(id.0)).filter(|entry| entry.path.is_some())?;

@@ -6,10 +6,12 @@
 //! | file | purpose |
 //! |---|---|
 //! | `crew.rs` | how many workers there are to be, and who is replaced |
+//! | `doubts.rs` | second opinions on contents that a worker has judged against |
 //! | `pairs.rs` | the ways between lookup workers and rules workers |
 //! | `supply.rs` | which contents a worker still gets, and when |
 
 mod crew;
+mod doubts;
 mod pairs;
 mod supply;
 
@@ -18,6 +20,7 @@ mod tests;
 
 use crate::tables::{Content, Offer, Tables};
 pub(crate) use crew::Change;
+use doubts::Doubts;
 use mapkeep_broker_serving::rhythm::Stage;
 use mapkeep_process::outbox;
 use mapkeep_process::outbox::{Outbox, Sent};
@@ -115,6 +118,7 @@ pub(crate) struct Workers {
     /// Duties of which a worker has died of one of several contents. Such contents go to each one by one, until a worker has
     /// got over all of them.
     careful: BTreeSet<Duty>,
+    doubts: Doubts,
     /// A worker has got all contents that it was to get first.
     news: bool,
 }
@@ -124,7 +128,8 @@ impl Workers {
     /// a time.
     pub(crate) fn new(names: OwnedFd, hello: BrokerToLookup, wanted: BTreeMap<Duty, u32>) -> Workers {
         let (list, judges, careful) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-        Workers { list, names: Rc::new(names), hello, wanted, judges, careful, news: false }
+        let doubts = Doubts::default();
+        Workers { list, names: Rc::new(names), hello, wanted, judges, careful, doubts, news: false }
     }
 
     /// The sealed list of names.

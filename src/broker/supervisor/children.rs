@@ -25,8 +25,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// Descriptors that a lookup worker may have open: its clients and a few of its own.
 const WORKER_DESCRIPTORS: u64 = 20_000;
-/// Descriptors of a worker that are no clients.
-const WORKER_OWN: u64 = 64;
+/// Descriptors of a worker that are no clients: some of its own, and streams to 64 rules workers.
+const WORKER_OWN: u64 = 128;
 
 /// A started process.
 #[derive(Debug)]

@@ -20,6 +20,8 @@ pub(crate) struct Broker {
     unsaid: VecDeque<LookupToBroker>,
     /// Whether epoll waits for room in the channel, rather than for messages in it.
     waits_for_room: bool,
+    /// Whether its end of the channel has been closed.
+    has_gone: bool,
 }
 
 /// What the broker has sent.
@@ -40,7 +42,7 @@ impl Broker {
     /// Those of epoll_ctl(2).
     pub(crate) fn new(channel: Channel, epoll: &Epoll) -> io::Result<Broker> {
         epoll.add(&channel, EpollEvent::new(EpollFlags::EPOLLIN, BROKER))?;
-        Ok(Broker { channel, unsaid: VecDeque::new(), waits_for_room: false })
+        Ok(Broker { channel, unsaid: VecDeque::new(), waits_for_room: false, has_gone: false })
     }
 
     /// Says something after all that has not been said yet.
@@ -103,7 +105,8 @@ impl Broker {
     ///
     /// # Errors
     /// Those of epoll_ctl(2).
-    pub(crate) fn forget(&self, epoll: &Epoll) -> io::Result<()> {
+    pub(crate) fn forget(&mut self, epoll: &Epoll) -> io::Result<()> {
+        self.has_gone = true;
         Ok(epoll.delete(&self.channel)?)
     }
 
@@ -112,7 +115,7 @@ impl Broker {
     /// # Errors
     /// Those of epoll_ctl(2).
     pub(crate) fn watch(&mut self, epoll: &Epoll) -> io::Result<()> {
-        if self.has_unsaid() != self.waits_for_room {
+        if !self.has_gone && self.has_unsaid() != self.waits_for_room {
             self.waits_for_room = self.has_unsaid();
             let wanted = if self.waits_for_room { EpollFlags::EPOLLOUT } else { EpollFlags::EPOLLIN };
             epoll.modify(&self.channel, &mut EpollEvent::new(wanted, BROKER))?;

@@ -8,6 +8,7 @@ mod search;
 pub(crate) mod tests;
 
 use crate::contents::{Content, Contents, Slot};
+use crate::rules_worker::left;
 use mapkeep_name::Kind;
 use mapkeep_proto::{Answered as Reported, Duty, Listed, TableId};
 use mapkeep_query::{Outcome, Step};
@@ -21,7 +22,7 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// All tables of this worker's class.
 #[derive(Debug, Default)]
@@ -86,8 +87,9 @@ impl session::LookupTable for Handle<'_> {
     ) -> Result<Got<Outcome, Search>, Failure> {
         match &self.slot()?.content {
             Content::Table(Ok(table)) => {
-                // No table that is held here asks for the time.
-                let time_left = || Duration::MAX;
+                // Only cidr tables ask for the time.
+                let began = Cell::new(None);
+                let time_left = || left(&began, Duration::ZERO, Instant::now());
                 let query = sought.query(self.catalogue.next_random(), &time_left);
                 Ok(Got::Now(table.lookup_with(&query, value)?))
             }

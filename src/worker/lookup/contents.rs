@@ -126,6 +126,12 @@ impl Contents {
         self.0.iter_mut().for_each(Slot::tidy);
     }
 
+    /// How many previous contents are kept.
+    #[cfg(test)]
+    pub(crate) fn previous(&self) -> usize {
+        self.0.iter().map(|slot| slot.listed.len()).sum()
+    }
+
     /// The broker has no content for this table. What is there goes on answering.
     pub(crate) fn unavailable(&mut self, id: TableId, reason: Unavailable) {
         let slot = self.0.get_mut(usize::from(id.0));

@@ -39,11 +39,23 @@ pub(crate) enum Wanted {
     Usable,
 }
 
+impl Question {
+    /// The length of its key, in bytes.
+    fn key(&self) -> usize {
+        match &self.wanted {
+            Wanted::Value { key, .. } => key.len(),
+            Wanted::Usable => 0,
+        }
+    }
+}
+
 /// Who waits for the answer to a question.
 #[derive(Debug)]
 struct Waiter {
     client: u64,
     table: TableId,
+    /// The length of the key.
+    key: usize,
     deadline: Instant,
     place: Place,
 }
@@ -100,8 +112,8 @@ impl Elsewhere {
     /// Puts a question, for as long as the deadline has not passed. Gives its ticket.
     pub(crate) fn ask(&mut self, client: u64, question: Question, deadline: Instant) -> u32 {
         let ticket = self.fresh_ticket();
-        let table = question.table;
-        self.waiters.insert(ticket, Waiter { client, table, deadline, place: Place::Here(question) });
+        let (table, key) = (question.table, question.key());
+        self.waiters.insert(ticket, Waiter { client, table, key, deadline, place: Place::Here(question) });
         self.queue.insert(ticket);
         self.deadlines.insert((deadline, ticket));
         ticket
@@ -125,7 +137,7 @@ impl Elsewhere {
         if let Place::At(number) = waiter.place
             && let Some(peer) = self.peers.get_mut(&number)
         {
-            peer.withdraw(ticket, waiter.table, waiter.client);
+            peer.withdraw(ticket, waiter.table, waiter.client, waiter.key);
         }
         Some(waiter.client)
     }
@@ -196,14 +208,14 @@ impl Elsewhere {
 
     /// A peer has answered a question.
     pub(crate) fn answered(&mut self, number: u64, ticket: u32) -> Recipient {
-        match self.waiters.get(&ticket).map(|waiter| &waiter.place) {
-            Some(Place::At(peer)) if *peer == number => {}
+        let key = match self.waiters.get(&ticket).map(|waiter| (&waiter.place, waiter.key)) {
+            Some((Place::At(peer), key)) if *peer == number => key,
             // It was on its way when the question was withdrawn.
             None if (1..=self.asked).contains(&u64::from(ticket)) => return Recipient::Nobody,
             None | Some(_) => return Recipient::NeverAsked,
-        }
+        };
         if let Some(peer) = self.peers.get_mut(&number) {
-            peer.answered();
+            peer.answered(key);
         }
         self.remove(ticket).map_or(Recipient::Nobody, |waiter| Recipient::Client(waiter.client))
     }

@@ -138,6 +138,7 @@ impl Lookup {
 
     /// The broker has gone: answers what has arrived.
     fn leave(&mut self) -> io::Result<()> {
+        self.broker.forget(&self.epoll)?;
         let began = (self.clock)();
         let mut events = [EpollEvent::empty(); EVENTS];
         let mut count = self.epoll.wait(&mut events, EpollTimeout::ZERO).unwrap_or_default();

@@ -234,7 +234,10 @@ impl RulesWorker {
                 self.draining = true;
                 Ok(())
             }
-            (BrokerToLookup::Ping(number), _) => self.broker.say(LookupToBroker::Pong(number)),
+            (BrokerToLookup::Ping(number), _) => {
+                self.contents.tidy();
+                self.broker.say(LookupToBroker::Pong(number))
+            }
             // We have no clients, and ask nobody.
             (BrokerToLookup::Client | BrokerToLookup::Answerer, _) | (_, None) => {
                 Err(io::ErrorKind::InvalidData.into())

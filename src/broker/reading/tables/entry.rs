@@ -157,7 +157,7 @@ impl Entry {
             None => "lookups in this table fail with a temporary error, other tables are not affected",
         };
         let next = match verdict {
-            Verdict::Doubted => "the next worker to start tries it once more",
+            Verdict::Doubted => "one more worker tries it",
             _ => "this version of the file is not tried again",
         };
         tracing::error!(

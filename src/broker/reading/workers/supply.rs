@@ -87,6 +87,18 @@ impl Supply {
         supply
     }
 
+    /// It is to judge the doubtful content of this table, too.
+    pub(crate) fn owe_trial(&mut self, table: TableId) {
+        if !self.is_to_judge(table) {
+            self.trials.push_back(table);
+        }
+    }
+
+    /// Whether it is to judge the doubtful content of this table, or does.
+    pub(crate) fn is_to_judge(&self, table: TableId) -> bool {
+        self.trying == Some(table) || self.trials.contains(&table)
+    }
+
     /// There may be something new of this table.
     pub(crate) fn owe(&mut self, table: TableId) {
         if !self.holds.contains_key(&table) {

@@ -13,8 +13,13 @@ use std::os::fd::OwnedFd;
 
 /// Bytes that may wait for the peer to read them, before further questions wait elsewhere.
 const UNREAD: usize = 64 << 10;
-/// Questions that one peer may have at a time.
+/// Questions that one peer may have at a time,
 const AT_ONCE: usize = 16_384;
+/// and their keys, in bytes: half of what the peer puts in line before it stops reading, so that it always reads what is
+/// withdrawn.
+const KEYS_AT_ONCE: usize = 16 << 20;
+/// What a question counts for beside its key.
+const OVERHEAD: usize = 200;
 
 /// One process that answers.
 #[derive(Debug)]
@@ -25,8 +30,10 @@ pub(super) struct Peer {
     output: Vec<u8>,
     sent: usize,
     waits_for_room: bool,
-    /// How much it has been asked that it has not answered.
+    /// How much it has been asked that it has not answered,
     load: usize,
+    /// and in bytes.
+    bytes: usize,
 }
 
 /// What reading has come to.
@@ -46,6 +53,7 @@ impl Peer {
             sent: 0,
             waits_for_room: false,
             load: 0,
+            bytes: 0,
         })
     }
 
@@ -55,7 +63,8 @@ impl Peer {
 
     /// Whether it may be asked one more question.
     pub(super) fn has_room(&self) -> bool {
-        self.load < AT_ONCE && self.output.len().saturating_sub(self.sent) < UNREAD
+        let unread = self.output.len().saturating_sub(self.sent);
+        self.load < AT_ONCE && self.bytes < KEYS_AT_ONCE && unread < UNREAD
     }
 
     /// Bytes that wait for it to read them.
@@ -69,14 +78,16 @@ impl Peer {
         self.load
     }
 
-    /// It has answered a question.
-    pub(super) fn answered(&mut self) {
+    /// It has answered a question with a key of this length.
+    pub(super) fn answered(&mut self, key: usize) {
         self.load = self.load.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(key.saturating_add(OVERHEAD));
     }
 
     /// Adds a question to what is sent next.
     pub(super) fn ask(&mut self, ticket: u32, client: u64, question: &Question) {
         self.load = self.load.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(question.key().saturating_add(OVERHEAD));
         let asked = match &question.wanted {
             Wanted::Value { key, manner } => Asked::Lookup { key, manner: *manner },
             Wanted::Usable => Asked::Usable,
@@ -85,8 +96,8 @@ impl Peer {
     }
 
     /// Nobody waits for the answer to a question that it has. This is short, so that it needs no room.
-    pub(super) fn withdraw(&mut self, ticket: u32, table: TableId, client: u64) {
-        self.load = self.load.saturating_sub(1);
+    pub(super) fn withdraw(&mut self, ticket: u32, table: TableId, client: u64, key: usize) {
+        self.answered(key);
         proto::Question { ticket, table, client, asked: Asked::Withdrawn }.encode(&mut self.output);
     }
 

@@ -277,6 +277,9 @@ fn interrupted_lookup_is_answered_from_a_newer_content_if_there_is_one() {
     loads(&mut service);
     service.settle();
     assert_eq!(asker.answers(), [(ticket, "=second".to_owned())]);
+    // The content that it began with is let go of.
+    service.tell(BrokerToLookup::Ping(1), None);
+    assert_eq!(service.worker.contents.previous(), 0);
 }
 
 #[test]

@@ -154,6 +154,45 @@ fn peer_that_does_not_read_has_a_bounded_queue_and_others_are_asked() {
     assert!(waiting >= 5, "{waiting}");
 }
 
+/// Else the peer would have as much in line as may wait there, and not read what is withdrawn.
+#[test]
+fn long_keys_that_one_peer_has_at_a_time_are_bounded() {
+    let mut service = Service::timeless();
+    let mut standin = service.standin();
+    let key = "k".repeat(250 << 10);
+    let bytes = lookups(RULES, std::iter::once(key));
+    let (mut clients, mut asked) = (Vec::new(), Vec::new());
+    for _ in 0..100 {
+        let client = service.client();
+        let mut sent = 0;
+        while sent < bytes.len() {
+            sent += (&client).write(&bytes[sent..]).unwrap_or_default();
+            service.round();
+            asked.extend(standin.questions());
+        }
+        for _ in 0..20 {
+            service.round();
+            asked.extend(standin.questions());
+        }
+        clients.push(client);
+    }
+    // 16 MiB are 66 of them.
+    assert_eq!(asked.len(), 66);
+    standin.answer(asked[0].ticket, Answered::Absent);
+    for _ in 0..20 {
+        service.round();
+        asked.extend(standin.questions());
+    }
+    assert_eq!(asked.len(), 67, "one answer, one question more");
+    // Their clients have gone: those that wait are asked in their place.
+    clients.drain(..67).for_each(drop);
+    for _ in 0..400 {
+        service.round();
+        asked.extend(standin.questions());
+    }
+    assert_eq!(asked.len(), 100);
+}
+
 #[test]
 fn bytes_of_waiting_requests_are_bounded_for_all_together() {
     let mut service = Service::timeless();

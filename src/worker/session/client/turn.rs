@@ -4,23 +4,43 @@ use super::{Client, Context, Fate, Replies, Taken, UNREAD, log};
 use crate as session;
 use crate::{Answer, Answered, Tables};
 use mapkeep_proto::Answered as Reported;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Requests that are answered to one client before others have their turn. Clients of Postfix send the next one when they
 /// have read the last reply.
 const REQUESTS: u32 = 256;
+
+/// After so many requests of one turn, and so many more each time, the clock is read.
+const BETWEEN_LOOKS: u32 = 16;
+/// How long a turn may go on then. Only tables with very many rules that cannot be indexed take so long.
+const LONGEST: Duration = Duration::from_millis(20);
 
 /// The replies to one client in one turn.
 #[derive(Debug, Default)]
 pub struct Turn {
     replies: Vec<u8>,
     requests: u32,
+    /// When the clock was first read in it.
+    seen: Option<Instant>,
+    is_over: bool,
 }
 
 impl Turn {
     /// Begins the next turn.
     pub fn begin(&mut self) {
-        self.requests = 0;
+        (self.requests, self.seen, self.is_over) = (0, None, false);
+    }
+
+    fn count(&mut self) {
+        self.requests = self.requests.saturating_add(1);
+        if self.requests.is_multiple_of(BETWEEN_LOOKS) {
+            self.look(Instant::now());
+        }
+    }
+
+    fn look(&mut self, now: Instant) {
+        let seen = *self.seen.get_or_insert(now);
+        self.is_over = now.saturating_duration_since(seen) >= LONGEST;
     }
 }
 
@@ -30,15 +50,15 @@ impl Replies for Turn {
     }
 
     fn has_room(&self) -> bool {
-        self.requests < REQUESTS && self.replies.len() <= UNREAD
+        self.requests < REQUESTS && self.replies.len() <= UNREAD && !self.is_over
     }
 
     fn answered(&mut self, _: &Answered<u32>, _: usize, _: usize) {
-        self.requests = self.requests.saturating_add(1);
+        self.count();
     }
 
     fn refused(&mut self) {
-        self.requests = self.requests.saturating_add(1);
+        self.count();
     }
 }
 
@@ -84,5 +104,23 @@ impl<T: Tables<Id = u32>> Client<T> {
         let fate = if self.output.is_empty() { Fate::Reading } else { self.write(now) };
         // What was asked before the end has been answered.
         if self.ends { Fate::Closed } else { fate }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turn_that_takes_long_is_over_before_its_requests_are() {
+        let (mut turn, start) = (Turn::default(), Instant::now());
+        let after = |millis| start + Duration::from_millis(millis);
+        for (millis, goes_on) in [(0, true), (19, true), (20, false)] {
+            turn.look(after(millis));
+            assert_eq!(turn.has_room(), goes_on, "{millis}");
+        }
+        turn.begin();
+        turn.look(after(999));
+        assert!(turn.has_room(), "the next one has its own time");
     }
 }
