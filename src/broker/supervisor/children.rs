@@ -25,8 +25,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// Descriptors that a lookup worker may have open: its clients and a few of its own.
 const WORKER_DESCRIPTORS: u64 = 20_000;
-/// Descriptors of a worker that are no clients: some of its own, and streams to 64 rules workers.
-const WORKER_OWN: u64 = 128;
+/// Descriptors of a worker that are neither clients nor streams to rules workers.
+const WORKER_OWN: u64 = 64;
 
 /// A started process.
 #[derive(Debug)]
@@ -119,7 +119,10 @@ impl Spawner {
             format!("snapshot_limit={}", plan.snapshot_limit),
             format!("max_use={}", plan.max_use),
             format!("workers={}", plan.workers),
-            format!("room={}", worker_descriptors().saturating_sub(WORKER_OWN)),
+            format!(
+                "room={}",
+                worker_descriptors().saturating_sub(WORKER_OWN.saturating_add(plan.workers.into()))
+            ),
             format!("daemon_timeout={}", plan.daemon_timeout.as_secs()),
         ]);
         let mut more = vec![names];
