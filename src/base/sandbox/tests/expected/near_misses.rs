@@ -55,6 +55,7 @@ pub const NEAR_MISSES: &[NearMiss] = &[
     (Role::Broker, SYS_socketpair, &[AF_TIPC as u64, PAIR, 0], "reaches code of a protocol for clusters"),
     (Role::Broker, SYS_socket, &[UNIX, PAIR, 0], "makes a socket that can be connected"),
     (Role::WriteBroker, SYS_socketpair, &[UNIX, PAIR, 0], "makes a way that nobody needs"),
+    (Role::WriteSupervisor, SYS_socketpair, &[UNIX, PAIR, 0], "makes a way that nobody needs"),
     (Role::Lookup, SYS_socketpair, &[UNIX, PAIR, 0], "makes a way of its own"),
     (Role::Broker, SYS_getxattr, &[0, 0, 4096, 64], "reads what an attribute of any file holds"),
     (Role::WriteBroker, SYS_getxattr, &[0, 0, 4096, 64], "reads what an attribute of any file holds"),

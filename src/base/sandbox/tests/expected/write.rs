@@ -6,7 +6,8 @@
 use super::Call;
 use libc::*;
 
-/// What its supervisor may call beside the list of the read service; fcntl takes the place of the line there.
+/// What its supervisor may call beside the list of the read service; fcntl and socketpair take the
+/// place of the lines there: no two of its workers are connected.
 pub const WRITE_SUPERVISOR: &[Call] = rules! {
     SYS_fchmod: any;
     SYS_fcntl:
@@ -28,6 +29,11 @@ pub const WRITE_SUPERVISOR: &[Call] = rules! {
     SYS_pwrite64: any;
     SYS_renameat: any;
     SYS_renameat2: any;
+    SYS_socketpair:
+        [0 int = AF_UNIX, 1 int = SOCK_SEQPACKET | SOCK_CLOEXEC, 2 int = 0]
+        [0 int = AF_UNIX, 1 int = SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 2 int = 0]
+        [0 int = AF_UNIX, 1 int = SOCK_DGRAM | SOCK_CLOEXEC, 2 int = 0]
+        [0 int = AF_UNIX, 1 int = SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 2 int = 0];
     SYS_unlinkat: any;
 };
 
