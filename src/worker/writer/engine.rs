@@ -5,7 +5,13 @@ use mapkeep_table_store::{MemoryStore, Stamp, Store, StoreError};
 use std::os::fd::OwnedFd;
 
 /// An open table's store.
-pub(crate) trait Engine: Store {
+pub(crate) trait Engine {
+    /// What it stores.
+    fn entries(&self) -> &dyn Store;
+
+    /// The same, to ask or to change it.
+    fn entries_mut(&mut self) -> &mut dyn Store;
+
     /// The half of it that writes checkpoints; none where the table's file is changed in place, or there is none.
     fn saver(&mut self) -> Option<&mut dyn Saver> {
         None
@@ -23,7 +29,15 @@ pub(crate) trait Engine: Store {
     }
 }
 
-impl Engine for MemoryStore {}
+impl Engine for MemoryStore {
+    fn entries(&self) -> &dyn Store {
+        self
+    }
+
+    fn entries_mut(&mut self) -> &mut dyn Store {
+        self
+    }
+}
 
 /// How far the writing of a checkpoint has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

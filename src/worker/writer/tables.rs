@@ -170,7 +170,7 @@ impl Tables {
 
     /// Whether any table has a group that waits for its commit.
     pub(crate) fn has_open_group(&self) -> bool {
-        let open = |id: &u16| self.with(TableId(*id), |engine| engine.is_open()).unwrap_or(false);
+        let open = |id: &u16| self.with(TableId(*id), |engine| engine.entries().is_open()).unwrap_or(false);
         self.touched.borrow().iter().any(open)
     }
 
@@ -191,13 +191,15 @@ impl Tables {
             let result = self.with(id, |engine| {
                 let result = match lost {
                     Some(error) => {
-                        engine.undo();
+                        engine.entries_mut().undo();
                         Err(error)
                     }
-                    None if engine.is_open() => engine.commit().map(|()| Changed::Yes),
+                    None if engine.entries().is_open() => {
+                        engine.entries_mut().commit().map(|()| Changed::Yes)
+                    }
                     None => Ok(Changed::No),
                 };
-                engine.rest();
+                engine.entries_mut().rest();
                 result
             });
             outturns.extend(result.map(|result| Outturn { id, result }));

@@ -75,46 +75,15 @@ pub(super) fn open(
     Ok(Fresh { engine, unread, rescued, unsaved })
 }
 
-impl Store for Berkeley {
-    fn get(&mut self, key: &[u8], value: &mut Vec<u8>) -> Result<bool, StoreError> {
-        self.store.get(key, value)
-    }
-
-    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        self.store.put(key, value)
-    }
-
-    fn delete(&mut self, key: &[u8]) -> Result<bool, StoreError> {
-        self.store.delete(key)
-    }
-
-    fn after(
-        &mut self,
-        last: Option<&[u8]>,
-        key: &mut Vec<u8>,
-        value: &mut Vec<u8>,
-    ) -> Result<bool, StoreError> {
-        self.store.after(last, key, value)
-    }
-
-    fn is_open(&self) -> bool {
-        self.store.is_open()
-    }
-
-    fn commit(&mut self) -> Result<(), StoreError> {
-        self.store.commit()
-    }
-
-    fn undo(&mut self) {
-        self.store.undo();
-    }
-
-    fn rest(&mut self) {
-        self.store.rest();
-    }
-}
-
 impl Engine for Berkeley {
+    fn entries(&self) -> &dyn Store {
+        &self.store
+    }
+
+    fn entries_mut(&mut self) -> &mut dyn Store {
+        &mut self.store
+    }
+
     fn saver(&mut self) -> Option<&mut dyn Saver> {
         Some(self)
     }

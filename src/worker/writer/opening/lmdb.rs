@@ -76,46 +76,15 @@ fn take_over(store: &mut LmdbStore, old: &OwnedFd, pause: &mut dyn FnMut()) -> R
     Ok(entries.len())
 }
 
-impl Store for InPlace {
-    fn get(&mut self, key: &[u8], value: &mut Vec<u8>) -> Result<bool, StoreError> {
-        self.store.get(key, value)
-    }
-
-    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        self.store.put(key, value)
-    }
-
-    fn delete(&mut self, key: &[u8]) -> Result<bool, StoreError> {
-        self.store.delete(key)
-    }
-
-    fn after(
-        &mut self,
-        last: Option<&[u8]>,
-        key: &mut Vec<u8>,
-        value: &mut Vec<u8>,
-    ) -> Result<bool, StoreError> {
-        self.store.after(last, key, value)
-    }
-
-    fn is_open(&self) -> bool {
-        self.store.is_open()
-    }
-
-    fn commit(&mut self) -> Result<(), StoreError> {
-        self.store.commit()
-    }
-
-    fn undo(&mut self) {
-        self.store.undo();
-    }
-
-    fn rest(&mut self) {
-        self.store.rest();
-    }
-}
-
 impl Engine for InPlace {
+    fn entries(&self) -> &dyn Store {
+        &self.store
+    }
+
+    fn entries_mut(&mut self) -> &mut dyn Store {
+        &mut self.store
+    }
+
     fn is_removed(&self) -> bool {
         status::of(self.spare.as_fd()).is_ok_and(|status| status.nlink == 0)
     }

@@ -79,10 +79,10 @@ fn open(kind: Kind, files: Files, rescue: Option<Rescue>) -> Result<(Fresh, Opti
 
 fn put(engine: &mut Box<dyn Engine>, entries: &Entries) {
     for (key, value) in entries {
-        engine.put(key, value).unwrap();
+        engine.entries_mut().put(key, value).unwrap();
     }
-    engine.commit().unwrap();
-    engine.rest();
+    engine.entries_mut().commit().unwrap();
+    engine.entries_mut().rest();
 }
 
 fn all(engine: &mut Box<dyn Engine>) -> Entries {
@@ -90,8 +90,8 @@ fn all(engine: &mut Box<dyn Engine>) -> Entries {
     loop {
         let (mut key, mut value) = (Vec::new(), Vec::new());
         let last = found.last().map(|(key, _)| key.as_slice());
-        if !engine.after(last, &mut key, &mut value).unwrap() {
-            engine.rest();
+        if !engine.entries_mut().after(last, &mut key, &mut value).unwrap() {
+            engine.entries_mut().rest();
             return found;
         }
         found.push((key, value));
@@ -161,8 +161,8 @@ fn file_of_another_program_is_taken_over_but_for_what_has_changed_since() {
     assert_eq!(import, Some(Import { taken: 100, ..Import::default() }));
     assert!(!fresh.unsaved);
     put(&mut fresh.engine, &entries(50..51, "ours"));
-    assert!(fresh.engine.delete(b"key00060\0").unwrap());
-    fresh.engine.commit().unwrap();
+    assert!(fresh.engine.entries_mut().delete(b"key00060\0").unwrap());
+    fresh.engine.entries_mut().commit().unwrap();
     std::fs::remove_file(scratch.path("t.db")).unwrap();
     btree_file(&scratch, "t.db", &entries(40..70, "newer"));
     let (bytes, stamp) = read_locked(&scratch.open("t.db"), &mut || {}).unwrap();
@@ -239,7 +239,10 @@ fn lmdb_file_is_made_changed_and_found_again() {
     let (mut fresh, _) = open(Kind::Lmdb, lmdb_files(&scratch, "t.lmdb"), None).unwrap();
     assert_eq!(all(&mut fresh.engine), content);
     let long = [b'k'; 512];
-    assert_eq!(fresh.engine.put(&long, b"v"), Err(StoreError::KeyTooLong { length: 512, limit: 511 }));
+    assert_eq!(
+        fresh.engine.entries_mut().put(&long, b"v"),
+        Err(StoreError::KeyTooLong { length: 512, limit: 511 })
+    );
     let Some((Part::Lmdb, rescue @ Some(Rescue::Lmdb(_)))) = fresh.engine.rescue() else { panic!() };
     let (mut fresh, _) = open(Kind::Lmdb, lmdb_files(&scratch, "fresh.lmdb"), rescue).unwrap();
     assert!(fresh.rescued.is_some());

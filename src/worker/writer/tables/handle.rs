@@ -134,14 +134,15 @@ impl session::LookupTable for Handle<'_> {
         let mut found = Vec::new();
         let outcome = self.ask(
             |table| Ok(answer(table, sought.values, &mut found)?),
-            |engine| self.find(sought.key, sought.modes, |key| engine.get(key, value)),
+            |engine| self.find(sought.key, sought.modes, |key| engine.entries_mut().get(key, value)),
         );
         value.append(&mut found);
         outcome.map(Got::Now)
     }
 
     fn step(&self, position: &mut Position, key: &mut Vec<u8>, value: &mut Vec<u8>) -> Result<Step, Failure> {
-        let found = self.ask(unsupported, |engine| engine.after(position.0.as_deref(), key, value))?;
+        let found =
+            self.ask(unsupported, |engine| engine.entries_mut().after(position.0.as_deref(), key, value))?;
         if !found {
             return Ok(Step::End);
         }
@@ -160,11 +161,11 @@ impl session::LookupTable for Handle<'_> {
         if value.len() > MAX_ITEM {
             return Err(Failure::TooLong { what: "value", length: value.len(), limit: MAX_ITEM });
         }
-        self.change(unsupported, |engine| engine.put(&stored(key, mode), &value))
+        self.change(unsupported, |engine| engine.entries_mut().put(&stored(key, mode), &value))
     }
 
     fn remove(&self, key: &[u8], modes: NulModes) -> Result<Outcome, Failure> {
-        self.change(unsupported, |engine| self.find(key, modes, |key| engine.delete(key)))
+        self.change(unsupported, |engine| self.find(key, modes, |key| engine.entries_mut().delete(key)))
     }
 }
 

@@ -177,6 +177,14 @@ impl Store for Fake {
 }
 
 impl Engine for Fake {
+    fn entries(&self) -> &dyn Store {
+        self
+    }
+
+    fn entries_mut(&mut self) -> &mut dyn Store {
+        self
+    }
+
     fn saver(&mut self) -> Option<&mut dyn Saver> {
         let saves = self.script().saves;
         if saves { Some(self) } else { None }
