@@ -14,7 +14,7 @@ use std::error::Error;
 use std::io::Write;
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The exit status when what was asked for cannot be printed (sysexits' EX_IOERR).
 pub const NO_OUTPUT: u8 = 74;
@@ -59,9 +59,17 @@ pub fn leave(ended: Result<(), Box<dyn Error>>) -> ! {
 
 /// How long an event loop may sleep that has something to do at each of these moments. The log has something now and then.
 pub fn sleep_until(moments: impl Iterator<Item = Instant>, now: Instant) -> EpollTimeout {
-    let Some(next) = moments.chain(mapkeep_log::settle(now)).min() else { return EpollTimeout::NONE };
-    let wait = next.saturating_duration_since(now).as_micros().div_ceil(1000);
-    EpollTimeout::from(u16::try_from(wait).unwrap_or(u16::MAX))
+    match moments.chain(mapkeep_log::settle(now)).min() {
+        None => EpollTimeout::NONE,
+        Some(next) => milliseconds(next.saturating_duration_since(now)).into(),
+    }
+}
+
+/// A wait as epoll_wait(2) and poll(2) take it, in milliseconds: rounded up, or a loop would spin through the last one; at
+/// most 65 seconds, after which a loop looks again.
+#[must_use]
+pub fn milliseconds(wait: Duration) -> u16 {
+    u16::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(u16::MAX)
 }
 
 /// epoll at the number that the system call filters know.

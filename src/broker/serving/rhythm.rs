@@ -1,6 +1,7 @@
 //! What the event loops of both brokers go by: how often, how long, and the stages of whoever serves clients.
 
 use crate::listeners::PAUSE;
+use mapkeep_process::milliseconds;
 use nix::sys::epoll::EpollTimeout;
 use std::time::{Duration, Instant};
 
@@ -37,6 +38,5 @@ pub fn sleep_until(
         None => limit,
         Some(next) => next.saturating_duration_since(now).min(limit),
     };
-    // Rounded up, or the loop would spin through the last millisecond.
-    EpollTimeout::from(u16::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(u16::MAX))
+    milliseconds(wait).into()
 }

@@ -21,6 +21,7 @@ pub(crate) use ending::{Ending, Fatal};
 pub(crate) use generation::Generation;
 use mapkeep_config_site::load_config::Source;
 use mapkeep_config_site::options::Mode;
+use mapkeep_process::milliseconds;
 use mapkeep_proto::{Duty, SupervisorToBroker, TrustClass, WorkerId};
 use mapkeep_sandbox::{Confined, Role};
 use mapkeep_sys::channel::Channel;
@@ -315,8 +316,7 @@ impl Supervisor {
         let moments = moments.chain(mapkeep_log::settle(now));
         let look = self.unchecked().then(|| now.checked_add(LOOK)).flatten();
         let Some(next) = moments.chain(look).min() else { return PollTimeout::NONE };
-        let wait = next.saturating_duration_since(now).as_micros().div_ceil(1000);
-        PollTimeout::from(u16::try_from(wait).unwrap_or(u16::MAX))
+        milliseconds(next.saturating_duration_since(now)).into()
     }
 
     fn wait(&mut self, now: Instant) -> Result<Option<Ending>, Fatal> {

@@ -11,6 +11,7 @@ mod start;
 pub use start::main;
 
 use mapkeep_log::{ChannelSink, Limiter, MailLog, Severity};
+use mapkeep_process::milliseconds;
 use mapkeep_proto::{Decode, SupervisorToLogger};
 use mapkeep_sandbox::Confined;
 use mapkeep_sys::channel::{Channel, Received};
@@ -103,10 +104,7 @@ pub(crate) fn run(
             (false, ..) => EpollTimeout::from(PAUSE),
             (true, true, _) => EpollTimeout::ZERO,
             (true, false, None) => EpollTimeout::NONE,
-            (true, false, Some(due)) => {
-                let wait = due.saturating_duration_since(now).as_micros().div_ceil(1000);
-                EpollTimeout::from(u16::try_from(wait).unwrap_or(u16::MAX))
-            }
+            (true, false, Some(due)) => milliseconds(due.saturating_duration_since(now)).into(),
         };
         let count = match epoll.wait(&mut events, timeout) {
             Ok(count) => count,

@@ -15,6 +15,7 @@ use crate::group::{Group, Mark};
 use crate::line::Line;
 use crate::opening::{Opener, Openings};
 use crate::tables::{Changed, Outturn, Tables};
+use mapkeep_process::sleep_until;
 use mapkeep_proto::{TableId, WriterToBroker};
 use mapkeep_sandbox::Confined;
 use mapkeep_sys::channel::Channel;
@@ -132,12 +133,9 @@ impl<O: Opener> Writer<O> {
         }
         let checkpoint = if let When::At(moment) = checkpoint { Some(moment) } else { None };
         let last = self.finishing.filter(|_| !self.clients.is_empty());
-        let log = mapkeep_log::settle(now);
         let moments =
-            [self.clients.next_deadline(), self.next_tick, self.openings.next(now), checkpoint, last, log];
-        let Some(next) = moments.into_iter().flatten().min() else { return EpollTimeout::NONE };
-        let wait = next.saturating_duration_since(now).as_micros().div_ceil(1000);
-        EpollTimeout::from(u16::try_from(wait).unwrap_or(u16::MAX))
+            [self.clients.next_deadline(), self.next_tick, self.openings.next(now), checkpoint, last];
+        sleep_until(moments.into_iter().flatten(), now)
     }
 
     /// Notes which clients have something for us. False: none that were not known already.
