@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 /// Those of them that are for other things than the contents of tables: its own, workers' channels, clients on their way,
 /// second contents of tables.
 const OTHERS: u64 = 4096;
+
 /// Entry point of the process.
 pub fn main() -> ! {
     live(run)

@@ -3,8 +3,10 @@
 use super::{Workers, workers};
 use crate::tables::{Against, Tables};
 use crate::workers::Stage;
-use mapkeep_proto::{Duty, TableId, TrustClass, WorkerId};
-use mapkeep_sys::channel::Channel;
+use mapkeep_proto::{
+    BrokerToLookup, Decode, Duty, LookupToBroker, MAX_MESSAGE, TableId, TrustClass, WorkerId,
+};
+use mapkeep_sys::channel::{Channel, Received};
 use std::time::{Duration, Instant};
 
 const TABLE: TableId = TableId(0);
@@ -13,7 +15,8 @@ const TABLE: TableId = TableId(0);
 struct Scene {
     tables: Tables,
     workers: Workers,
-    _ends: Vec<Channel>,
+    /// The far ends of the workers' channels.
+    ends: Vec<Channel>,
     now: Instant,
 }
 
@@ -37,7 +40,7 @@ impl Scene {
             workers.remove(WorkerId(1));
         }
         workers.note_doubt(TABLE, WorkerId(1), now);
-        Scene { tables, workers, _ends: ends, now }
+        Scene { tables, workers, ends, now }
     }
 
     /// Who is to judge, so long after the first verdict.
@@ -46,6 +49,40 @@ impl Scene {
         let judges = self.workers.list.iter().filter(|(_, worker)| worker.supply.is_to_judge(TABLE));
         judges.map(|(id, _)| id.0).collect()
     }
+
+    /// The contents that this worker is sent, each of which it loads.
+    fn contents(&mut self, id: WorkerId) -> Vec<u32> {
+        let end = &self.ends[usize::try_from(id.0).unwrap() - 1];
+        let mut contents = Vec::new();
+        loop {
+            self.workers.flush(id, &self.tables, self.now).unwrap();
+            let before = contents.len();
+            let mut buffer = [0; MAX_MESSAGE];
+            while let Ok(Received::Message(length, _)) = end.receive(&mut buffer) {
+                if let Ok(BrokerToLookup::Snapshot { id: table, generation, .. }) =
+                    BrokerToLookup::decode(&buffer[..length])
+                {
+                    contents.push(generation);
+                    end.send(&LookupToBroker::Loaded { id: table, generation }.encode(), &[]).unwrap();
+                    self.workers.receive(id, self.now);
+                    self.tables.loaded(table, generation, self.now);
+                }
+            }
+            if contents.len() == before {
+                return contents;
+            }
+        }
+    }
+}
+
+#[test]
+fn whoever_is_asked_gets_the_content_and_its_word_counts() {
+    let mut scene = Scene::new(Duty::Rules, 2, Against::Refused);
+    assert_eq!(scene.contents(WorkerId(2)), [1], "the previous one");
+    assert_eq!(scene.judges(2), [2]);
+    assert_eq!(scene.contents(WorkerId(2)), [2]);
+    assert_eq!(scene.judges(4), []);
+    assert!(scene.tables.doubtful(TABLE, true).is_none(), "it is served");
 }
 
 #[test]
