@@ -1,4 +1,5 @@
-//! The lookup worker: holds the tables of one trust class and answers its clients.
+//! The lookup worker: holds the tables of one trust class and answers its clients. And the rules worker, which answers lookup
+//! workers for tables of patterns (`rules_worker.rs`); both run one program, as their duty says.
 //!
 //! May: read and write connections that it was handed, map snapshots that it was handed. Never: open, connect,
 //! execute, or name anything but a table id to the broker.
@@ -10,13 +11,12 @@ mod catalogue;
 mod contents;
 mod elsewhere;
 mod loading;
+mod peers;
 mod rules_worker;
+mod serving;
 mod start;
 
 pub use start::main;
-
-mod peers;
-mod serving;
 
 use crate::broker::{BROKER, Broker, Incoming};
 use crate::catalogue::Catalogue;

@@ -1,7 +1,7 @@
 //! Peers that send what is no answer, and askers that are too many.
 
 use super::later::Numbers;
-use super::peers::*;
+use super::standin::*;
 use super::*;
 use mapkeep_proto::{Answer, Answered, NoAnswer};
 

@@ -1,6 +1,6 @@
 //! Random conversations: whatever the delays, each client gets its own answers, in its order.
 
-use super::peers::*;
+use super::standin::*;
 use super::*;
 use mapkeep_query::{Folding, NulMode, NulModes, Outcome, Query, Substitution, TableError, Values};
 use mapkeep_table_lookup::{Composite, Leaf, Table};

@@ -1,6 +1,6 @@
 //! What clients that wait cost.
 
-use super::peers::*;
+use super::standin::*;
 use super::*;
 use std::process::Command;
 

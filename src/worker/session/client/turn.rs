@@ -64,7 +64,8 @@ impl Replies for Turn {
 
 impl<T: Tables<Id = u32>> Client<T> {
     /// The client has sent something, or has room for replies again, or has gone, or waits for another turn: reads, answers
-    /// and sends, for one turn. One whose request waits for another process has room at most. What was read and not answered stays here ([`Client::has_more`]).
+    /// and sends, for one turn. While a request of it waits for another process, only what it is still owed is sent. What was
+    /// read and not answered stays here ([`Client::has_more`]).
     pub fn serve(&mut self, context: &mut Context<'_, T, Turn>, now: Instant) -> Fate {
         if !self.output.is_empty() {
             let fate = self.write(now);

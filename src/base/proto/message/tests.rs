@@ -1,0 +1,75 @@
+use super::*;
+use std::fmt::Debug;
+
+pub(crate) fn survives<M: Decode + Debug + PartialEq>(messages: &[M]) {
+    for message in messages {
+        let packet = message.encode();
+        assert_eq!(M::decode(&packet).unwrap(), *message);
+        for cut in 0..packet.len() {
+            assert_eq!(M::decode(&packet[..cut]), Err(DecodeError::Short), "{message:?} cut at {cut}");
+        }
+        let mut longer = packet.clone();
+        longer.push(0);
+        assert_eq!(M::decode(&longer), Err(DecodeError::Trailing), "{message:?}");
+    }
+    for tag in [0, 9, 77, 255] {
+        assert_eq!(M::decode(&[tag]), Err(DecodeError::UnknownTag(tag)));
+    }
+}
+
+#[test]
+fn broker_to_lookup_roundtrip() {
+    survives(&[
+        BrokerToLookup::Names { size: 77, smtputf8: true, approval_known: false },
+        BrokerToLookup::Snapshot { id: TableId(513), generation: 9, kind: Kind::Lmdb, size: u64::MAX },
+        BrokerToLookup::Unavailable { id: TableId(1), reason: Unavailable::Refused },
+        BrokerToLookup::Client,
+        BrokerToLookup::Finish,
+        BrokerToLookup::Ping(7),
+        BrokerToLookup::Answerer,
+        BrokerToLookup::Asker,
+    ]);
+}
+
+#[test]
+fn lookup_to_broker_roundtrip() {
+    survives(&[
+        LookupToBroker::Ready,
+        LookupToBroker::Loaded { id: TableId(2), generation: 3 },
+        LookupToBroker::Rejected { id: TableId(2), generation: 3 },
+        LookupToBroker::Closed(u32::MAX),
+        LookupToBroker::Pong(1),
+    ]);
+}
+
+#[test]
+fn supervisor_and_broker_roundtrip() {
+    survives(&[
+        SupervisorToBroker::Worker { id: WorkerId(70_000), class: TrustClass(3), duty: Duty::Rules },
+        SupervisorToBroker::Admit(WorkerId(1)),
+        SupervisorToBroker::Gone(WorkerId(1)),
+        SupervisorToBroker::Finish,
+        SupervisorToBroker::Checkpoint,
+    ]);
+    survives(&[
+        BrokerToSupervisor::Ready,
+        BrokerToSupervisor::Need(TrustClass(1), Duty::Rules),
+        BrokerToSupervisor::WorkerReady(WorkerId(4)),
+        BrokerToSupervisor::Kill(WorkerId(4)),
+        BrokerToSupervisor::Clients(9),
+        BrokerToSupervisor::Finishing,
+    ]);
+}
+
+#[test]
+fn supervisor_to_logger_roundtrip() {
+    survives(&[SupervisorToLogger::Source { pid: 77 }]);
+}
+
+#[test]
+fn fields_out_of_range_are_errors() {
+    assert_eq!(BrokerToLookup::decode(&[3, 0, 0, 99]), Err(DecodeError::Field));
+    let mut names = BrokerToLookup::Names { size: 1, smtputf8: true, approval_known: true }.encode();
+    names[9] = 2;
+    assert_eq!(BrokerToLookup::decode(&names), Err(DecodeError::Field));
+}
