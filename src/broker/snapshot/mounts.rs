@@ -11,18 +11,7 @@ use mapkeep_broker_trust::{Anchor, Owners, Rule, open_table};
 #[test]
 fn open_table_mount_points() {
     let Some(bed) = Bed::new() else { return };
-    if !Command::new("unshare").args(["--mount", "true"]).status().is_ok_and(|status| status.success()) {
-        assert!(std::env::var_os("CI").is_none(), "CI may make mount namespaces");
-        eprintln!("SKIPPED: this test needs a mount namespace (unshare --mount)");
-        return;
-    }
-    let status = Command::new("unshare")
-        .args(["--mount", "--propagation", "private"])
-        .arg(std::env::current_exe().expect("own path"))
-        .args(["--exact", "mounts::in_mount_namespace", "--ignored", "--nocapture"])
-        .env("MAPKEEP_TEST_BED", bed.path(""))
-        .status();
-    assert!(status.is_ok_and(|status| status.success()), "failed in the mount namespace");
+    bed.in_mount_namespace("mounts::in_mount_namespace");
 }
 
 /// Run by the test above in a mount namespace of its own.

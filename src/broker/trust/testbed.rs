@@ -15,6 +15,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, lchown, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::{Anchor, Owners, Refusal, Trusted, open_table};
@@ -32,6 +33,24 @@ pub struct Bed {
 }
 
 impl Bed {
+    /// Runs the test of this name, which is ignored otherwise, in a mount namespace of its own; it finds the path of this
+    /// directory in `MAPKEEP_TEST_BED`. A loud line where there can be none (a failure where CI is set).
+    pub fn in_mount_namespace(&self, test: &str) {
+        let can = Command::new("unshare").args(["--mount", "true"]).status();
+        if !can.is_ok_and(|status| status.success()) {
+            assert!(std::env::var_os("CI").is_none(), "CI may make mount namespaces");
+            eprintln!("SKIPPED: this test needs a mount namespace (unshare --mount)");
+            return;
+        }
+        let status = Command::new("unshare")
+            .args(["--mount", "--propagation", "private"])
+            .arg(std::env::current_exe().expect("own path"))
+            .args(["--exact", test, "--ignored", "--nocapture"])
+            .env("MAPKEEP_TEST_BED", self.path(""))
+            .status();
+        assert!(status.is_ok_and(|status| status.success()), "failed in the mount namespace");
+    }
+
     /// A new empty directory; `None`, and a loud line, without root (a failure where CI is set).
     pub fn new() -> Option<Bed> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);

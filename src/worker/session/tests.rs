@@ -2,7 +2,9 @@
 
 mod changes;
 mod later;
+mod opens;
 mod random;
+mod sequences;
 
 use std::borrow::Cow;
 
@@ -106,68 +108,6 @@ fn opened(table: &str, flags: u32, settings: Settings, dialect: Dialect) -> u32 
     let reply = conversation.ask(&format!("request|open|table|{table}|{attribute}|{flags}||"));
     let flags = reply.strip_prefix("status|0|flags|").and_then(|rest| rest.strip_suffix("||"));
     flags.unwrap_or_else(|| panic!("{table}: {reply}")).parse().unwrap()
-}
-
-#[test]
-fn open_flags_are_those_of_stock() {
-    for (table, requested, reply) in [
-        ("hash:/h", 0, 28),
-        ("hash:/h", 540_736, 1_589_340),
-        ("hash:/h", 65_536, 65_564),
-        ("hash:/h", 4, 20),
-        ("hash:/h", 8, 24),
-        ("cdb:/h", 64, 92),
-        ("lmdb:/h", 0, 262_172),
-        ("lmdb:/h", 65_536, 262_236),
-        ("lmdb:/h", 540_736, 1_851_484),
-        ("texthash:/h", 0, 16),
-        ("static:foo", 540_736, 1_589_328),
-        ("unix:passwd.byname", 0, 16),
-        ("fail:x", 540_736, 1_589_344),
-        ("regexp:/r", 540_736, 1_589_344),
-    ] {
-        assert_eq!(opened(table, requested, UTF8, Dialect::Old), reply, "{table} {requested}");
-        assert_eq!(opened(table, requested, UTF8, Dialect::New), reply, "{table} {requested}");
-    }
-}
-
-#[test]
-fn open_without_smtputf8_leaves_utf8_active_clear() {
-    assert_eq!(opened("hash:/h", 540_736, ASCII, Dialect::New), 540_736 | 28);
-}
-
-#[test]
-fn open_unavailable_table_keeps_the_class_of_its_type() {
-    // Stock says PATTERN here; then clients never ask for partial keys again.
-    assert_eq!(opened("hash:/none", 0, UTF8, Dialect::Old), 28);
-    assert_eq!(opened("btree:/torn", 540_736, UTF8, Dialect::New), 1_589_340);
-}
-
-#[test]
-fn open_reply_of_the_new_dialect_contains_every_requested_bit() {
-    for table in ["hash:/h", "lmdb:/h", "static:foo", "fail:x", "regexp:/r", "hash:/none"] {
-        for bit in 0..32 {
-            let requested = 1_u32 << bit;
-            let reply = opened(table, requested, UTF8, Dialect::New);
-            if requested == Flags::OPEN_LOCK.0 && table.starts_with("lmdb") {
-                assert_eq!(reply & (Flags::OPEN_LOCK | Flags::LOCK).0, Flags::LOCK.0);
-            } else {
-                assert_eq!(reply & requested, requested, "{table} bit {bit}");
-            }
-        }
-    }
-}
-
-#[test]
-fn open_never_replies_open_lock_with_lock() {
-    let both = (Flags::OPEN_LOCK | Flags::LOCK).0;
-    for table in ["hash:/h", "lmdb:/h", "static:foo", "fail:x", "hash:/none"] {
-        for requested in [both, u32::MAX, Flags::OPEN_LOCK.0] {
-            for dialect in [Dialect::Old, Dialect::New] {
-                assert_ne!(opened(table, requested, UTF8, dialect) & both, both, "{table} {requested}");
-            }
-        }
-    }
 }
 
 #[test]
@@ -406,64 +346,4 @@ fn change_on_the_write_service_without_a_writer_is_a_configuration_error() {
     let reply = writer.ask("request|delete|table|static:foo|flags|64|key|k||");
     assert_eq!(reply, "status|5||");
     assert_eq!(writer.logged, ["table static:foo: delete operation is not supported"]);
-}
-
-#[test]
-fn sequence_visits_every_entry_then_ends() {
-    let mut conversation = Conversation::new();
-    let mut step = |function: u8| {
-        conversation.ask(&format!("request|sequence|table|hash:/h|flags|64|function|{function}||"))
-    };
-    assert_eq!(step(1), "status|1|key||value|||");
-    assert_eq!(step(0), "status|0|key|alice|value|x||");
-    assert_eq!(step(1), "status|0|key|müller|value|u||");
-    assert_eq!(step(0), "status|0|key|alice|value|x||");
-    assert_eq!(step(1), "status|0|key|müller|value|u||");
-    assert_eq!(step(1), "status|0|key|empty|value|||");
-    assert_eq!(step(1), "status|0|key|raw|value|\u{fffd}||");
-    assert_eq!(step(1), "status|1|key||value|||");
-    assert_eq!(step(1), "status|1|key||value|||");
-}
-
-#[test]
-fn sequence_gives_its_cursor_back_at_the_end_and_after_a_failure() {
-    let mut conversation = Conversation::new();
-    let first = |table: &str| format!("request|sequence|table|{table}|flags|64|function|0||");
-    conversation.ask(&first("fail:x"));
-    conversation.ask(&first("hash:/none"));
-    conversation.ask(&first("unix:passwd.byname"));
-    let open = |conversation: &mut Conversation| {
-        (0..10).filter(|id| conversation.cursors.get(*id).is_some()).count()
-    };
-    assert_eq!(open(&mut conversation), 0);
-    conversation.ask(&first("hash:/h"));
-    assert_eq!(open(&mut conversation), 1);
-    for _ in 0..4 {
-        conversation.ask("request|sequence|table|hash:/h|flags|64|function|1||");
-    }
-    assert_eq!(open(&mut conversation), 0);
-}
-
-#[test]
-fn sequence_of_two_tables_keeps_them_apart() {
-    let mut conversation = Conversation::new();
-    let mut step = |table: &str, function: u8| {
-        let head = format!("request|sequence|table|{table}|instance_flags|0|flags|28|");
-        conversation.ask(&format!("{head}function|{function}||"))
-    };
-    assert_eq!(step("hash:/h", 0), "status|0|flags|28|key|alice|value|x||");
-    assert_eq!(step("lmdb:/h", 0), "status|0|flags|28|key|alice|value|x||");
-    assert_eq!(step("hash:/h", 1), "status|0|flags|28|key|müller|value|u||");
-    assert_eq!(step("lmdb:/h", 1), "status|0|flags|28|key|müller|value|u||");
-}
-
-#[test]
-fn sequence_of_a_type_without_entries_is_a_configuration_error() {
-    for function in [0, 1] {
-        let asked = format!("request|sequence|table|static:foo|flags|64|function|{function}||");
-        assert_eq!(ask(&asked), "status|5|key||value|||");
-        assert_eq!(log_of(&asked), ["table static:foo: sequence operation is not supported"]);
-    }
-    let asked = "request|sequence|table|hash:/none|flags|64|function|0||";
-    assert_eq!(ask(asked), "status|2|key||value|||");
 }

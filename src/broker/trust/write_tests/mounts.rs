@@ -7,19 +7,7 @@ use super::*;
 #[test]
 fn mount_points_are_refused_as_files_and_taken_as_directories() {
     let Some(bed) = sound() else { return };
-    let can = Command::new("unshare").args(["--mount", "true"]).status().is_ok_and(|status| status.success());
-    if !can {
-        assert!(std::env::var_os("CI").is_none(), "CI may make mount namespaces");
-        eprintln!("SKIPPED: this test needs a mount namespace (unshare --mount)");
-        return;
-    }
-    let status = Command::new("unshare")
-        .args(["--mount", "--propagation", "private"])
-        .arg(std::env::current_exe().expect("own path"))
-        .args(["--exact", "write_tests::mounts::in_mount_namespace", "--ignored", "--nocapture"])
-        .env("MAPKEEP_TEST_BED", bed.path(""))
-        .status();
-    assert!(status.is_ok_and(|status| status.success()), "failed in the mount namespace");
+    bed.in_mount_namespace("write_tests::mounts::in_mount_namespace");
 }
 
 /// Run by the test above in a mount namespace of its own.
