@@ -147,6 +147,18 @@ fn nothing_is_done_for_who_has_gone_and_all_for_who_still_listens() {
 }
 
 #[test]
+fn nothing_is_kept_of_long_requests_of_who_has_gone() {
+    let mut service = Service::new();
+    let key = "a".repeat(100_000);
+    for _ in 0..20 {
+        // More than is read in one go, and then the end.
+        service.client().write_all(&lookups(FINE, [key.clone()].into_iter())).unwrap();
+    }
+    assert!(service.worker.round().unwrap());
+    assert!(service.worker.clients.is_empty(), "{} clients", service.worker.clients.count());
+}
+
+#[test]
 fn clients_are_served_between_the_steps_of_a_load() {
     let mut service = Service::new();
     let text: String = (0..100_000).map(|number| format!("key{number} v\n")).collect();

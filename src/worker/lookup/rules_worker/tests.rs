@@ -261,6 +261,36 @@ fn lookup_of_many_rules_is_gone_on_with_between_those_of_others() {
     assert_eq!(answer(&mut service, &mut header, MANY, lookup), format!("Later {late}"));
 }
 
+/// By the real clock, since that is what decides whether mail with such a header is taken.
+#[test]
+fn the_longest_header_is_looked_up_in_turns_under_hundreds_of_rules() {
+    let mut service = Service::new();
+    let mut asker = service.asker();
+    service.worker.clock = Instant::now;
+    let rules = (0..300).map(|number| format!("/buy (cheap|{number}) .*pills/ REJECT\n"));
+    service.load(FILE, 1, &(rules.collect::<String>() + "/fox/ found\n"));
+    while !service.worker.loading.is_empty() {
+        assert!(service.round());
+    }
+    let header: String =
+        "the quick brown fox jumps over the lazy dog; ".chars().cycle().take(102_400).collect();
+    let bytes = {
+        let asked = Asked::Lookup { key: header.as_bytes(), manner: MANNER };
+        let mut bytes = Vec::new();
+        Question { ticket: 1, table: FILE, client: 1, asked }.encode(&mut bytes);
+        bytes
+    };
+    let (mut sent, mut turns, mut answers) = (0, 0, Vec::new());
+    while answers.is_empty() {
+        sent += asker.stream.write(&bytes[sent..]).unwrap_or_default();
+        turns += usize::from(sent == bytes.len());
+        assert!(service.round());
+        answers = asker.answers();
+    }
+    assert_eq!(answers, [(1, "=found".to_owned())]);
+    assert!(turns > 2, "{turns} turns");
+}
+
 #[test]
 fn interrupted_lookup_is_answered_from_a_newer_content_if_there_is_one() {
     let mut service = Service::new();

@@ -263,6 +263,18 @@ fn client_that_leaves_takes_its_question_back() {
 }
 
 #[test]
+fn nothing_is_asked_for_a_client_that_has_gone_when_its_request_is_read() {
+    let mut service = Service::timeless();
+    let mut standin = service.standin();
+    for _ in 0..20 {
+        ask(&service.client(), RULES, "k");
+    }
+    service.round();
+    assert!(service.worker.clients.is_empty() && !service.worker.elsewhere.is_waited_for());
+    assert!(standin.questions().is_empty() && standin.withdrawn.is_empty());
+}
+
+#[test]
 fn client_that_leaves_before_a_peer_is_there_leaves_nothing() {
     let mut service = Service::timeless();
     let leaves = service.client();
