@@ -2,13 +2,7 @@
 //! cache of refused logins; their clean-up scans included.
 //!
 //! Each scenario takes the server and the type of the cache. Stock runs it too: it shows that the scenario is right.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr
-)]
+#![cfg(test)]
 
 mod common;
 #[path = "caches/postscreen.rs"]

@@ -1,6 +1,6 @@
 //! Every program and every command answers alike: usage on standard output and status 0, or one line on standard error
 //! that names the word which is not understood, and status 64. Nothing is started, asked or changed by that.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![cfg(test)]
 
 use std::process::{Command, Output, Stdio};
 

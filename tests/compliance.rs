@@ -15,13 +15,7 @@
 //!
 //! Differences that one request and one reply cannot show (pipelining, stalls, changes of files, the log) have tests in
 //! tests/wire.rs, tests/life.rs and tests/postfix.rs.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr
-)]
+#![cfg(test)]
 
 mod common;
 #[path = "compliance/compare.rs"]

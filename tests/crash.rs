@@ -1,13 +1,7 @@
 //! Deaths and full disks: what the writing service has acknowledged is there afterwards.
 //!
 //! `MAPKEEP_KILLS=2000 cargo test --test crash -- --nocapture` runs the long form. Figures go to standard error.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr
-)]
+#![cfg(test)]
 
 #[path = "crash/caller.rs"]
 mod caller;

@@ -2,7 +2,7 @@
 //!
 //! cargo-deny reads the same file and knows more of it, but is a large program that few have installed; so that the rules
 //! hold in every run of ./check, this reads `cargo metadata`, offline and from the locked versions.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![cfg(test)]
 
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};

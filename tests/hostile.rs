@@ -2,13 +2,7 @@
 //!
 //! Every scenario starts a service of its own under a stand-in for master(8) (`common/master.rs`). In each, the service
 //! stays the same processes, opens nothing that it should not, and goes on answering a client that did nothing wrong.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr
-)]
+#![cfg(test)]
 
 mod common;
 #[path = "hostile/files.rs"]

@@ -2,13 +2,7 @@
 //! locked into, what is approved, how soon a changed table is served, and what a crowd of clients does.
 //!
 //! Every scenario starts a service of its own under a stand-in for master(8) (`common/master.rs`).
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr
-)]
+#![cfg(test)]
 
 #[path = "life/accounts.rs"]
 mod accounts;

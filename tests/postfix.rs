@@ -2,13 +2,7 @@
 //!
 //! Each scenario is one function that takes the server. Both servers run it: stock proxymap(8) shows that the scenario
 //! is right, mapkeepd that it can stand in. Where the two differ on purpose, the scenario says so where it branches.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr
-)]
+#![cfg(test)]
 
 #[path = "postfix/accounts.rs"]
 mod accounts;

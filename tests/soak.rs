@@ -5,13 +5,7 @@
 //! `MAPKEEP_SOAK=200000 cargo test --test soak readers -- --nocapture` (files of each format; 10,000 without it);
 //! `MAPKEEP_SOAK_SHOW=NUMBER` prints the file of that number.
 //! May: write below /var/lib, in a tree of its own. Never: depend on the order or the speed of the machine.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr
-)]
+#![cfg(test)]
 
 mod common;
 #[path = "soak/mutate.rs"]

@@ -2,13 +2,7 @@
 //! its configuration again without losing a client.
 //!
 //! Every scenario has a directory tree and a service of its own; the service manager is played by the test.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr
-)]
+#![cfg(test)]
 
 #[allow(dead_code)] // what life.rs needs and this does not
 #[path = "life/ask.rs"]

@@ -3,13 +3,7 @@
 //! The scenarios in `wire/both.rs` are asked of stock proxymap(8) and of mapkeepd alike, those in `wire/beyond_stock.rs`
 //! of mapkeepd only. In requests and replies `|` stands for one NUL byte. Old dialect: Postfix up to 3.10; new dialect:
 //! 3.11 and later.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr
-)]
+#![cfg(test)]
 
 #[path = "wire/beyond_stock.rs"]
 mod beyond_stock;

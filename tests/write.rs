@@ -3,13 +3,7 @@
 //!
 //! Each scenario is one function that takes the server. Stock runs those that it survives: it shows that they are
 //! right; mapkeepd runs all. Deaths of processes are in tests/crash.rs, real Postfix programs in tests/caches.rs.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr
-)]
+#![cfg(test)]
 
 #[path = "write/answers.rs"]
 mod answers;

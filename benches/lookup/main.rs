@@ -6,15 +6,7 @@
 //! now fast, now slow, so that each figure and each ratio is the median of the rounds. Run as root:
 //! `cargo bench --bench lookup`. `-- --quick` asks less, `-- --only cdb` asks one type of table, `-- --clients 16` with so
 //! many clients, `-- --rounds 25` asks for longer, `-- --beside /path/mapkeepd` asks another build as well.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    clippy::print_stderr
-)]
-#![allow(missing_docs)]
+#![cfg(test)]
 
 #[path = "../../tests/common/mod.rs"]
 mod common;

@@ -4,15 +4,7 @@
 //! sets the size of the large tables (default 1,000,000; making them takes longer than asking them), `-- --only btree`
 //! asks one type of table. Larger cdb tables are made by cdb(1) of Debian's package tinycdb: postmap(1) had not
 //! made one of 10,000,000 entries after nine minutes.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    clippy::print_stderr
-)]
-#![allow(missing_docs)]
+#![cfg(test)]
 
 #[path = "../../tests/common/mod.rs"]
 mod common;

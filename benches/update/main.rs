@@ -5,15 +5,7 @@
 //! client while another updates. The tables lie under /var/lib, on a disk wherever that is one. Run as root:
 //! `cargo bench --bench update`. `-- --quick` does less, `-- --only btree` one type of table, `-- --clients 16` with so many
 //! clients, `-- --rounds 9` goes on for longer.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    clippy::print_stderr
-)]
-#![allow(missing_docs)]
+#![cfg(test)]
 
 #[path = "../../tests/common/mod.rs"]
 mod common;

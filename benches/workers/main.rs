@@ -5,15 +5,7 @@
 //! a million lines is replaced. Prints each figure with the bar that it is held to. Run as root: `cargo bench --bench
 //! workers`; `-- --quick` asks for a shorter time, `-- --rounds 15` for a longer one, `-- --beside /path/mapkeepd` asks another
 //! build the same questions, in turns.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    clippy::print_stderr
-)]
-#![allow(missing_docs)]
+#![cfg(test)]
 
 #[path = "../../tests/common/mod.rs"]
 mod common;

@@ -3,7 +3,6 @@
 //! Purpose: one function for each target, which panics when a promise of the code under test is broken. `targets/` gives
 //! them to libFuzzer; `tests/soak.rs` of the project runs the seeds through them without it. May: panic, on purpose.
 //! Never: read a file, the clock or a random number; the same bytes always do the same.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod config;
 mod messages;

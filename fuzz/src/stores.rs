@@ -2,7 +2,6 @@
 //!
 //! Purpose: as in `lib.rs`, for the engines of the writer. Not one of its modules, since liblmdb needs a program that is linked
 //! as in `src/table/store/build.rs`: `targets/` and the tests of the store take it in by themselves. Files are in memory.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(dead_code, reason = "each target needs its own function only")]
 
 use mapkeep_table_store::lmdb::{MAX_KEY, salvage, salvage_file};

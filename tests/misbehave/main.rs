@@ -7,14 +7,7 @@
 //! the names `mapkeep-worker` and `mapkeep-writer`, and there it is the real worker or writer, lock and all, save that a
 //! client's bytes can make it run an attempt (see the attacker's `raw.rs`). An attempt more is a line in `attacker/table`.
 //! Where it stands beside an order sheet it is every process of the service (`hijacked.rs`).
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    clippy::print_stderr
-)]
+#![cfg(test)]
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -1,6 +1,5 @@
 //! What the test program prints: a line for each part, what failed in it with the end of the service's log, and a last line
 //! like that of cargo's own runner. With `table` on the command line, a line for each attempt.
-#![allow(clippy::print_stdout)]
 
 use std::process::ExitCode;
 use std::time::Instant;

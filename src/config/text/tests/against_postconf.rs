@@ -1,5 +1,5 @@
 //! Grammar and expansion compared with the installed `postconf -x`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![cfg(test)]
 
 mod common;
 

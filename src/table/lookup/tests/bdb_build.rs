@@ -1,6 +1,6 @@
 //! Berkeley DB files of our own making: read back by us, found sound by db5.3_verify, listed by db5.3_dump, and used and
 //! changed by stock Postfix.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![cfg(test)]
 
 mod common;
 #[path = "bdb_build/failures.rs"]

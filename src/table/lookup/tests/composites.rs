@@ -1,5 +1,5 @@
 //! Composite tables, and the flag that refuses substitution, against the real `postmap` and `proxymap -S`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![cfg(test)]
 
 mod common;
 

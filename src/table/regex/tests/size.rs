@@ -1,5 +1,5 @@
 //! How much memory a pattern takes: by the counters of the allocator, so that this is the only test of its program.
-#![allow(clippy::unwrap_used)]
+#![cfg(test)]
 
 use mapkeep_table_regex::posix::{Flags, Regex, allocated};
 

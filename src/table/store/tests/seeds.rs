@@ -1,6 +1,6 @@
 //! Damaged files: the seeds of the store's fuzz targets do what fuzz/src/stores.rs promises, and so do files that are made of
 //! them by damage, the same in every run.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, clippy::indexing_slicing)]
+#![cfg(test)]
 
 #[path = "../../../../fuzz/src/stores.rs"]
 mod stores;

@@ -1,6 +1,6 @@
 //! Purpose: runs named checks one after the other in one thread, and prints what cargo's own runner would.
 
-#![allow(dead_code, clippy::print_stdout)]
+#![allow(dead_code)]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;

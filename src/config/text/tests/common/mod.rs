@@ -1,11 +1,4 @@
 //! Help for tests that ask the installed Postfix: a private configuration directory, and its answers.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr
-)]
 #![allow(dead_code)]
 
 use std::ffi::OsStr;

@@ -1,5 +1,5 @@
 //! What the tests of whole files share: a scratch directory, entries, `postmap`, and reading a table back.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, dead_code)]
+#![allow(dead_code)]
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -21,10 +21,7 @@ pub fn have(program: &str) -> bool {
         return true;
     }
     assert!(std::env::var_os("CI").is_none(), "{program} is missing");
-    #[allow(clippy::print_stderr)]
-    {
-        eprintln!("SKIPPED: {program} is missing");
-    }
+    eprintln!("SKIPPED: {program} is missing");
     false
 }
 

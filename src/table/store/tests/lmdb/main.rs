@@ -2,8 +2,7 @@
 //!
 //! Some tests need a process of their own; they start this program again with `--exact child`.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-#![allow(clippy::print_stdout, clippy::print_stderr)]
+#![cfg(test)]
 
 mod calls;
 mod crash;

@@ -3,13 +3,7 @@
 //!
 //! A runner of its own, since processes are started by fork, and this program is the writer, too.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout
-)]
+#![cfg(test)]
 
 #[path = "../../../../base/sandbox/tests/runner/mod.rs"]
 mod runner;
