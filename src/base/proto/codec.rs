@@ -73,8 +73,31 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A string of bytes behind its length, at most `most` bytes.
+    pub(crate) fn bytes(&mut self, most: usize) -> Result<&'a [u8], DecodeError> {
+        let length = self.u32()? as usize;
+        if length > most {
+            return Err(DecodeError::Field);
+        }
+        let (bytes, rest) = self.0.split_at_checked(length).ok_or(DecodeError::Short)?;
+        self.0 = rest;
+        Ok(bytes)
+    }
+
+    /// The same of a text.
+    pub(crate) fn text(&mut self, most: usize) -> Result<String, DecodeError> {
+        let text = std::str::from_utf8(self.bytes(most)?).map_err(|_| DecodeError::Field)?;
+        Ok(text.to_owned())
+    }
+
     /// Ends the message: every byte must have been read.
     pub(crate) fn end(self) -> Result<(), DecodeError> {
         if self.0.is_empty() { Ok(()) } else { Err(DecodeError::Trailing) }
     }
+}
+
+/// Appends a string of bytes behind its length, as [`Reader::bytes`] reads it.
+pub(crate) fn put(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.extend_from_slice(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes());
+    out.extend_from_slice(bytes);
 }

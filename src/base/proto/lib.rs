@@ -6,7 +6,9 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod backend;
 mod codec;
+mod gateway;
 mod message;
 mod names;
 mod program;
@@ -14,7 +16,11 @@ mod question;
 mod write;
 
 pub use arguments::{ArgumentError, Arguments};
+pub use backend::{Asks, Backend, BackendTable, Encoded, Host, MAX_HOSTS, Protocol};
 pub use codec::{DecodeError, MAX_MESSAGE};
+pub use gateway::{
+    BrokerToDialer, BrokerToGateway, DialerToBroker, GatewayId, GatewayToBroker, SupervisorToDialer,
+};
 pub use message::{
     BrokerToLookup, BrokerToSupervisor, Decode, LookupToBroker, SupervisorToBroker, SupervisorToLogger,
     Unavailable,

@@ -231,7 +231,7 @@ impl<'a> Answer<'a> {
 }
 
 /// As much of a reason as may be sent, without half a letter.
-fn cut(reason: &str) -> &str {
+pub(crate) fn cut(reason: &str) -> &str {
     let end = (0..=MAX_REASON.min(reason.len())).rev().find(|end| reason.is_char_boundary(*end));
     reason.get(..end.unwrap_or_default()).unwrap_or_default()
 }
