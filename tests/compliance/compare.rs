@@ -1,6 +1,4 @@
-//! One question to both servers, and what their replies have in common.
-//!
-//! Called by `questions`.
+//! Asks both servers one question and compares their replies.
 
 use crate::common::PATIENCE;
 use crate::common::master::Site;

@@ -1,7 +1,5 @@
-//! A stock proxymap(8) under the test's own hands, replaced when it dies.
-//!
-//! May: start /usr/lib/postfix/sbin/proxymap, or the one that `MAPKEEP_LATER_STOCK` names, as master(8) would. Called by
-//! `compare`.
+//! A stock proxymap(8) that the test starts itself, as master(8) would, and replaces when it dies: the one that
+//! `MAPKEEP_LATER_STOCK` names, or /usr/lib/postfix/sbin/proxymap.
 
 use crate::common::master::{Master, Site};
 use crate::common::wire::{Received, Wire};

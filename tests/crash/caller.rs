@@ -1,6 +1,4 @@
-//! A client that does not give up, as Postfix's do: a request whose reply was lost is sent again, on a new connection.
-//!
-//! Called by `owner`.
+//! A client that does not give up, as Postfix's do not: a request whose reply was lost is sent again on a new connection.
 
 use crate::common::PATIENCE;
 use crate::common::writing::{Client, RETRY, Reply};

@@ -1,6 +1,5 @@
-//! A client that alone changes its keys, and so knows at any time what each must be.
-//!
-//! Called by `kills`, a thread each.
+//! A client that is the only one to change its keys, and so always knows what value each must have. Each runs in a thread
+//! of its own.
 
 use crate::caller::Caller;
 use crate::common::writing::{CACHE, Content, NOKEY, OK, Random, Request};

@@ -1,6 +1,4 @@
-//! What the random comparison asks: habits of clients, and the keys and values that they send.
-//!
-//! Called by `compliance`.
+//! The random requests of the comparison with stock: how clients behave, and the keys and values that they send.
 
 use crate::common::writing::Random;
 

@@ -1,17 +1,18 @@
 //! Case folding of keys.
 //!
 //! Purpose: the folding that Postfix applies to keys: ICU's FoldCase with default options, which is full Unicode case
-//! folding (statuses C and F of CaseFolding.txt), so that the length of a key may change. May: compute. Never:
-//! normalise, or use a locale.
+//! folding (statuses C and F of CaseFolding.txt), which can change the length of a key. Never: normalises, or uses
+//! a locale.
 //!
 //! The data is that of the `caseless` crate 0.2.2: Unicode 16.0. Letters that got a case in a later version stay as
-//! they are. Postfix uses its ICU's tables; tests/folding.rs names the letters that ICU 72 does not know.
+//! they are. Postfix uses the tables of its ICU; src/table/lookup/tests/folding.rs names the letters that ICU 72 does not
+//! know.
 
 use std::borrow::Cow;
 
 use caseless::Caseless;
 
-/// `text` with the differences of case taken away.
+/// `text` with differences of case removed.
 ///
 /// Bytes that are not UTF-8 (by the strict definition of RFC 3629) get their ASCII letters folded only, as in
 /// Postfix when its UTF-8 layer is off. Allocates only when there is something to change or to decode.

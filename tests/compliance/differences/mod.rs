@@ -1,6 +1,4 @@
 //! The differences that docs/COMPATIBILITY.md lists, each with its words there and the replies that it allows.
-//!
-//! Called by `compare`. May: read docs/COMPATIBILITY.md.
 
 mod answers;
 mod case;

@@ -1,9 +1,8 @@
-//! Hostile code for the escape tests: what an attacker would try who has taken a lookup worker or the writer over.
+//! Hostile code for the escape tests: what an attacker would try after taking over a lookup worker or the writer.
 //!
 //! Purpose: one table of attempts, and the places to run them from: inside a real worker or writer, where a client's
 //! bytes ask for one ([`take_over`]), inside every other process ([`hijack`]), and under one layer of the lock alone
-//! ([`layers`]). May: try anything. Never: ships.
-//! Called by: `tests/misbehave`.
+//! ([`layers`]). It is never shipped.
 
 pub mod deeds;
 pub mod hijack;
