@@ -6,8 +6,8 @@
 
 pub mod outbox;
 
-use mapkeep_proto::{Arguments, ByHand, WRONG_USAGE};
-use mapkeep_sandbox::{LOCK_FAILED, LockError, Privilege};
+use mapkeep_proto::{Arguments, ByHand, Duty, WRONG_USAGE};
+use mapkeep_sandbox::{LOCK_FAILED, LockError, Privilege, Role};
 use mapkeep_sys::{exit, title};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollTimeout};
 use std::error::Error;
@@ -28,6 +28,15 @@ pub const EPOLL: RawFd = 5;
 
 /// Address space for programs, libraries and stacks, in bytes.
 pub const PROGRAM: u64 = 256 << 20;
+
+/// The role of the reading service's workers with this duty.
+#[must_use]
+pub fn role_of(duty: Duty) -> Role {
+    match duty {
+        Duty::Clients => Role::Lookup,
+        Duty::Rules => Role::Rules,
+    }
+}
 
 /// The arguments that mapkeepd has given to this process, which `ps` shows no longer. Somebody who has started `program`
 /// by hand gets an answer at the terminal, and the process ends.
@@ -84,13 +93,18 @@ pub fn fixed_epoll() -> Result<Epoll, Box<dyn Error>> {
     Ok(epoll)
 }
 
-/// Whose rights the process takes, by its arguments. It keeps no capability.
+/// Whose rights the process takes, by its arguments, with the capabilities of its role.
 ///
 /// # Errors
 /// Arguments that are missing or no numbers.
-pub fn privilege(arguments: &Arguments, chroot: Option<PathBuf>) -> Result<Privilege, Box<dyn Error>> {
+pub fn privilege(
+    role: Role,
+    arguments: &Arguments,
+    chroot: Option<PathBuf>,
+) -> Result<Privilege, Box<dyn Error>> {
     if arguments.value("rootless")? {
         return Ok(Privilege::Rootless);
     }
-    Ok(Privilege::Root { uid: arguments.value("uid")?, gid: arguments.value("gid")?, chroot, keep: &[] })
+    let (uid, gid) = (arguments.value("uid")?, arguments.value("gid")?);
+    Ok(Privilege::Root { uid, gid, chroot, keep: role.row().keep })
 }

@@ -81,15 +81,6 @@ impl Duty {
     /// Both.
     pub const ALL: [Duty; 2] = [Duty::Clients, Duty::Rules];
 
-    /// What the log and `ps` call such a worker.
-    #[must_use]
-    pub fn title(self) -> &'static str {
-        match self {
-            Duty::Clients => "lookup worker",
-            Duty::Rules => "rules worker",
-        }
-    }
-
     /// The value of `duty=` among the words that a worker is started with.
     #[must_use]
     pub fn word(self) -> &'static str {

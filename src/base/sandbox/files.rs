@@ -69,20 +69,19 @@ impl Located {
 impl FileRules {
     pub(crate) fn check(&self, role: Role) -> Result<(), LockError> {
         let refuse = |reason: &str| Err(LockError::new(Layer::Request, reason));
-        match role {
-            Role::WriteSupervisor => Ok(()),
-            Role::WriteBroker if self.execute_beneath.is_empty() => Ok(()),
-            _ if !self.write_beneath.is_empty() || !self.write_found.is_empty() => {
-                refuse("only the writing service writes files")
-            }
-            Role::Supervisor => Ok(()),
-            _ if !self.execute_beneath.is_empty() => refuse("only the supervisor executes files"),
-            Role::Broker => Ok(()),
-            _ if !self.read_beneath.is_empty() || !self.read_found.is_empty() => {
-                refuse("this role works on descriptors and reaches no file")
-            }
-            _ => Ok(()),
+        let may = role.row().files;
+        let reads = !self.read_beneath.is_empty() || !self.read_found.is_empty();
+        let writes = !self.write_beneath.is_empty() || !self.write_found.is_empty();
+        if writes && !may.write {
+            return refuse("only the writing service writes files");
         }
+        if !self.execute_beneath.is_empty() && !may.execute {
+            return refuse("only the supervisor executes files");
+        }
+        if reads && !may.read {
+            return refuse("this role works on descriptors and reaches no file");
+        }
+        Ok(())
     }
 }
 

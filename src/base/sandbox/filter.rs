@@ -14,7 +14,8 @@ use seccompiler::{
 };
 
 use crate::error::{Layer, LockError};
-use crate::role::{Condition, Length, Role, Test};
+use crate::role::Role;
+use crate::rule::{Condition, Length, Test};
 
 /// Compiles the list of `role` for the architecture of this build.
 ///

@@ -17,6 +17,8 @@ mod filter;
 mod limits;
 mod privilege;
 mod role;
+mod row;
+mod rule;
 mod status;
 
 /// The capabilities that [`Privilege::Root`] can keep.
@@ -27,7 +29,9 @@ pub use files::{FileRules, Located};
 pub use filter::compile;
 pub use limits::Limits;
 pub use privilege::{Privilege, check_root};
-pub use role::{Condition, Length, Role, Rule, Test};
+pub use role::{Role, Row};
+pub use row::{Account, Files, Given, Root, Service};
+pub use rule::{Condition, Length, Rule, Test};
 /// A compiled filter, as [`compile`] returns it.
 pub use seccompiler::BpfProgram;
 pub use status::{Expected, Found, expected, inspect};

@@ -19,6 +19,7 @@ use privdrop::PrivDrop;
 
 use crate::error::{Layer, LockError};
 use crate::role::Role;
+use crate::row::Root;
 
 /// Who the process is to be.
 #[derive(Clone, Debug)]
@@ -29,9 +30,9 @@ pub enum Privilege {
         uid: u32,
         /// The role's own group id; 0 for the supervisor only. It has no supplementary groups.
         gid: u32,
-        /// The new root directory: empty, owned by root, writable for nobody else. Required for lookup workers.
+        /// The new root directory: empty, owned by root, writable for nobody else. Required where [`Row::root`](crate::Row::root) says so.
         chroot: Option<PathBuf>,
-        /// The capabilities that stay. Lookup workers and the logger have none.
+        /// The capabilities that stay, as [`Row::keep`](crate::Row::keep) has them.
         keep: &'static [Capability],
     },
     /// Started by somebody else: ids, root directory and bounding set stay those of the starter. All other layers are
@@ -71,14 +72,13 @@ impl Privilege {
                     "only the supervisor has uid 0 or gid 0; give the role an unprivileged pair of its own",
                 )
             }
-            Privilege::Root { chroot, keep, .. } => match role {
-                Role::Lookup | Role::Writer if chroot.is_none() => {
-                    refuse("a role that serves clients needs an empty root directory")
-                }
-                Role::Supervisor | Role::WriteSupervisor | Role::Broker => Ok(()),
-                _ if !keep.is_empty() => refuse("this role keeps no capability"),
-                _ => Ok(()),
-            },
+            Privilege::Root { chroot: None, .. } if role.row().root == Root::Empty => {
+                refuse("a role that serves clients needs an empty root directory")
+            }
+            Privilege::Root { keep, .. } if role.row().keep.is_empty() && !keep.is_empty() => {
+                refuse("this role keeps no capability")
+            }
+            Privilege::Root { .. } => Ok(()),
         }
     }
 }

@@ -1,238 +1,262 @@
-//! Purpose: the roles and the system calls that the policy allows each of them.
-//! May: hand out the tables that build.rs wrote from policy/seccomp.json.
-//! Never: adds to them.
-//! Called by: `filter`, `enter`, and the tests that execute every rule.
+//! Purpose: the one table of roles: what each process is called, runs, may and is given.
+//! May: be read. Never: decides anything; `enter` and the supervisor do what it says.
+//!
+//! A new role is a row below, its list in policy/seccomp.json, which the row names, and its program. The compiler then
+//! leads to what is different for each role in a way that no row can say: what a start puts at a new kind of descriptor
+//! (`Spawner` in src/broker/supervisor/children.rs), the launch message, and what the tests of the lists expect
+//! (tests/expected). A worker that brokers ask for is also a `Duty` of src/base/proto.
 
-/// A kind of process. Each has one list in policy/seccomp.json.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Starts and ends the others.
-    Supervisor,
-    /// Opens tables, accepts connections, hands both over.
-    Broker,
-    /// Writes the log lines of the others.
-    Logger,
-    /// Reads client bytes and answers them from snapshots.
-    Lookup,
-    /// The supervisor of the writing service, whose children write files.
-    WriteSupervisor,
-    /// Opens, makes and renames the files of tables that can be changed, accepts connections, hands both over.
-    WriteBroker,
-    /// Reads client bytes and changes tables through the descriptors that it was given.
-    Writer,
-}
+use caps::Capability;
+use std::time::Duration;
 
-impl Role {
-    /// Every role.
-    pub const ALL: [Role; 7] = [
-        Role::Supervisor,
-        Role::Broker,
-        Role::Logger,
-        Role::Lookup,
-        Role::WriteSupervisor,
-        Role::WriteBroker,
-        Role::Writer,
-    ];
+use crate::row::{Account, Files, Given, Root, Service};
+use crate::rule::{Rule, lists};
 
-    /// The roles whose filters a process of this one may have inherited; empty where nobody of ours starts it.
-    #[must_use]
-    pub fn parents(self) -> &'static [Role] {
-        match self {
-            Role::Supervisor | Role::WriteSupervisor => &[],
-            Role::Broker | Role::Lookup => &[Role::Supervisor],
-            Role::WriteBroker | Role::Writer => &[Role::WriteSupervisor],
-            Role::Logger => &[Role::Supervisor, Role::WriteSupervisor],
-        }
-    }
-
-    /// The role's name in the policy, in logs and in process titles.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Role::Supervisor => "supervisor",
-            Role::Broker => "broker",
-            Role::Logger => "logger",
-            Role::Lookup => "lookup",
-            Role::WriteSupervisor => "write_supervisor",
-            Role::WriteBroker => "write_broker",
-            Role::Writer => "writer",
-        }
-    }
-
-    /// The system calls that the role may make, sorted by name, one rule for each call.
-    #[must_use]
-    pub fn rules(self) -> &'static [Rule] {
-        match self {
-            Role::Supervisor => table::SUPERVISOR,
-            Role::Broker => table::BROKER,
-            Role::Logger => table::LOGGER,
-            Role::Lookup => table::LOOKUP,
-            Role::WriteSupervisor => table::WRITE_SUPERVISOR,
-            Role::WriteBroker => table::WRITE_BROKER,
-            Role::Writer => table::WRITER,
-        }
-    }
-}
-
-/// One allowed system call.
+/// What is known of a role.
 #[derive(Debug)]
-pub struct Rule {
-    /// Its name, as in `man 2`.
-    pub syscall: &'static str,
-    /// Its number on the architecture of this build.
-    pub nr: i64,
-    /// The reason that the role needs it.
-    pub why: &'static str,
-    /// The call is allowed if all conditions of any one alternative hold; with no alternative, always.
-    pub alternatives: &'static [&'static [Condition]],
+pub struct Row {
+    /// In logs, and in the policy unless the list is another role's.
+    pub name: &'static str,
+    /// What `ps` and the log call a process of it.
+    pub title: &'static str,
+    /// The file of its program, beside the others.
+    pub program: &'static str,
+    /// In which services there are such processes.
+    pub service: Service,
+    /// The roles whose filters a process of this one may have inherited; empty where nobody of ours starts it.
+    pub parents: &'static [Role],
+    /// Whose rights it has.
+    pub account: Account,
+    /// The capabilities that it keeps.
+    pub keep: &'static [Capability],
+    /// Its root directory.
+    pub root: Root,
+    /// What Landlock may leave it.
+    pub files: Files,
+    /// The system calls that it may make, sorted by name, one rule for each call.
+    pub rules: &'static [Rule],
+    /// What it has at the descriptors 0, 1, 2, ... when it starts; nothing where nobody of ours starts it.
+    pub descriptors: &'static [Given],
+    /// How long it may take to leave when its broker has gone; `None` for what no broker has.
+    pub outlives_broker: Option<Duration>,
 }
 
-/// A test on one argument.
-#[derive(Clone, Copy, Debug)]
-pub struct Condition {
-    /// Which argument, 0 to 5.
-    pub index: u8,
-    /// How much of it is compared.
-    pub length: Length,
-    /// How it is compared.
-    pub test: Test,
-    /// What it is compared with.
-    pub value: u64,
-}
+/// What the supervisor needs so that its children can drop theirs, and to end them. One, CAP_DAC_READ_SEARCH, it keeps
+/// only to pass on to the broker.
+const SUPERVISOR_KEEPS: &[Capability] = &[
+    Capability::CAP_SETUID,
+    Capability::CAP_SETGID,
+    Capability::CAP_SETPCAP,
+    Capability::CAP_SYS_CHROOT,
+    Capability::CAP_DAC_READ_SEARCH,
+    Capability::CAP_KILL,
+];
 
-/// How much of an argument is compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Length {
-    /// The low 32 bits: right for arguments that the kernel declares as `int` or `unsigned int`, and wrong for others.
-    Dword,
-    /// All 64 bits: pointers, lengths and `unsigned long`.
-    Qword,
-}
+const BROKER_HAS: &[Given] = &[
+    Given::Null,
+    Given::Null,
+    Given::Null,
+    Given::Channel,
+    Given::Log,
+    Given::PlaceOfEpoll,
+    Given::Names,
+    Given::Listeners,
+];
+const WORKER_HAS: &[Given] = &[Given::Null, Given::Null, Given::Null, Given::Channel, Given::Log];
+const LOGGER_HAS: &[Given] =
+    &[Given::Null, Given::Null, Given::ErrorOutput, Given::Channel, Given::LogSocket];
 
-/// How an argument is compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Test {
-    /// The argument is the value.
-    Equal,
-    /// The argument's bits under the mask are the value.
-    MaskedEqual {
-        /// The bits that count.
-        mask: u64,
-    },
-}
+/// Both kinds of workers of the reading service.
+const LOOKUP_ACCOUNT: Account = Account::Own { name: "mapkeep-lookup", offset: 2 };
 
-/// What build.rs wrote. Constants of several integer types are widened to 64 bits there.
-#[allow(clippy::unnecessary_cast)]
-mod table {
-    use super::{Condition, Length, Rule, Test};
-    include!(concat!(env!("OUT_DIR"), "/policy.rs"));
-}
+/// It answers what has arrived.
+const WORKER_TIME: Duration = Duration::from_secs(30);
+/// It ends what it has begun.
+const WRITER_TIME: Duration = Duration::from_secs(600);
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn filtered(role: Role) -> usize {
-        role.rules().iter().filter(|rule| !rule.alternatives.is_empty()).count()
-    }
-
-    #[test]
-    fn lookup_list_within_bounds() {
-        assert!(Role::Lookup.rules().len() <= 20, "{}", Role::Lookup.rules().len());
-        assert!(filtered(Role::Lookup) >= 7, "{}", filtered(Role::Lookup));
-    }
-
-    #[test]
-    fn broker_list_within_bounds() {
-        assert!(Role::Broker.rules().len() <= 21, "{}", Role::Broker.rules().len());
-    }
-
-    #[test]
-    fn lists_of_the_writing_service_within_bounds() {
-        assert!(Role::Writer.rules().len() <= 24, "{}", Role::Writer.rules().len());
-        assert!(filtered(Role::Writer) >= 7, "{}", filtered(Role::Writer));
-        assert!(Role::WriteBroker.rules().len() <= 21, "{}", Role::WriteBroker.rules().len());
-    }
-
-    #[test]
-    fn confined_roles_name_no_path_process_or_socket() {
-        let common = [
-            "open", "openat", "execve", "execveat", "fork", "vfork", "clone", "clone3", "socket", "connect",
-            "bind", "listen", "ptrace", "prctl", "ioctl", "kill", "mprotect", "unlink", "rename",
-        ];
-        let more =
-            ["openat2", "recvfrom", "readlinkat", "sendmsg", "accept4", "fcntl", "flock", "memfd_create"];
-        for role in Role::ALL.into_iter().filter(|role| !role.parents().is_empty()) {
-            for rule in role.rules() {
-                assert!(!common.contains(&rule.syscall), "{} {}", role.name(), rule.syscall);
-                let hears_clients = matches!(role, Role::Lookup | Role::Writer);
-                let own = role == Role::Writer && ["fcntl", "flock"].contains(&rule.syscall);
-                let pairs = rule.syscall == "socketpair" && role != Role::Broker;
-                assert!(!pairs, "{role:?} makes sockets");
-                assert!(!hears_clients || own || !more.contains(&rule.syscall), "{role:?} {}", rule.syscall);
-            }
+macro_rules! roles {
+    ($($(#[$doc:meta])* $role:ident { $($field:ident: $value:expr,)* })*) => {
+        /// A kind of process.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Role {
+            $($(#[$doc])* $role,)*
         }
-    }
 
-    #[test]
-    fn no_role_may_widen_the_kernel_surface() {
-        let never = [
-            "ptrace",
-            "process_vm_readv",
-            "process_vm_writev",
-            "io_uring_setup",
-            "io_uring_enter",
-            "bpf",
-            "mount",
-            "umount2",
-            "move_mount",
-            "fsopen",
-            "open_tree",
-            "pivot_root",
-            "unshare",
-            "setns",
-            "keyctl",
-            "add_key",
-            "request_key",
-            "userfaultfd",
-            "perf_event_open",
-            "init_module",
-            "finit_module",
-            "delete_module",
-            "kexec_load",
-            "kexec_file_load",
-            "reboot",
-            "swapon",
-            "swapoff",
-            "personality",
-            "bind",
-            "listen",
-            "ioperm",
-            "iopl",
-            "modify_ldt",
-            "clone3",
-            // Programs are started from descriptors, never by name.
-            "execve",
-            "open_by_handle_at",
-            "pidfd_getfd",
-        ];
-        for role in Role::ALL {
-            for rule in role.rules() {
-                assert!(!never.contains(&rule.syscall), "{} {}", role.name(), rule.syscall);
-                let starts = ["clone", "execveat"].contains(&rule.syscall);
-                assert!(!starts || role.parents().is_empty(), "{} {}", role.name(), rule.syscall);
-            }
-        }
-    }
+        impl Role {
+            /// Every role.
+            pub const ALL: [Role; [$(Role::$role),*].len()] = [$(Role::$role),*];
 
-    #[test]
-    fn masked_conditions_can_be_met() {
-        for role in Role::ALL {
-            for condition in role.rules().iter().flat_map(|rule| rule.alternatives).copied().flatten() {
-                if let Test::MaskedEqual { mask } = condition.test {
-                    assert!(mask != 0 && condition.value & !mask == 0, "{} {condition:?}", role.name());
+            /// Its row of the table.
+            #[must_use]
+            pub const fn row(self) -> &'static Row {
+                match self {
+                    $(Role::$role => &Row { $($field: $value,)* },)*
                 }
             }
         }
+    };
+}
+
+roles! {
+    /// Starts and ends the others.
+    Supervisor {
+        name: "supervisor",
+        title: "supervisor",
+        program: "mapkeepd",
+        service: Service::Reading,
+        parents: &[],
+        account: Account::Root,
+        keep: SUPERVISOR_KEEPS,
+        root: Root::Machine,
+        files: Files { read: true, execute: true, ..Files::NONE },
+        rules: lists::SUPERVISOR,
+        descriptors: &[],
+        outlives_broker: None,
+    }
+    /// Opens tables, accepts connections, hands both over.
+    Broker {
+        name: "broker",
+        title: "broker",
+        program: "mapkeepd",
+        service: Service::Reading,
+        parents: &[Role::Supervisor],
+        account: Account::Own { name: "mapkeep-broker", offset: 0 },
+        // It opens tables of any owner.
+        keep: &[Capability::CAP_DAC_READ_SEARCH],
+        root: Root::Machine,
+        files: Files::READ,
+        rules: lists::BROKER,
+        descriptors: BROKER_HAS,
+        outlives_broker: None,
+    }
+    /// Writes the log lines of the others.
+    Logger {
+        name: "logger",
+        title: "logger",
+        program: "mapkeep-worker",
+        service: Service::Both,
+        parents: &[Role::Supervisor, Role::WriteSupervisor],
+        account: Account::Own { name: "mapkeep-logger", offset: 1 },
+        keep: &[],
+        root: Root::Machine,
+        files: Files::NONE,
+        rules: lists::LOGGER,
+        descriptors: LOGGER_HAS,
+        outlives_broker: None,
+    }
+    /// Reads client bytes and answers them from snapshots.
+    Lookup {
+        name: "lookup",
+        title: "lookup worker",
+        program: "mapkeep-worker",
+        service: Service::Reading,
+        parents: &[Role::Supervisor],
+        account: LOOKUP_ACCOUNT,
+        keep: &[],
+        root: Root::Empty,
+        files: Files::NONE,
+        rules: lists::LOOKUP,
+        descriptors: WORKER_HAS,
+        outlives_broker: Some(WORKER_TIME),
+    }
+    /// Answers lookup workers from tables of patterns. It has their list and account: it sees the same keys.
+    Rules {
+        name: "rules",
+        title: "rules worker",
+        program: "mapkeep-worker",
+        service: Service::Reading,
+        parents: &[Role::Supervisor],
+        account: LOOKUP_ACCOUNT,
+        keep: &[],
+        root: Root::Empty,
+        files: Files::NONE,
+        rules: lists::LOOKUP,
+        descriptors: WORKER_HAS,
+        outlives_broker: Some(WORKER_TIME),
+    }
+    /// The supervisor of the writing service, whose children write files.
+    WriteSupervisor {
+        name: "write_supervisor",
+        title: "supervisor",
+        program: "mapkeepd",
+        service: Service::Writing,
+        parents: &[],
+        account: Account::Root,
+        keep: SUPERVISOR_KEEPS,
+        root: Root::Machine,
+        // To write, because the write broker inherits its Landlock domain.
+        files: Files { read: true, write: true, execute: true },
+        rules: lists::WRITE_SUPERVISOR,
+        descriptors: &[],
+        outlives_broker: None,
+    }
+    /// Opens, makes and renames the files of tables that can be changed, accepts connections, hands both over.
+    WriteBroker {
+        name: "write_broker",
+        title: "write broker",
+        program: "mapkeepd",
+        service: Service::Writing,
+        parents: &[Role::WriteSupervisor],
+        account: Account::MailOwner,
+        keep: &[],
+        root: Root::Machine,
+        files: Files { read: true, write: true, ..Files::NONE },
+        rules: lists::WRITE_BROKER,
+        descriptors: BROKER_HAS,
+        outlives_broker: None,
+    }
+    /// Reads client bytes and changes tables through the descriptors that it was given.
+    Writer {
+        name: "writer",
+        title: "writer",
+        program: "mapkeep-writer",
+        service: Service::Writing,
+        parents: &[Role::WriteSupervisor],
+        account: Account::Own { name: "mapkeep-writer", offset: 3 },
+        keep: &[],
+        root: Root::Empty,
+        files: Files::NONE,
+        rules: lists::WRITER,
+        descriptors: WORKER_HAS,
+        outlives_broker: Some(WRITER_TIME),
     }
 }
+
+impl Role {
+    /// [`Row::parents`].
+    #[must_use]
+    pub fn parents(self) -> &'static [Role] {
+        self.row().parents
+    }
+
+    /// [`Row::name`].
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.row().name
+    }
+
+    /// [`Row::title`].
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        self.row().title
+    }
+
+    /// [`Row::rules`].
+    #[must_use]
+    pub fn rules(self) -> &'static [Rule] {
+        self.row().rules
+    }
+
+    /// Whether there are such processes in the writing service, or else in the reading one.
+    #[must_use]
+    pub fn serves(self, writing: bool) -> bool {
+        match self.row().service {
+            Service::Both => true,
+            Service::Writing => writing,
+            Service::Reading => !writing,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,13 +4,12 @@ use crate::serve::{Bounds, Broker, State};
 use crate::tables::Tables;
 use crate::watch::Watch;
 use crate::workers::Workers;
-use mapkeep_broker_serving::prepare::{
-    DESCRIPTORS, FIXED, HEAP, PROGRAM, Prepared, live, prepare, privilege,
-};
+use mapkeep_broker_serving::prepare::{DESCRIPTORS, FIXED, HEAP, PROGRAM, Prepared, live, prepare};
 use mapkeep_broker_trust::{Directory, Owners, People, Refusal, located};
 use mapkeep_name::Kind;
+use mapkeep_process::privilege;
 use mapkeep_proto::{Arguments, BrokerToLookup, Duty, TableId};
-use mapkeep_sandbox::{Capability, FileRules, Limits, Located, Lock, Role, enter};
+use mapkeep_sandbox::{FileRules, Limits, Located, Lock, Role, enter};
 use std::error::Error;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
@@ -68,8 +67,8 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let expected = broker.descriptors();
     let lock = Lock {
         role: Role::Broker,
-        // It opens tables of any owner.
-        privilege: privilege(arguments, &[Capability::CAP_DAC_READ_SEARCH])?,
+        // It opens tables by path, so its root is the machine's; Landlock bounds what it reaches there.
+        privilege: privilege(Role::Broker, arguments, None)?,
         limits: Limits {
             core: 0,
             nproc: 0,

@@ -24,8 +24,8 @@ use crate::tables::{Content, Offer, Tables};
 pub(crate) use crew::Change;
 use doubts::Doubts;
 use mapkeep_broker_serving::rhythm::Stage;
-use mapkeep_process::outbox;
-use mapkeep_process::outbox::{Outbox, Sent};
+use mapkeep_process::outbox::{self, Outbox, Sent};
+use mapkeep_process::role_of;
 use mapkeep_proto::{BrokerToLookup, Decode, Duty, LookupToBroker, TableId, TrustClass, WorkerId};
 use mapkeep_sys::channel::{Channel, Received};
 use std::collections::{BTreeMap, BTreeSet};
@@ -174,7 +174,7 @@ impl Workers {
 
     /// What the log calls a worker.
     pub(crate) fn title(&self, id: WorkerId) -> &'static str {
-        self.list.get(&id).map_or(Duty::Clients, |worker| worker.duty).title()
+        role_of(self.list.get(&id).map_or(Duty::Clients, |worker| worker.duty)).title()
     }
 
     /// Whether there is one of each duty that serves.

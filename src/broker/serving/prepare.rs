@@ -6,7 +6,7 @@ use crate::supervisor_channel::SupervisorChannel;
 use mapkeep_broker_trust::{Anchor, anchor_at};
 use mapkeep_log::ChannelSink;
 use mapkeep_proto::{Arguments, Listed, decode_names};
-use mapkeep_sandbox::{Capability, LOCK_FAILED, LockError, Privilege};
+use mapkeep_sandbox::{LOCK_FAILED, LockError};
 use mapkeep_sys::channel::Channel;
 use mapkeep_sys::mapping::Mapping;
 use mapkeep_sys::{exit, inherit, memory, signals, title};
@@ -79,20 +79,6 @@ pub fn prepare(arguments: &Arguments) -> Result<Prepared, Box<dyn Error>> {
 
 /// The descriptors that every broker has, besides those of its sockets and its names.
 pub const FIXED: [RawFd; 6] = [0, 1, 2, SUPERVISOR, LOG, EPOLL];
-
-/// Whose rights the supervisor says that a broker has; `keep` are the capabilities that it needs for its task.
-pub fn privilege(arguments: &Arguments, keep: &'static [Capability]) -> Result<Privilege, Box<dyn Error>> {
-    if arguments.value("rootless")? {
-        return Ok(Privilege::Rootless);
-    }
-    Ok(Privilege::Root {
-        uid: arguments.value("uid")?,
-        gid: arguments.value("gid")?,
-        // It opens tables by path, so its root is the machine's; Landlock bounds what it reaches there.
-        chroot: None,
-        keep,
-    })
-}
 
 /// The life of a broker process: `run` with its arguments, which `ps` shows no longer.
 pub fn live(run: fn(&Arguments) -> Result<(), Box<dyn Error>>) -> ! {

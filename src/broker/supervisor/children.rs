@@ -1,11 +1,13 @@
 //! The supervisor's children: starting them, checking them from outside, and how soon to start the next.
 
 use mapkeep_config_site::accounts::{Ids, RoleIds};
+use mapkeep_config_site::checks::Programs;
 use mapkeep_config_site::plan::{LogPlan, ServicePlan};
 use mapkeep_log::Destination;
 use mapkeep_name::Kind;
+use mapkeep_process::role_of;
 use mapkeep_proto::{Decode, Duty, SupervisorToLogger};
-use mapkeep_sandbox::{Capability, Found, Privilege, Role, expected, inspect};
+use mapkeep_sandbox::{Found, Given, Privilege, Role, expected, inspect};
 use mapkeep_sys::channel::Channel;
 use mapkeep_sys::spawn::{Program, spawn};
 use nix::unistd::Pid;
@@ -33,8 +35,6 @@ const WORKER_OWN: u64 = 64;
 pub(crate) struct Child {
     pub(crate) pid: Pid,
     pub(crate) role: Role,
-    /// What the log calls it.
-    pub(crate) called: &'static str,
     /// Whether its confinement has been checked from outside.
     pub(crate) checked: bool,
     /// What was found then, in short.
@@ -49,11 +49,7 @@ pub(crate) struct Child {
 /// What all starts have in common.
 #[derive(Debug)]
 pub(crate) struct Spawner {
-    /// Our own program, for the broker, and the worker's, opened once at start.
-    pub(crate) daemon: File,
-    pub(crate) worker: File,
-    /// That of the writer; in the writing service only.
-    pub(crate) writer: Option<File>,
+    pub(crate) programs: Programs,
     pub(crate) null: File,
     /// The socket of the mail log, for the logger.
     pub(crate) log_socket: Option<OwnedFd>,
@@ -66,11 +62,18 @@ pub(crate) struct Spawner {
     pub(crate) own_brief: String,
 }
 
+/// What a broker is given that no other process is.
+#[derive(Clone, Copy, Debug, Default)]
+struct Handed<'a> {
+    /// The sealed list of names.
+    names: Option<BorrowedFd<'a>>,
+    /// The sockets to accept on.
+    listeners: &'a [OwnedFd],
+}
+
 impl Spawner {
     /// Starts the logger; returns it with the channel on which it learns of sources.
     pub(crate) fn logger(&self, now: Instant) -> io::Result<(Child, Channel)> {
-        let (near, far) = Channel::pair()?;
-        let far = far.into_descriptor();
         let log = &self.log;
         let (destination, path) = match &log.destination {
             Destination::Syslog(path) => ("syslog", path.display().to_string()),
@@ -78,20 +81,14 @@ impl Spawner {
             Destination::Stderr => ("stderr", String::new()),
         };
         let facility = log.facility.number();
-        let mut words = self.words(Role::Logger);
-        words.extend([
+        let words = vec![
             format!("destination={destination}"),
             format!("path={path}"),
             format!("facility={facility}"),
             format!("ident={}", log.ident),
             format!("host={}", log.host),
-        ]);
-        let stderr = io::stderr();
-        let error_output = if destination == "stderr" { stderr.as_fd() } else { self.null.as_fd() };
-        let socket = self.log_socket.as_ref().map_or(self.null.as_fd(), AsFd::as_fd);
-        let descriptors = [self.null.as_fd(), self.null.as_fd(), error_output, far.as_fd(), socket];
-        let pid = start(&self.worker, &self.title("logger"), &words, &descriptors)?;
-        Ok((Child::new(pid, Role::Logger, now), near))
+        ];
+        self.start(Role::Logger, words, Handed::default(), now)
     }
 
     /// Starts the broker, that of the writing service if this is it; `names` is the sealed list of names, `listeners` are the sockets to accept on.
@@ -104,9 +101,7 @@ impl Spawner {
     ) -> io::Result<(Child, Channel)> {
         let first_listener = 7;
         let numbers = (first_listener..).zip(listeners).map(|(number, _)| number.to_string());
-        let role = plan.broker_role();
-        let mut words = self.words(role);
-        words.extend([
+        let words = vec![
             "names=6".to_owned(),
             format!("names_size={names_size}"),
             format!("listen={}", numbers.collect::<Vec<_>>().join(",")),
@@ -124,23 +119,18 @@ impl Spawner {
                 worker_descriptors().saturating_sub(WORKER_OWN.saturating_add(plan.workers.into()))
             ),
             format!("daemon_timeout={}", plan.daemon_timeout.as_secs()),
-        ]);
-        let mut more = vec![names];
-        more.extend(listeners.iter().map(AsFd::as_fd));
-        let called = if plan.writes() { "write broker" } else { "broker" };
-        self.with_channels(role, called, &self.daemon, &words, &more, now)
+        ];
+        self.start(plan.broker_role(), words, Handed { names: Some(names), listeners }, now)
     }
 
     /// Starts the writer; returns it with the broker's end of its channel.
     pub(crate) fn writer(&self, plan: &ServicePlan, now: Instant) -> io::Result<(Child, Channel)> {
-        let program = self.writer.as_ref().ok_or(io::ErrorKind::NotFound)?;
-        let mut words = self.words(Role::Writer);
-        words.extend([
+        let words = vec![
             format!("chroot={}", plan.chroot.display()),
             format!("descriptors={}", worker_descriptors()),
             format!("tables={}", plan.names.len()),
-        ]);
-        self.with_channels(Role::Writer, Role::Writer.name(), program, &words, &[], now)
+        ];
+        self.start(Role::Writer, words, Handed::default(), now)
     }
 
     /// Starts a worker with this duty, the `first` one of this service or a later one; returns it with the broker's end of
@@ -154,8 +144,7 @@ impl Spawner {
     ) -> io::Result<(Child, Channel)> {
         let pcre = plan.names.iter().any(|table| Kind::of(&table.name) == Kind::Pcre);
         let tells = first && pcre && duty == Duty::of(Kind::Pcre);
-        let mut words = self.words(Role::Lookup);
-        words.extend([
+        let words = vec![
             format!("chroot={}", plan.chroot.display()),
             format!("descriptors={}", worker_descriptors()),
             format!("tables={}", plan.names.len()),
@@ -164,33 +153,48 @@ impl Spawner {
             // Whether it tells the log by which PCRE2 patterns are matched.
             format!("tells={tells}"),
             format!("duty={}", duty.word()),
-        ]);
-        self.with_channels(Role::Lookup, duty.title(), &self.worker, &words, &[], now)
+        ];
+        self.start(role_of(duty), words, Handed::default(), now)
     }
 
-    /// Standard descriptors, 3 the channel, 4 the log, 5 left free for epoll, `more` from 6 on.
-    fn with_channels(
+    /// Starts a process of this role, with what its row says at each descriptor; returns it with the other end of its
+    /// channel.
+    fn start(
         &self,
         role: Role,
-        called: &'static str,
-        program: &File,
-        words: &[String],
-        more: &[BorrowedFd<'_>],
+        words: Vec<String>,
+        handed: Handed<'_>,
         now: Instant,
     ) -> io::Result<(Child, Channel)> {
         let (near, far) = Channel::pair()?;
-        let (log_near, log_far) = Channel::pair()?;
-        let (far, log_near) = (far.into_descriptor(), log_near.into_descriptor());
+        let far = far.into_descriptor();
+        let row = role.row();
+        let (log, log_near) = match row.descriptors.contains(&Given::Log) {
+            true => Channel::pair()
+                .map(|(near, far)| (Some(far.into_descriptor()), Some(near.into_descriptor())))?,
+            false => (None, None),
+        };
         let null = self.null.as_fd();
-        let mut descriptors = vec![null, null, null, far.as_fd(), log_near.as_fd()];
-        if !more.is_empty() {
-            // Number 5 has to be something; the child closes it first thing.
-            descriptors.push(null);
-            descriptors.extend(more);
+        let stderr = io::stderr();
+        let mut descriptors = Vec::new();
+        for given in row.descriptors {
+            match given {
+                Given::Null | Given::PlaceOfEpoll => descriptors.push(null),
+                Given::ErrorOutput if self.log.destination == Destination::Stderr => {
+                    descriptors.push(stderr.as_fd());
+                }
+                Given::ErrorOutput => descriptors.push(null),
+                Given::Channel => descriptors.push(far.as_fd()),
+                Given::Log => descriptors.push(log_near.as_ref().map_or(null, AsFd::as_fd)),
+                Given::LogSocket => descriptors.push(self.log_socket.as_ref().map_or(null, AsFd::as_fd)),
+                Given::Names => descriptors.push(handed.names.unwrap_or(null)),
+                Given::Listeners => descriptors.extend(handed.listeners.iter().map(AsFd::as_fd)),
+            }
         }
-        let pid = start(program, &self.title(called), words, &descriptors)?;
-        let log = Some(log_far.into_descriptor());
-        Ok((Child { called, log, ..Child::new(pid, role, now) }, near))
+        let program = self.programs.of(role).ok_or(io::ErrorKind::NotFound)?;
+        let words = [self.words(role)?, words].concat();
+        let pid = start(program, &self.title(row.title), &words, &descriptors)?;
+        Ok((Child { log, ..Child::new(pid, role, now) }, near))
     }
 
     /// What `ps` shows of a child: its role, and the service and Postfix instance that it is of.
@@ -198,18 +202,19 @@ impl Spawner {
         format!("mapkeep: {role} ({})", self.log.service)
     }
 
-    fn words(&self, role: Role) -> Vec<String> {
-        let ids = self.ids.map(|ids| ids_of(role, ids));
+    fn words(&self, role: Role) -> io::Result<Vec<String>> {
         let mut words = vec![
             format!("role={}", role.name()),
             format!("parent={}", std::process::id()),
-            format!("rootless={}", ids.is_none()),
+            format!("rootless={}", self.ids.is_none()),
             format!("verbose={}", self.log.verbose),
         ];
-        if let Some(ids) = ids {
+        if let Some(ids) = &self.ids {
+            // Without a mail_owner the service does not start.
+            let ids = ids.of(role).ok_or(io::ErrorKind::NotFound)?;
             words.extend([format!("uid={}", ids.uid), format!("gid={}", ids.gid)]);
         }
-        words
+        Ok(words)
     }
 
     /// Reads what the kernel says of a child and compares it with what its role must be: what was found, or every
@@ -220,17 +225,24 @@ impl Spawner {
         let text = std::fs::read_to_string(format!("/proc/{pid}/status"))
             .map_err(|error| format!("/proc/{pid}/status: {error}"))?;
         let found = inspect(pid, &text).map_err(|error| error.to_string())?;
-        let wanted = expected(child.role, &privilege(child.role, self.ids), self.inherited_filters);
+        let wanted = expected(child.role, &self.privilege(child.role)?, self.inherited_filters);
         let differences = wanted.differences(&found);
         if differences.is_empty() { Ok(found) } else { Err(differences.join("; ")) }
+    }
+
+    /// The privileges that a role must have, as far as they show from outside.
+    fn privilege(&self, role: Role) -> Result<Privilege, String> {
+        let Some(ids) = &self.ids else { return Ok(Privilege::Rootless) };
+        let Ids { uid, gid } = ids.of(role).ok_or_else(|| format!("{} has no account", role.name()))?;
+        Ok(Privilege::Root { uid, gid, chroot: None, keep: role.row().keep })
     }
 }
 
 impl Child {
     /// A process that has just been started.
     pub(crate) fn new(pid: Pid, role: Role, now: Instant) -> Child {
-        let (called, checked, brief) = (role.name(), false, String::new());
-        Child { pid, role, called, checked, brief, started: now, orphaned: None, log: None }
+        let (checked, brief) = (false, String::new());
+        Child { pid, role, checked, brief, started: now, orphaned: None, log: None }
     }
 
     /// Tells the logger where this child's lines come from.
@@ -240,29 +252,6 @@ impl Child {
             // A logger that has gone is replaced, and every child is introduced to the new one.
             let _ = logger.send(&SupervisorToLogger::Source { pid }.encode(), &[log.as_fd()]);
         }
-    }
-}
-
-/// The privileges that a role must have, as far as they show from outside.
-pub(crate) fn privilege(role: Role, ids: Option<RoleIds>) -> Privilege {
-    let Some(ids) = ids else { return Privilege::Rootless };
-    let keep: &'static [Capability] = match role {
-        Role::Broker => &[Capability::CAP_DAC_READ_SEARCH],
-        _ => &[],
-    };
-    let ids = ids_of(role, ids);
-    Privilege::Root { uid: ids.uid, gid: ids.gid, chroot: None, keep }
-}
-
-/// Whose rights a child has.
-fn ids_of(role: Role, ids: RoleIds) -> Ids {
-    match role {
-        Role::Broker => ids.broker,
-        Role::Logger => ids.logger,
-        Role::Writer => ids.writer,
-        // Without a mail_owner the service does not start.
-        Role::WriteBroker => ids.write_broker.unwrap_or(ids.broker),
-        _ => ids.lookup,
     }
 }
 

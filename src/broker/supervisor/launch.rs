@@ -14,7 +14,7 @@ use mapkeep_config_site::plan::{LogPlan, ServicePlan};
 use mapkeep_config_text::Severity;
 use mapkeep_log::{Destination, Facility, MailLog};
 use mapkeep_proto::WRONG_USAGE;
-use mapkeep_sandbox::{Capability, FileRules, Limits, Lock, Privilege, check_root, enter, inspect};
+use mapkeep_sandbox::{FileRules, Limits, Lock, Privilege, check_root, enter, inspect};
 use mapkeep_sys::{exit, inherit, signals};
 use nix::fcntl::OFlag;
 use nix::sys::signal::{SigSet, Signal};
@@ -32,17 +32,6 @@ use std::time::Duration;
 /// What master(8) leaves open: the flow control pipe, the status channel, and sockets from here on.
 const STATUS: RawFd = 5;
 const FIRST_LISTENER: RawFd = 6;
-
-/// The capabilities that the supervisor keeps: what its children need to drop theirs, and to end them. One,
-/// CAP_DAC_READ_SEARCH, it keeps only to pass on to the broker.
-const KEPT: &[Capability] = &[
-    Capability::CAP_SETUID,
-    Capability::CAP_SETGID,
-    Capability::CAP_SETPCAP,
-    Capability::CAP_SYS_CHROOT,
-    Capability::CAP_DAC_READ_SEARCH,
-    Capability::CAP_KILL,
-];
 
 /// A pause before the end, as stock makes it, so that a service which cannot start does not storm.
 const FATAL_PAUSE: Duration = Duration::from_secs(1);
@@ -226,14 +215,15 @@ fn listeners(
 fn lock_and_run(mut supervisor: Supervisor, log: Option<RawFd>) -> Result<Ending, Box<dyn Error>> {
     let mut expected = supervisor.descriptors();
     expected.extend(log);
+    let role = supervisor.serving.plan.supervisor_role();
     let privilege = match supervisor.spawner.ids {
-        Some(_) => Privilege::Root { uid: 0, gid: 0, chroot: None, keep: KEPT },
+        Some(_) => Privilege::Root { uid: 0, gid: 0, chroot: None, keep: role.row().keep },
         None => Privilege::Rootless,
     };
     let unlimited = Limits::UNLIMITED;
     let plan = &supervisor.serving.plan;
     let lock = Lock {
-        role: plan.supervisor_role(),
+        role,
         privilege,
         limits: Limits {
             core: 0,
@@ -350,13 +340,11 @@ fn spawner(plan: &ServicePlan) -> Result<Spawner, Box<dyn Error>> {
     if plan.ids.is_some() {
         check_programs(plan.mode, &own)?;
     }
-    let Programs { daemon, worker, writer } = Programs::beside(&own, plan.writes())?;
+    let programs = Programs::beside(&own, plan.writes())?;
     let LogPlan { destination, facility, ident, host, .. } = plan.log.clone();
     let log = MailLog::open(destination, facility, &ident, &host, 0)?;
     Ok(Spawner {
-        daemon,
-        worker,
-        writer,
+        programs,
         null: File::options().read(true).write(true).open("/dev/null")?,
         log_socket: log.into_socket(),
         ids: plan.ids,
@@ -374,8 +362,8 @@ impl Supervisor {
         let mut numbers = vec![0, 1, 2];
         numbers.extend(self.status.iter().map(|status| status.as_fd().as_raw_fd()));
         numbers.extend(self.listeners.iter().map(AsRawFd::as_raw_fd));
-        numbers.extend([&spawner.daemon, &spawner.worker, &spawner.null].map(AsRawFd::as_raw_fd));
-        numbers.extend(spawner.writer.iter().map(AsRawFd::as_raw_fd));
+        numbers.extend(spawner.programs.files().map(AsRawFd::as_raw_fd));
+        numbers.push(spawner.null.as_raw_fd());
         numbers.extend(spawner.log_socket.iter().map(AsRawFd::as_raw_fd));
         numbers.extend(self.notify.descriptor());
         numbers.extend([self.serving.descriptor(), self.signals.as_fd().as_raw_fd()]);

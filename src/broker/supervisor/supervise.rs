@@ -39,10 +39,6 @@ use std::time::{Duration, Instant};
 const LOCK_TIME: Duration = Duration::from_secs(10);
 /// How often an unlocked child is looked at.
 const LOOK: Duration = Duration::from_millis(10);
-/// How long a worker whose broker has gone may take to leave: it answers what has arrived,
-const ORPHAN_TIME: Duration = Duration::from_secs(30);
-/// and a writer ends what it has begun.
-const ORPHANED_WRITER_TIME: Duration = Duration::from_secs(600);
 /// How soon to try again to say what a channel had no room for.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long children may take to finish what they are at when the service ends.
@@ -80,9 +76,8 @@ pub(crate) struct State {
     last_generation: u32,
     /// Starts that are due.
     starts: Vec<Start>,
-    /// By what the processes are called.
-    back_off: BTreeMap<&'static str, BackOff>,
-    no_worker_before: BTreeMap<&'static str, Instant>,
+    back_off: BTreeMap<Role, BackOff>,
+    no_worker_before: BTreeMap<Role, Instant>,
     idle_since: Option<Instant>,
     reported: bool,
     /// A reload is in progress, and whether another has been asked for.
@@ -112,6 +107,11 @@ struct Start {
 impl Start {
     fn of(role: Role, number: u32, at: Instant) -> Start {
         Start { role, duty: Duty::Clients, number, at }
+    }
+
+    /// Whether it is one of those that brokers ask for.
+    fn is_worker(&self) -> bool {
+        self.role.row().outlives_broker.is_some()
     }
 }
 
@@ -165,7 +165,7 @@ impl Supervisor {
         let started = match start.role {
             Role::Logger => self.start_logger(now),
             Role::Broker | Role::WriteBroker => self.start_broker(start.number, now),
-            Role::Lookup | Role::Writer => self.start_worker(start, now),
+            Role::Lookup | Role::Rules | Role::Writer => self.start_worker(start, now),
             Role::Supervisor | Role::WriteSupervisor => Ok(()),
         };
         match started.map_err(|error| Fatal::Io("cannot start a process", error)) {
@@ -208,7 +208,7 @@ impl Supervisor {
             self.state.starts.push(Start { at, ..start });
             return Ok(());
         }
-        let (child, channel) = match generation.plan.worker_role() {
+        let (child, channel) = match start.role {
             Role::Writer => self.spawner.writer(&generation.plan, now)?,
             _ => {
                 let first = self.state.begun.insert(duty);
@@ -274,14 +274,14 @@ impl Supervisor {
         let logger = self.state.logger.as_ref().map(|(child, _)| child);
         let broker = self.serving.broker.as_ref().map(|(child, _)| child);
         let plan = &self.serving.plan;
-        let workers = plan.titles_of_workers().into_iter().map(|title| {
+        let workers = self.serving.workers_needed().into_iter().map(|role| {
             let one = self.state.workers.values().map(|(child, _)| child);
-            one.filter(|child| child.called == title).find(|child| child.checked)
+            one.filter(|child| child.role == role).find(|child| child.checked)
         });
         let mut processes = format!("supervisor {}", self.spawner.own_brief);
         for child in [logger, broker].into_iter().chain(workers) {
             let Some(child) = child.filter(|child| child.checked) else { return };
-            processes.push_str(&format!(", {} {}", child.called, child.brief));
+            processes.push_str(&format!(", {} {}", child.role.title(), child.brief));
         }
         let (service, count) = (&plan.service, plan.approved());
         let tables = if count == 1 { "table" } else { "tables" };

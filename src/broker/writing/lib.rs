@@ -29,10 +29,9 @@ mod tables;
 mod trouble;
 mod writer;
 
-use mapkeep_broker_serving::prepare::{
-    DESCRIPTORS, FIXED, HEAP, PROGRAM, Prepared, live, prepare, privilege,
-};
+use mapkeep_broker_serving::prepare::{DESCRIPTORS, FIXED, HEAP, PROGRAM, Prepared, live, prepare};
 use mapkeep_broker_trust::{People, write_directories};
+use mapkeep_process::privilege;
 use mapkeep_proto::{Arguments, BrokerToWriter};
 use mapkeep_sandbox::{FileRules, Limits, Lock, Role, enter};
 use serve::{Bounds, State, WriteBroker};
@@ -82,7 +81,8 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let expected = broker.descriptors();
     let lock = Lock {
         role: Role::WriteBroker,
-        privilege: privilege(arguments, &[])?,
+        // As the other broker's.
+        privilege: privilege(Role::WriteBroker, arguments, None)?,
         limits: Limits {
             core: 0,
             nproc: 0,

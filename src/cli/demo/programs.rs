@@ -2,19 +2,19 @@
 
 use super::failure;
 use crate::error::Error;
+use mapkeep_config_site::checks::{DAEMON, Programs};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The daemon, with the workers beside it. `cargo run` builds only the program that it runs; then the other three
+/// The daemon, with the workers beside it. `cargo run` builds only the program that it runs; then the others
 /// are built first, with the cargo that runs us.
 pub(crate) fn find(out: &mut dyn Write) -> Result<PathBuf, Error> {
     let own = std::env::current_exe()?;
-    let daemon = own.with_file_name("mapkeepd");
-    let beside = |name: &str| own.with_file_name(name).is_file();
-    let complete = || daemon.is_file() && beside("mapkeep-worker") && beside("mapkeep-writer");
+    let names = Programs::names(None);
+    let listed = in_words(names.iter().copied());
     if let (Some(cargo), Some(source)) = (std::env::var_os("CARGO"), std::env::var_os("CARGO_MANIFEST_DIR")) {
-        writeln!(out, "building mapkeepd, mapkeep-worker and mapkeep-writer beside this program ...")?;
+        writeln!(out, "building {listed} beside this program ...")?;
         let mut build = Command::new(cargo);
         build
             .args(["build", "--quiet", "--bins", "--manifest-path"])
@@ -26,11 +26,22 @@ pub(crate) fn find(out: &mut dyn Write) -> Result<PathBuf, Error> {
             return Err(failure("cargo could not build them; its messages are above"));
         }
     }
-    if complete() {
-        return Ok(daemon);
+    if names.iter().all(|name| own.with_file_name(name).is_file()) {
+        return Ok(own.with_file_name(DAEMON));
     }
-    Err(failure(format!(
-        "{}, mapkeep-worker and mapkeep-writer must be in one directory with mapkeep",
-        daemon.display()
-    )))
+    let folder = own.parent().unwrap_or(Path::new("/"));
+    Err(failure(format!("{listed} must be in one directory with mapkeep, {}", folder.display())))
+}
+
+/// `a, b and c`
+fn in_words(names: impl ExactSizeIterator<Item = &'static str>) -> String {
+    let last = names.len().saturating_sub(1);
+    names
+        .enumerate()
+        .map(|(place, name)| match place {
+            0 => name.to_owned(),
+            place if place == last => format!(" and {name}"),
+            _ => format!(", {name}"),
+        })
+        .collect()
 }

@@ -3,10 +3,9 @@
 //! Reads the text of /etc/passwd and /etc/group itself: a name service would be asked over the network, with
 //! the rights of root.
 
+use mapkeep_sandbox::{Account, Role};
 use std::fmt;
 
-/// Accounts that a package may have made. Without them, ids from the configured range are used.
-const ACCOUNTS: [&str; 4] = ["mapkeep-broker", "mapkeep-logger", "mapkeep-lookup", "mapkeep-writer"];
 /// How many ids from the start of the range are reserved; the roles of later versions included.
 pub const RANGE: u32 = 16;
 
@@ -20,25 +19,36 @@ pub struct Ids {
 }
 
 /// Whose rights each role has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RoleIds {
-    /// The broker.
-    pub broker: Ids,
-    /// The logger.
-    pub logger: Ids,
-    /// Lookup workers.
-    pub lookup: Ids,
-    /// The writer.
-    pub writer: Ids,
+    /// Of each role that has an account of its own, in the order of [`Role::ALL`].
+    own: [Option<Ids>; Role::ALL.len()],
     /// The broker of the writing service has the rights of `mail_owner`, who owns the files, and no others. `None`:
     /// there is no such user.
-    pub write_broker: Option<Ids>,
+    mail_owner: Option<Ids>,
 }
 
 impl RoleIds {
-    /// Whether a role runs as this user.
+    /// The ids of a role; `None` for the supervisors, who stay root, and where there is no `mail_owner`.
+    pub fn of(&self, role: Role) -> Option<Ids> {
+        match role.row().account {
+            Account::Root => None,
+            Account::MailOwner => self.mail_owner,
+            Account::Own { .. } => {
+                Role::ALL.into_iter().zip(self.own).find(|(of, _)| *of == role).and_then(|(_, ids)| ids)
+            }
+        }
+    }
+
+    /// These, and those of `mail_owner`.
+    #[must_use]
+    pub fn with_mail_owner(self, mail_owner: Option<Ids>) -> RoleIds {
+        RoleIds { mail_owner, ..self }
+    }
+
+    /// Whether an account of ours is this user.
     pub fn includes(&self, uid: u32) -> bool {
-        [self.broker, self.logger, self.lookup, self.writer].iter().any(|ids| ids.uid == uid)
+        self.own.iter().flatten().any(|ids| ids.uid == uid)
     }
 }
 
@@ -129,35 +139,47 @@ impl Accounts {
         named.or_else(number).ok_or_else(|| AccountError::NoSuchUser(name.to_owned()))
     }
 
-    /// The ids of the roles; `broker` names an account for the broker (or is a number that nobody has). `owners` are the users whose files are tables: no role may be one of them.
+    /// The ids of the roles: of their own accounts where a package has made them, else of the range that begins at `base`.
+    /// `broker` names an account for the broker of the reading service (or is a number that nobody has). `owners` are the
+    /// users whose files are tables: no role may be one of them.
     pub fn roles(&self, base: u32, broker: Option<&str>, owners: &[u32]) -> Result<RoleIds, AccountError> {
         if base == 0 || base > u32::MAX.saturating_sub(RANGE).saturating_sub(1) {
             return Err(AccountError::Range(base));
         }
-        let mut found: [Option<Ids>; 4] = [None; 4];
-        for (slot, (account, offset)) in found.iter_mut().zip(ACCOUNTS.into_iter().zip(0u32..)) {
-            let named = broker.filter(|_| offset == 0);
-            let account = named.unwrap_or(account);
-            let dedicated = self.users().find(|(name, _)| *name == account).map(|(_, ids)| ids);
-            *slot = Some(match (dedicated, named.map(str::parse)) {
-                (Some(ids), _) => self.dedicated(account, ids)?,
-                (None, Some(Ok(id))) => self.unassigned(id)?,
-                (None, Some(Err(_))) => return Err(AccountError::NoSuchUser(account.to_owned())),
-                (None, None) => self.unassigned(base.saturating_add(offset))?,
-            });
+        let mut ids = RoleIds::default();
+        // By the name of the account, which several roles may share.
+        let mut found: Vec<(&str, Ids)> = Vec::new();
+        for (role, slot) in Role::ALL.into_iter().zip(&mut ids.own) {
+            let Account::Own { name, offset } = role.row().account else { continue };
+            let one = match found.iter().find(|(account, _)| *account == name) {
+                Some((_, ids)) => *ids,
+                None => {
+                    let named = broker.filter(|_| role == Role::Broker);
+                    let ids = self.ids_of_account(name, named, base.saturating_add(offset))?;
+                    found.push((name, ids));
+                    ids
+                }
+            };
+            *slot = Some(one);
         }
-        let [Some(broker), Some(logger), Some(lookup), Some(writer)] = found else {
-            return Err(AccountError::Range(base));
-        };
-        let ids = [broker, logger, lookup, writer];
-        for (index, one) in ids.iter().enumerate() {
-            let other_role = ids.iter().enumerate().any(|(other, ids)| other != index && ids.uid == one.uid);
+        for (name, one) in &found {
+            let other_role = found.iter().any(|(other, ids)| other != name && ids.uid == one.uid);
             if other_role || owners.contains(&one.uid) {
-                let name = ACCOUNTS.get(index).copied().unwrap_or_default();
-                return Err(AccountError::Shared(name.to_owned()));
+                return Err(AccountError::Shared((*name).to_owned()));
             }
         }
-        Ok(RoleIds { broker, logger, lookup, writer, write_broker: None })
+        Ok(ids)
+    }
+
+    /// The ids of one account: the one that is `named` in mapkeep.cf, the usual one if it is there, or `id`.
+    fn ids_of_account(&self, usual: &str, named: Option<&str>, id: u32) -> Result<Ids, AccountError> {
+        let account = named.unwrap_or(usual);
+        match (self.ids_of(account), named.map(str::parse)) {
+            (Some(ids), _) => self.dedicated(account, ids),
+            (None, Some(Ok(id))) => self.unassigned(id),
+            (None, Some(Err(_))) => Err(AccountError::NoSuchUser(account.to_owned())),
+            (None, None) => self.unassigned(id),
+        }
     }
 
     /// An account made for a role: nobody else may have its ids.
@@ -193,7 +215,19 @@ mod tests {
     #[test]
     fn unassigned_ids_are_taken_from_the_range() {
         let ids = accounts("").roles(61100, None, &[105]).unwrap();
-        assert_eq!((ids.broker.uid, ids.logger.uid, ids.lookup.gid), (61100, 61101, 61102));
+        for role in Role::ALL {
+            let wanted = match role.row().account {
+                Account::Own { offset, .. } => {
+                    assert!(offset < RANGE, "{role:?}");
+                    Some(Ids { uid: 61100 + offset, gid: 61100 + offset })
+                }
+                Account::Root | Account::MailOwner => None,
+            };
+            assert_eq!(ids.of(role), wanted, "{role:?}");
+        }
+        let known = [Role::Broker, Role::Logger, Role::Lookup, Role::Rules, Role::Writer];
+        let uids = known.map(|role| ids.of(role).unwrap().uid);
+        assert_eq!(uids, [61100, 61101, 61102, 61102, 61103], "as packages and their users know them");
     }
 
     #[test]
@@ -212,7 +246,10 @@ mod tests {
     #[test]
     fn dedicated_accounts_come_first_and_share_with_nobody() {
         let own = "mapkeep-lookup:x:300:300::/:/bin/false\n";
-        assert_eq!(accounts(own).roles(61100, None, &[]).unwrap().lookup, Ids { uid: 300, gid: 300 });
+        assert_eq!(
+            accounts(own).roles(61100, None, &[]).unwrap().of(Role::Lookup),
+            Some(Ids { uid: 300, gid: 300 })
+        );
         let shared = format!("{own}eve:x:300:1::/:/bin/sh\n");
         assert_eq!(
             accounts(&shared).roles(61100, None, &[]),

@@ -7,19 +7,17 @@ use crate::load_config::{LoadedConfig, Source};
 use crate::options::{Mode, Options};
 use crate::plan::ServicePlan;
 use mapkeep_broker_trust::People;
-use mapkeep_sandbox::check_root;
+use mapkeep_sandbox::{Role, check_root};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-/// Our own programs, opened.
-pub struct Programs {
-    /// `mapkeepd`.
-    pub daemon: File,
-    /// `mapkeep-worker`.
-    pub worker: File,
-    /// For the writing service only.
-    pub writer: Option<File>,
-}
+/// The program that master(8) or a service manager starts.
+pub const DAEMON: &str = "mapkeepd";
+
+/// Our own programs, opened once at start.
+#[derive(Debug)]
+pub struct Programs(Vec<(&'static str, File)>);
 
 /// The real path of this program, so that a link to us in daemon_directory finds the worker beside the real file.
 #[allow(clippy::disallowed_methods, reason = "before the lock")]
@@ -28,30 +26,46 @@ pub fn own_path() -> Result<PathBuf, String> {
 }
 
 impl Programs {
+    /// The names of the files that a service, or with `None` either, is made of.
+    pub fn names(writing: Option<bool>) -> BTreeSet<&'static str> {
+        let serves = |role: &Role| writing.is_none_or(|writing| role.serves(writing));
+        Role::ALL.into_iter().filter(serves).map(|role| role.row().program).collect()
+    }
+
     /// Those beside `own`, which is one of them.
     #[allow(clippy::disallowed_methods, reason = "before the lock")]
     pub fn beside(own: &Path, writes: bool) -> Result<Programs, String> {
-        let open = |name: &str| {
-            let path = own.with_file_name(name);
-            File::open(&path).map_err(|error| format!("{}: {error}", path.display()))
-        };
-        // Our own file, whatever it is called.
-        let daemon = if own.file_name().is_some_and(|name| name == "mapkeep") {
-            open("mapkeepd")?
-        } else {
-            File::open(own).map_err(|error| format!("{}: {error}", own.display()))?
-        };
-        Ok(Programs {
-            daemon,
-            worker: open("mapkeep-worker")?,
-            writer: writes.then(|| open("mapkeep-writer")).transpose()?,
-        })
+        let open = |path: &Path| File::open(path).map_err(|error| format!("{}: {error}", path.display()));
+        // Our own file, whatever it is called, is the daemon, unless it is the command.
+        let command = own.file_name().is_some_and(|name| name == "mapkeep");
+        let mut programs = Vec::new();
+        for name in Programs::names(Some(writes)) {
+            let beside = own.with_file_name(name);
+            let path = if name == DAEMON && !command { own } else { &beside };
+            programs.push((name, open(path)?));
+        }
+        Ok(Programs(programs))
+    }
+
+    /// Programs that are given, by their names.
+    pub fn given(programs: Vec<(&'static str, File)>) -> Programs {
+        Programs(programs)
+    }
+
+    /// That of a role; `None` if the service has no such process.
+    pub fn of(&self, role: Role) -> Option<&File> {
+        self.0.iter().find(|(name, _)| *name == role.row().program).map(|(_, file)| file)
+    }
+
+    /// All of them.
+    pub fn files(&self) -> impl Iterator<Item = &File> {
+        self.0.iter().map(|(_, file)| file)
     }
 }
 
 /// Why nobody could own the tables of the writing service, if that is so.
 pub fn nobody_writes(plan: &ServicePlan) -> Option<&'static str> {
-    (plan.writes() && plan.ids.is_some_and(|ids| ids.write_broker.is_none()))
+    (plan.writes() && plan.ids.is_some_and(|ids| ids.of(Role::WriteBroker).is_none()))
         .then_some("mail_owner in main.cf is no user in /etc/passwd: nobody could own the tables")
 }
 

@@ -12,7 +12,7 @@
 mod log;
 mod names;
 
-use crate::accounts::{AccountError, Accounts, RoleIds};
+use crate::accounts::{AccountError, Accounts};
 use crate::deciding::distrusted;
 use crate::notices::Notices;
 use crate::options::{Mode, Options};
@@ -172,7 +172,7 @@ impl Source {
         let ids = if self.root {
             let broker = keep.broker_account.as_ref().map(ToString::to_string);
             let roles = accounts.roles(keep.uid_base, broker.as_deref(), &owners)?;
-            Some(RoleIds { write_broker: accounts.ids_of(&settings.mail_owner), ..roles })
+            Some(roles.with_mail_owner(accounts.ids_of(&settings.mail_owner)))
         } else {
             // Files of whoever runs the service are as good as that person's word.
             owners.push(nix::unistd::geteuid().as_raw());

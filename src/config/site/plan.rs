@@ -69,22 +69,9 @@ impl ServicePlan {
         if self.writes() { Role::WriteBroker } else { Role::Broker }
     }
 
-    /// The role of the processes that serve clients.
-    pub fn worker_role(&self) -> Role {
-        if self.writes() { Role::Writer } else { Role::Lookup }
-    }
-
     /// Whether this kind of worker has something to do.
     pub fn has_work_for(&self, duty: Duty) -> bool {
         duty == Duty::Clients || self.names.iter().any(|table| Duty::of(Kind::of(&table.name)) == duty)
-    }
-
-    /// What the workers are called that this service cannot do without.
-    pub fn titles_of_workers(&self) -> Vec<&'static str> {
-        match self.writes() {
-            true => vec![Role::Writer.name()],
-            false => Duty::ALL.into_iter().filter(|duty| self.has_work_for(*duty)).map(Duty::title).collect(),
-        }
     }
 
     /// How many tables clients may ask.

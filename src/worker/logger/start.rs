@@ -43,7 +43,7 @@ fn log(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let pid = std::process::id();
     let lock = Lock {
         role: Role::Logger,
-        privilege: privilege(arguments, None)?,
+        privilege: privilege(Role::Logger, arguments, None)?,
         limits: Limits {
             core: 0,
             nproc: 0,

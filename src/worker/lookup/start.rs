@@ -4,10 +4,10 @@ use crate::Lookup;
 use crate::rules_worker::RulesWorker;
 use mapkeep_log::ChannelSink;
 use mapkeep_process::{
-    CHANNEL, EPOLL, LOG, NO_OUTPUT, PROGRAM, fixed_epoll, leave, privilege, taken_arguments,
+    CHANNEL, EPOLL, LOG, NO_OUTPUT, PROGRAM, fixed_epoll, leave, privilege, role_of, taken_arguments,
 };
 use mapkeep_proto::{Arguments, Duty, version_text};
-use mapkeep_sandbox::{Confined, FileRules, Limits, Lock, Role, enter};
+use mapkeep_sandbox::{Confined, FileRules, Limits, Lock, enter};
 use mapkeep_sys::channel::Channel;
 use mapkeep_sys::{exit, inherit, signals};
 use mapkeep_worker_session::Service;
@@ -70,9 +70,10 @@ fn lookup(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let largest: u64 = arguments.value("snapshot_limit")?;
     let mapped = largest.saturating_mul(tables.saturating_add(1)).saturating_mul(2);
     let chroot: PathBuf = arguments.text("chroot")?.into();
+    let role = role_of(arguments.value("duty")?);
     let lock = Lock {
-        role: Role::Lookup,
-        privilege: privilege(arguments, Some(chroot))?,
+        role,
+        privilege: privilege(role, arguments, Some(chroot))?,
         limits: Limits {
             core: 0,
             nproc: 0,

@@ -40,7 +40,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let chroot: PathBuf = arguments.text("chroot")?.into();
     let lock = Lock {
         role: Role::Writer,
-        privilege: privilege(arguments, Some(chroot))?,
+        privilege: privilege(Role::Writer, arguments, Some(chroot))?,
         limits: Limits {
             core: 0,
             nproc: 0,

@@ -3,10 +3,15 @@
 //!
 //! Names of system calls and constants are written out as `libc::NAME`; the compiler refuses those it does not know.
 
-use std::collections::BTreeSet;
-use std::fmt::Write;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{self, Write};
 
-use serde::Deserialize;
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{Error, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+/// The one list that others may extend.
+const BASE: &str = "supervisor";
 
 /// The whole file. Unknown and repeated keys are errors at every level.
 #[derive(Deserialize)]
@@ -17,19 +22,68 @@ struct Policy {
     roles: Roles,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Roles {
-    supervisor: Vec<Rule>,
-    broker: Vec<Rule>,
-    logger: Vec<Rule>,
-    lookup: Vec<Rule>,
-    write_supervisor: Extended,
-    write_broker: Vec<Rule>,
-    writer: Vec<Rule>,
+/// The list of each role. Which there must be is what the table of roles says (role.rs), where one too few or too many
+/// does not compile.
+struct Roles(BTreeMap<String, List>);
+
+impl<'de> Deserialize<'de> for Roles {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Roles, D::Error> {
+        struct Each;
+        impl<'de> Visitor<'de> for Each {
+            type Value = Roles;
+
+            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str("a list of rules for each role")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut roles: A) -> Result<Roles, A::Error> {
+                let mut lists = BTreeMap::new();
+                while let Some(name) = roles.next_key::<String>()? {
+                    if lists.contains_key(&name) {
+                        return Err(A::Error::custom(format!("duplicate field `{name}`")));
+                    }
+                    let shape = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
+                    if name.is_empty() || !name.bytes().all(shape) {
+                        return Err(A::Error::custom(format!("{name:?} is not the name of a role")));
+                    }
+                    lists.insert(name, roles.next_value()?);
+                }
+                Ok(Roles(lists))
+            }
+        }
+        from.deserialize_map(Each)
+    }
 }
 
-/// The list of another role with some rules more. A rule for a call that is in that list takes its place.
+/// The system calls of one role.
+enum List {
+    Own(Vec<Rule>),
+    Extended(Extended),
+}
+
+impl<'de> Deserialize<'de> for List {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<List, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = List;
+
+            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str("a list of rules, or \"all_of\" and \"and\"")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, rules: A) -> Result<List, A::Error> {
+                Deserialize::deserialize(SeqAccessDeserializer::new(rules)).map(List::Own)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<List, A::Error> {
+                Deserialize::deserialize(MapAccessDeserializer::new(fields)).map(List::Extended)
+            }
+        }
+        from.deserialize_any(Either)
+    }
+}
+
+/// The list of the supervisor with some rules more. A rule for a call that is in that list takes its place.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Extended {
@@ -87,28 +141,25 @@ pub fn generate(policy: &str, arch: &str) -> Result<String, String> {
         ));
     }
     let mut code = String::from("// Written by build.rs from policy/seccomp.json.\n");
-    let roles = policy.roles;
-    let write_supervisor = extend(&roles.supervisor, "supervisor", &roles.write_supervisor)?;
-    for (role, rules) in [
-        ("write_supervisor", write_supervisor),
-        ("write_broker", roles.write_broker),
-        ("writer", roles.writer),
-        ("supervisor", roles.supervisor),
-        ("broker", roles.broker),
-        ("logger", roles.logger),
-        ("lookup", roles.lookup),
-    ] {
-        write_role(&mut code, role, &rules, arch, &policy.arch)?;
+    let lists = &policy.roles.0;
+    for (role, list) in lists {
+        match list {
+            List::Own(rules) => write_role(&mut code, role, rules, arch, &policy.arch)?,
+            List::Extended(extended) => {
+                write_role(&mut code, role, &extend(role, lists, extended)?, arch, &policy.arch)?;
+            }
+        }
     }
     Ok(code)
 }
 
 /// Puts an extended list together.
-fn extend(base: &[Rule], name: &str, extended: &Extended) -> Result<Vec<Rule>, String> {
-    if extended.all_of != name {
-        return Err(format!("write_supervisor: \"all_of\" can only be {name:?}"));
-    }
-    sorted("write_supervisor", &extended.and)?;
+fn extend(role: &str, lists: &BTreeMap<String, List>, extended: &Extended) -> Result<Vec<Rule>, String> {
+    let base = match lists.get(BASE) {
+        Some(List::Own(base)) if extended.all_of == BASE => base,
+        _ => return Err(format!("{role}: \"all_of\" can only be {BASE:?}, which has a list of its own")),
+    };
+    sorted(role, &extended.and)?;
     let replaced = |rule: &Rule| extended.and.iter().any(|other| other.syscall == rule.syscall);
     let mut rules: Vec<Rule> = base.iter().filter(|rule| !replaced(rule)).cloned().collect();
     rules.extend(extended.and.iter().cloned());

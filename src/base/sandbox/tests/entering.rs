@@ -32,12 +32,9 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     runner::run(&[
-        ("lookup_entered_status_is_as_expected", lookup_entered),
-        ("logger_entered_status_is_as_expected", logger_entered),
-        ("broker_entered_status_is_as_expected", broker_entered),
+        ("each_role_entered_status_is_as_expected", each_role_entered),
         ("broker_entered_reads_only_beneath_its_directories", broker_reads_only_beneath),
         ("broker_entered_cannot_read_the_exe_link_of_an_outsider", broker_reads_no_exe_link),
-        ("supervisor_entered_status_is_as_expected", supervisor_entered),
         ("supervisor_entered_starts_ends_and_logs", supervisor_starts_ends_and_logs),
         ("supervisor_entered_cannot_signal_an_outsider", supervisor_signals_no_outsider),
         ("lookup_entered_dies_of_open", lookup_dies_of_open),
@@ -58,20 +55,12 @@ fn main() -> ExitCode {
 
 // --- processes that enter ---
 
-fn lookup_entered() {
-    with_jail(|jail| assert_as_expected(Role::Lookup, || lookup(jail)));
-}
-
-fn logger_entered() {
-    assert_as_expected(Role::Logger, logger);
-}
-
-fn broker_entered() {
-    assert_as_expected(Role::Broker, broker);
-}
-
-fn supervisor_entered() {
-    assert_as_expected(Role::Supervisor, supervisor);
+fn each_role_entered() {
+    with_jail(|jail| {
+        for role in Role::ALL {
+            assert_as_expected(role, || lock(role, jail));
+        }
+    });
 }
 
 /// Landlock carries what seccomp cannot see: the path behind openat2's pointer.
@@ -112,6 +101,11 @@ fn broker_reads_no_exe_link() {
     assert_eq!(death, Death::Exit(libc::EACCES));
 }
 
+/// The roles that the supervisor of the reading service starts.
+fn children() -> impl Iterator<Item = Role> {
+    Role::ALL.into_iter().filter(|role| role.parents().contains(&Role::Supervisor))
+}
+
 /// The supervisor's list must be enough to start children that lock themselves in, to end them, and to log.
 fn supervisor_starts_ends_and_logs() {
     with_jail(|jail| {
@@ -134,7 +128,7 @@ fn supervisor_starts_ends_and_logs() {
             line.send_to(b"hello", &log_path).unwrap();
             let status =
                 inspect(getpid().as_raw(), &fs::read_to_string("/proc/self/status").unwrap()).unwrap();
-            for (number, role) in (10..).step_by(10).zip([Role::Broker, Role::Logger, Role::Lookup]) {
+            for (number, role) in (10..).step_by(10).zip(children()) {
                 let words = ["entering", "supervised", role.name(), jail.to_str().unwrap()].map(String::from);
                 let words = words.into_iter().chain([getpid().to_string()]);
                 let arguments: Vec<_> = words.map(|word| CString::new(word).unwrap()).collect();
@@ -158,7 +152,8 @@ fn supervisor_starts_ends_and_logs() {
         assert_eq!(
             death,
             Death::Exit(0),
-            "10, 20, 30: broker, logger, lookup; plus 0: start, 1: status, 2: signal"
+            "10, 20, ...: {:?}; plus 0: start, 1: status, 2: signal",
+            children().collect::<Vec<_>>()
         );
         let mut line = [0; 16];
         log.set_nonblocking(true).unwrap();
@@ -183,14 +178,9 @@ fn supervisor_signals_no_outsider() {
 
 /// The lock of a child that the supervisor of the test starts.
 fn supervised(role: &str, jail: &Path) -> Lock<'static> {
-    match role {
-        "broker" => {
-            let files = FileRules { read_beneath: vec!["/etc".into()], ..FileRules::default() };
-            Lock { files, ..broker() }
-        }
-        "logger" => logger(),
-        _ => lookup(jail),
-    }
+    let role = children().find(|one| one.name() == role).unwrap();
+    let read_beneath = if role.row().files.read { vec!["/etc".into()] } else { Vec::new() };
+    Lock { files: FileRules { read_beneath, ..FileRules::default() }, ..lock(role, jail) }
 }
 
 /// Otherwise workers of a killed supervisor would go on with tables that nobody refreshes.
@@ -380,7 +370,10 @@ fn contradicting_request() {
         ("gid 0 for the broker", &|| Lock { privilege: root(UID, 0, &[]), ..broker() }),
         ("uid -1, which means unchanged", &|| Lock { privilege: root(u32::MAX, GID, &[]), ..broker() }),
         ("a supervisor with another uid", &|| Lock { privilege: root(UID, GID, &[]), ..supervisor() }),
-        ("capabilities for the logger", &|| Lock { privilege: root(UID, GID, SUPERVISOR_CAPS), ..logger() }),
+        ("capabilities for the logger", &|| Lock {
+            privilege: root(UID, GID, Role::Supervisor.row().keep),
+            ..logger()
+        }),
         ("files for the logger", &|| Lock { files: tmp(), ..logger() }),
         ("programs for the broker", &|| Lock { files: run(), ..broker() }),
         ("core files", &|| Lock { limits: Limits { core: 1, ..limits() }, ..logger() }),

@@ -4,7 +4,9 @@ use super::requests::Requests;
 use crate::children::{Child, Spawner};
 use mapkeep_config_site::plan::ServicePlan;
 use mapkeep_process::outbox::{Outbox, Sent};
-use mapkeep_proto::{SupervisorToBroker, encode_names};
+use mapkeep_process::role_of;
+use mapkeep_proto::{Duty, SupervisorToBroker, encode_names};
+use mapkeep_sandbox::Role;
 use mapkeep_sys::channel::Channel;
 use nix::sys::signal::{Signal, kill};
 use std::error::Error;
@@ -60,6 +62,20 @@ impl Generation {
             ended: false,
             since: Instant::now(),
         })
+    }
+
+    /// The role of its workers with this duty.
+    pub(super) fn worker_role(&self, duty: Duty) -> Role {
+        if self.plan.writes() { Role::Writer } else { role_of(duty) }
+    }
+
+    /// The workers that it cannot do without.
+    pub(super) fn workers_needed(&self) -> Vec<Role> {
+        let duties = Duty::ALL.into_iter().filter(|duty| match self.plan.writes() {
+            true => *duty == Duty::Clients,
+            false => self.plan.has_work_for(*duty),
+        });
+        duties.map(|duty| self.worker_role(duty)).collect()
     }
 
     /// Starts its broker.

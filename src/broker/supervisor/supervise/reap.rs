@@ -1,6 +1,6 @@
 //! The ends of children: what is logged, who is replaced, and the end of all of them.
 
-use super::{CHECKPOINTS, FAREWELL, Fatal, ORPHAN_TIME, ORPHANED_WRITER_TIME, Start, Supervisor};
+use super::{CHECKPOINTS, FAREWELL, Fatal, Start, Supervisor};
 use crate::children::Child;
 use mapkeep_proto::SupervisorToBroker;
 use mapkeep_sandbox::{LOCK_FAILED, Role};
@@ -50,7 +50,7 @@ impl Supervisor {
                 return Err(lock(Role::Logger));
             }
             tracing::warn!("{} {pid} exited: {end}", Role::Logger.name());
-            self.replace(Role::Logger, Role::Logger.name());
+            self.replace(Role::Logger);
             return Ok(());
         }
         let found = self.state.workers.iter().find(|(_, (child, _))| child.pid == pid);
@@ -67,9 +67,9 @@ impl Supervisor {
             // It was replaced after max_use clients, or its broker has gone.
             return Ok(());
         }
-        tracing::warn!("{} {pid} exited: {end}", child.called);
+        tracing::warn!("{} {pid} exited: {end}", child.role.title());
         if number == self.serving.number || self.is_coming(number) {
-            self.replace(child.role, child.called);
+            self.replace(child.role);
         }
         Ok(())
     }
@@ -98,13 +98,12 @@ impl Supervisor {
         }
         self.forget_broker(number);
         // What it asked for is not for the next one, which asks for its own.
-        let worker = self.serving.plan.worker_role();
-        self.state.starts.retain(|start| (start.role, start.number) != (worker, number));
+        self.state.starts.retain(|start| !start.is_worker() || start.number != number);
         self.state.idle_since = None;
         if !self.serving.was_ready {
             return Err(Fatal::Lock(role, format!("it exited before it was ready: {end}")));
         }
-        self.replace(role, role.name());
+        self.replace(role);
         Ok(())
     }
 
@@ -119,7 +118,7 @@ impl Supervisor {
     pub(super) fn end_orphans(&mut self, now: Instant) {
         for (child, _) in self.state.workers.values_mut() {
             if child.overstays().is_some_and(|moment| moment <= now) {
-                let (name, pid) = (child.called, child.pid);
+                let (name, pid) = (child.role.title(), child.pid);
                 tracing::error!("{name} {pid} is still running long after its broker exited -- killing it");
                 let _ = kill(pid, Signal::SIGKILL);
                 child.orphaned = Some(now);
@@ -137,14 +136,15 @@ impl Supervisor {
     }
 
     /// Starts another process in place of one that died, at once or later.
-    fn replace(&mut self, role: Role, called: &'static str) {
+    fn replace(&mut self, role: Role) {
         let now = Instant::now();
-        let pause = self.state.back_off.entry(called).or_default().death(now);
+        let pause = self.state.back_off.entry(role).or_default().death(now);
         let at = now.checked_add(pause).unwrap_or(now);
-        match role {
+        let start = Start::of(role, self.serving.number, at);
+        match start.is_worker() {
             // It is the broker that asks for the next one, possibly before we know of this exit.
-            Role::Lookup | Role::Writer => drop(self.state.no_worker_before.insert(called, at)),
-            role => self.state.starts.push(Start::of(role, self.serving.number, at)),
+            true => drop(self.state.no_worker_before.insert(role, at)),
+            false => self.state.starts.push(start),
         }
     }
 
@@ -208,7 +208,6 @@ impl Supervisor {
 impl Child {
     /// When a worker whose broker has gone should long have left.
     fn overstays(&self) -> Option<Instant> {
-        let limit = if self.role == Role::Writer { ORPHANED_WRITER_TIME } else { ORPHAN_TIME };
-        self.orphaned?.checked_add(limit)
+        self.orphaned?.checked_add(self.role.row().outlives_broker?)
     }
 }

@@ -3,7 +3,6 @@
 use super::requests::Reply;
 use super::{Fatal, Start, Supervisor};
 use mapkeep_proto::{BrokerToSupervisor, Decode, SupervisorToBroker, WorkerId};
-use mapkeep_sandbox::Role;
 use mapkeep_sys::channel::Received;
 use nix::sys::signal::{Signal, kill};
 use std::time::Instant;
@@ -57,8 +56,7 @@ impl Supervisor {
 
     /// What the broker may have of what it says. `None`: nothing; it may have been dismissed for it.
     fn permit(&mut self, number: u32, message: BrokerToSupervisor, now: Instant) -> Option<Instant> {
-        let role = self.serving.plan.worker_role();
-        let pending = self.state.starts.iter().filter(|start| (start.role, start.number) == (role, number));
+        let pending = self.state.starts.iter().filter(|start| start.is_worker() && start.number == number);
         let pending = |duty| pending.filter(|start| start.duty == duty).count();
         let told_to_finish = self.leaving.iter().any(|old| old.number == number);
         let pending = match message {
@@ -107,9 +105,8 @@ impl Supervisor {
         match message {
             BrokerToSupervisor::Ready => self.broker_ready(number, now)?,
             BrokerToSupervisor::Need(_, duty) => {
-                let role = self.serving.plan.worker_role();
-                let called = if role == Role::Writer { role.name() } else { duty.title() };
-                let earliest = self.state.no_worker_before.get(called);
+                let role = self.serving.worker_role(duty);
+                let earliest = self.state.no_worker_before.get(&role);
                 let at = earliest.map_or(granted, |moment| granted.max(*moment));
                 let start = Start { role, duty, number, at };
                 match at > now {
@@ -169,7 +166,7 @@ impl Supervisor {
         match self.spawner.check(child) {
             Ok(found) => {
                 if !std::mem::replace(&mut child.checked, true) {
-                    tracing::debug!("{} {} is locked down: {found}", child.called, id.0);
+                    tracing::debug!("{} {} is locked down: {found}", child.role.title(), id.0);
                     child.brief = found.brief();
                 }
             }

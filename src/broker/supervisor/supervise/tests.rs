@@ -1,6 +1,7 @@
 //! The supervisor's book-keeping, with the test as its brokers and a clock that the test moves.
 
 use super::*;
+use mapkeep_config_site::checks::Programs;
 use mapkeep_config_site::options::Options;
 use mapkeep_config_site::place::Place;
 use mapkeep_config_site::plan::{LogPlan, ServicePlan};
@@ -94,9 +95,9 @@ fn supervisor(service: &str) -> Supervisor {
     Supervisor {
         source: Source::new(&Options::read(service, &["serve".into()]).unwrap(), Some("/nonexistent".into())),
         spawner: Spawner {
-            daemon: open("/bin/false"),
-            worker: open("/bin/false"),
-            writer: Some(open("/bin/false")),
+            programs: Programs::given(
+                Programs::names(None).into_iter().map(|name| (name, open("/bin/false"))).collect(),
+            ),
             null: open("/dev/null"),
             log_socket: None,
             ids: None,
@@ -144,6 +145,7 @@ fn worker(id: u32) -> SupervisorToBroker {
 fn worker_that_outlives_its_broker_is_ended_in_time() {
     for (service, role, limit) in [
         ("proxymap", Role::Lookup, Duration::from_secs(30)),
+        ("proxymap", Role::Rules, Duration::from_secs(30)),
         ("proxywrite", Role::Writer, Duration::from_secs(600)),
     ] {
         let (broker, mut orphan) = (Sleeper::new(), Sleeper::new());

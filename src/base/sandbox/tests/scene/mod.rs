@@ -6,10 +6,10 @@
 use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use mapkeep_sandbox::{
-    Capability, FileRules, Limits, Lock, LockError, Privilege, Role, enter, expected, inspect,
+    Account, FileRules, Limits, Lock, LockError, Privilege, Role, Root, enter, expected, inspect,
 };
 use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockType, recv, send, setsockopt, socketpair, sockopt,
@@ -21,15 +21,6 @@ use crate::raw::{self, Death, end, start};
 
 pub const UID: u32 = 4_100_001;
 pub const GID: u32 = 4_100_002;
-pub const SUPERVISOR_CAPS: &[Capability] = &[
-    Capability::CAP_SETUID,
-    Capability::CAP_SETGID,
-    Capability::CAP_SETPCAP,
-    Capability::CAP_SYS_CHROOT,
-    Capability::CAP_DAC_READ_SEARCH,
-    Capability::CAP_KILL,
-];
-
 pub const DESCRIPTORS: &[i32] = &[0, 1, 2, 3, 4, 5];
 
 /// Limits that suit every role here; `lookup_entered_limits_are_in_force` knows the numbers.
@@ -37,41 +28,43 @@ pub fn limits() -> Limits {
     Limits { core: 0, nproc: 0, nofile: 64, fsize: 0, address_space: 1 << 30, data: 1 << 28 }
 }
 
-pub fn lock(role: Role, chroot: Option<PathBuf>, keep: &'static [Capability]) -> Lock<'static> {
+/// The lock of a role as its row has it; the directories of brokers are left to the tests.
+pub fn lock(role: Role, jail: &Path) -> Lock<'static> {
+    let row = role.row();
+    let (uid, gid) = if row.account == Account::Root { (0, 0) } else { (UID, GID) };
+    let chroot = (row.root == Root::Empty).then(|| jail.to_owned());
+    let starts = row.parents.is_empty();
+    let all = || vec!["/".into()];
     Lock {
         role,
-        privilege: Privilege::Root { uid: UID, gid: GID, chroot, keep },
-        limits: limits(),
-        files: FileRules::default(),
+        privilege: Privilege::Root { uid, gid, chroot, keep: row.keep },
+        limits: match starts {
+            true => Limits { nproc: Limits::UNLIMITED, nofile: Limits::UNLIMITED, ..limits() },
+            false => limits(),
+        },
+        files: match starts {
+            true => FileRules { read_beneath: all(), execute_beneath: all(), ..FileRules::default() },
+            false => FileRules::default(),
+        },
         expected_descriptors: DESCRIPTORS,
-        parent_pid: Some(getppid().as_raw()),
+        parent_pid: (!starts).then(|| getppid().as_raw()),
     }
 }
 
 pub fn lookup(jail: &Path) -> Lock<'static> {
-    lock(Role::Lookup, Some(jail.to_owned()), &[])
+    lock(Role::Lookup, jail)
 }
 
 pub fn logger() -> Lock<'static> {
-    lock(Role::Logger, None, &[])
+    lock(Role::Logger, Path::new("/"))
 }
 
 pub fn broker() -> Lock<'static> {
-    lock(Role::Broker, None, &[Capability::CAP_DAC_READ_SEARCH])
+    lock(Role::Broker, Path::new("/"))
 }
 
 pub fn supervisor() -> Lock<'static> {
-    Lock {
-        privilege: Privilege::Root { uid: 0, gid: 0, chroot: None, keep: SUPERVISOR_CAPS },
-        limits: Limits { nproc: Limits::UNLIMITED, nofile: Limits::UNLIMITED, ..limits() },
-        files: FileRules {
-            read_beneath: vec!["/".into()],
-            execute_beneath: vec!["/".into()],
-            ..FileRules::default()
-        },
-        parent_pid: None,
-        ..lock(Role::Supervisor, None, &[])
-    }
+    lock(Role::Supervisor, Path::new("/"))
 }
 
 /// Starts a process of `role`, and compares what its status says from outside with what it should.
@@ -117,7 +110,7 @@ pub fn serve(lock: Lock<'_>) -> i32 {
         Ok((confined, _)) => {
             let text = "ready";
             let flags = u64::try_from(libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT).unwrap();
-            if confined.role() == Role::Broker {
+            if confined.role().rules().iter().all(|rule| rule.syscall != "sendto") {
                 let part = [text.as_ptr() as u64, 5];
                 let message = [0, 0, part.as_ptr() as u64, 1, 0, 0, 0];
                 raw::call(libc::SYS_sendmsg, [3, message.as_ptr() as u64, flags, 0, 0, 0]);
