@@ -4,6 +4,7 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 #![forbid(unsafe_code)]
 
+pub mod broker;
 pub mod outbox;
 
 use mapkeep_proto::{Arguments, ByHand, Duty, WRONG_USAGE};

@@ -98,15 +98,18 @@ pub enum NoAnswer {
     NotUtf8 = 4,
     /// The table cannot be had now: its file is missing or refused, or its content does not parse.
     Unavailable = 5,
+    /// The backend says that asking again would not help.
+    Permanent = 6,
 }
 
 impl NoAnswer {
-    const ALL: [NoAnswer; 5] = [
+    const ALL: [NoAnswer; 6] = [
         NoAnswer::Later,
         NoAnswer::OnPurpose,
         NoAnswer::Unsupported,
         NoAnswer::NotUtf8,
         NoAnswer::Unavailable,
+        NoAnswer::Permanent,
     ];
 }
 

@@ -6,7 +6,6 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 #![forbid(unsafe_code)]
 
-mod broker;
 mod catalogue;
 mod contents;
 mod elsewhere;
@@ -18,10 +17,10 @@ mod start;
 
 pub use start::main;
 
-use crate::broker::{BROKER, Broker, Incoming};
 use crate::catalogue::Catalogue;
 use crate::elsewhere::Elsewhere;
 use crate::loading::{LONG_STEP, Loading, STEP};
+use mapkeep_process::broker::{self, BROKER, Incoming};
 use mapkeep_process::sleep_until;
 use mapkeep_proto::{BrokerToLookup, LookupToBroker, decode_names};
 use mapkeep_sandbox::Confined;
@@ -49,6 +48,9 @@ const GRACE: Duration = Duration::from_secs(1);
 const SILENCE: Duration = Duration::from_secs(5);
 /// How often a draining worker looks for silent clients.
 const TICK: Duration = Duration::from_secs(1);
+
+/// The channel to the broker.
+pub(crate) type Broker = broker::Broker<BrokerToLookup, LookupToBroker>;
 
 /// A lookup worker's state.
 pub(crate) struct Lookup {

@@ -2,7 +2,7 @@
 //!
 //! May: keep mappings. Never: let a content keep clients waiting for longer than a step.
 
-use crate::broker::Broker;
+use crate::Broker;
 use crate::contents::Contents;
 use mapkeep_proto::{LookupToBroker, TableId};
 use mapkeep_query::TableError;

@@ -6,25 +6,25 @@
 //! take the word of a lookup worker for more than a question.
 
 mod answering;
-mod asker;
 mod pace;
 #[cfg(test)]
 mod tests;
 
-use crate::broker::{BROKER, Broker, Incoming};
+use crate::Broker;
 use crate::contents::Contents;
 use crate::loading::{LONG_STEP, Loading, STEP};
-use answering::Pending;
+use answering::Waiting;
 pub(crate) use answering::left;
-use asker::{Asker, Gone};
+use mapkeep_process::broker::{BROKER, Incoming};
 use mapkeep_process::sleep_until;
-use mapkeep_proto::{Answer, BrokerToLookup, Duty, LookupToBroker, decode_names};
+use mapkeep_proto::{Answer, BrokerToLookup, DecodeError, Duty, LookupToBroker, TableId, decode_names};
 use mapkeep_sandbox::Confined;
 use mapkeep_sys::channel::Channel;
 use mapkeep_sys::mapping::Mapping;
+use mapkeep_worker_answering::{Asker, Gone, Taken};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags, EpollTimeout};
-use pace::{Pace, Turn};
+use pace::{Pace, Turn, Who};
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -43,6 +43,9 @@ const TOGETHER: Duration = Duration::from_micros(200);
 /// The other end is closed, and what it is sent is read by nobody.
 const ENDS: EpollFlags = EpollFlags::EPOLLHUP.union(EpollFlags::EPOLLERR);
 
+/// Where a question waits: for which table, and in which place.
+type InLine = (TableId, pace::Place);
+
 /// A rules worker's state.
 pub(crate) struct RulesWorker {
     broker: Broker,
@@ -50,9 +53,9 @@ pub(crate) struct RulesWorker {
     contents: Contents,
     loading: Loading,
     /// By the number that stands for each in epoll's events; each number is given once.
-    askers: BTreeMap<u64, Asker>,
+    askers: BTreeMap<u64, Asker<InLine>>,
     last: u64,
-    pace: Pace<Pending>,
+    pace: Pace<Waiting>,
     /// It leaves with the last asker.
     draining: bool,
     scratch: Vec<u8>,
@@ -136,7 +139,7 @@ impl RulesWorker {
         let RulesWorker { askers, pace, contents, epoll, clock, .. } = self;
         let Some(asker) = askers.get_mut(&number) else { return Ok(()) };
         let now = clock();
-        let sorted = received.and_then(|()| asker.sort(number, contents, pace, now));
+        let sorted = received.and_then(|()| sort(number, asker, contents, pace, now));
         match sorted {
             Ok(()) if asker.wanted() == asker.awaited => Ok(()),
             Ok(()) => {
@@ -179,10 +182,10 @@ impl RulesWorker {
             if let Some(outcome) = outcome {
                 let mut reason = String::new();
                 let answered = answering::answered(&outcome, value, &mut reason);
-                asker.answer(&question, &Answer { ticket: question.ticket, answered });
+                asker.answer(&Answer { ticket: question.ticket, answered });
             } else {
                 let ticket = question.ticket;
-                asker.waits_at(ticket, table, pace.join(table, who, question, now));
+                asker.waits_at(ticket, (table, pace.join(table, who, question, now)));
             }
         }
         let askers: Vec<u64> = self.askers.keys().copied().collect();
@@ -244,4 +247,29 @@ impl RulesWorker {
             }
         }
     }
+}
+
+/// Puts the questions of an asker that have come in line, as far as they may wait there.
+fn sort(
+    number: u64,
+    asker: &mut Asker<InLine>,
+    contents: &Contents,
+    pace: &mut Pace<Waiting>,
+    now: Instant,
+) -> Result<(), Gone> {
+    while let Some(taken) = asker.take()? {
+        match taken {
+            // It knows the same list of tables.
+            Taken::Question(question) if contents.kind(question.table).is_none() => {
+                return Err(Gone::Garbage(DecodeError::Field));
+            }
+            Taken::Question(question) => {
+                let (ticket, table) = (question.ticket, question.table);
+                let who = Who { asker: number, client: question.client };
+                asker.waits_at(ticket, (table, pace.join(table, who, Waiting::new(question), now)));
+            }
+            Taken::Withdrawn((table, place)) => drop(pace.withdraw(table, number, place)),
+        }
+    }
+    Ok(())
 }

@@ -96,7 +96,9 @@ impl fmt::Display for Event<'_> {
                 match failure {
                     Failure::Unavailable(reason) => write!(formatter, "{table} is unavailable. {reason}"),
                     Failure::Content(error) => write!(formatter, "{table}: {error}"),
-                    Failure::Reported(reason) => write!(formatter, "{table}: {reason}"),
+                    Failure::Reported(reason) | Failure::Permanent(reason) => {
+                        write!(formatter, "{table}: {reason}")
+                    }
                     Failure::OnPurpose => write!(formatter, "{table} fails on purpose"),
                     Failure::Unsupported => {
                         write!(formatter, "table {table}: {verb} operation is not supported")

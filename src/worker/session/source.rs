@@ -20,6 +20,8 @@ pub enum Failure {
     Content(TableError),
     /// The same of a table that another process answers for, in its words, which go to the log.
     Reported(String),
+    /// The server of a table says that asking again would not help, in its words, which go to the log.
+    Permanent(String),
     /// A `fail:` table, which does nothing else. Not logged, as in stock.
     OnPurpose,
     /// The table type has no such operation.
@@ -52,9 +54,11 @@ impl Failure {
             | Failure::Reported(_)
             | Failure::OnPurpose
             | Failure::NotDone(_) => Status::Retry,
-            Failure::Unsupported | Failure::ValueNotUtf8 | Failure::TooLong { .. } | Failure::KeyEmpty => {
-                Status::Config
-            }
+            Failure::Permanent(_)
+            | Failure::Unsupported
+            | Failure::ValueNotUtf8
+            | Failure::TooLong { .. }
+            | Failure::KeyEmpty => Status::Config,
         }
     }
 }
@@ -68,6 +72,7 @@ impl Failure {
             Failure::Unavailable(reason) => (NoAnswer::Unavailable, reason.to_string()),
             Failure::Content(error) => (NoAnswer::Later, error.to_string()),
             Failure::Reported(reason) | Failure::NotDone(reason) => (NoAnswer::Later, reason.clone()),
+            Failure::Permanent(reason) => (NoAnswer::Permanent, reason.clone()),
             Failure::OnPurpose => (NoAnswer::OnPurpose, String::new()),
             Failure::ValueNotUtf8 => (NoAnswer::NotUtf8, String::new()),
             Failure::Unsupported | Failure::TooLong { .. } | Failure::KeyEmpty => {
@@ -81,6 +86,7 @@ impl Failure {
     pub fn reported(why: NoAnswer, reason: &str) -> Failure {
         match why {
             NoAnswer::Later => Failure::Reported(reason.to_owned()),
+            NoAnswer::Permanent => Failure::Permanent(reason.to_owned()),
             NoAnswer::OnPurpose => Failure::OnPurpose,
             NoAnswer::Unsupported => Failure::Unsupported,
             NoAnswer::NotUtf8 => Failure::ValueNotUtf8,

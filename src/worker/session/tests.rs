@@ -282,6 +282,7 @@ fn failure_statuses_never_kill_clients() {
     assert_eq!(Failure::OnPurpose.status(), Status::Retry);
     assert_eq!(Failure::from(TableError::NoSequence).status(), Status::Config);
     assert_eq!(Failure::ValueNotUtf8.status(), Status::Config);
+    assert_eq!(Failure::Permanent("no such map".to_owned()).status(), Status::Config);
 }
 
 #[test]
@@ -291,6 +292,7 @@ fn failure_told_to_another_process_has_the_same_status_and_log_line_there() {
         Failure::Content(TableError::OutOfTime { line: 7 }),
         Failure::Content(TableError::ValueNamesFiles),
         Failure::OnPurpose,
+        Failure::Permanent("no such map".to_owned()),
         Failure::Unsupported,
         Failure::ValueNotUtf8,
     ] {

@@ -42,6 +42,7 @@ fn answers_come_back_as_they_were() {
         Answered::Found { with_nul: true, value: &longest },
         Answered::Failed { why: NoAnswer::Later, reason: "line 7: …" },
         Answered::Failed { why: NoAnswer::Unavailable, reason: "" },
+        Answered::Failed { why: NoAnswer::Permanent, reason: "no such map" },
     ] {
         let (mut out, answer) = (Vec::new(), Answer { ticket: 9, answered });
         answer.encode(&mut out);

@@ -2,12 +2,13 @@
 
 use super::pace::LONG;
 use crate::contents::Contents;
-use mapkeep_proto::{Answered, Asked, MAX_VALUE, Manner, Question, TableId};
+use mapkeep_proto::{Answered, MAX_VALUE, Manner, TableId};
 use mapkeep_query::{
     Folding, MAX_ITEM, NulMode, NulModes, Outcome, Pause, Place, Query, Substitution, TableError, Values,
 };
 use mapkeep_sys::mapping::Mapping;
 use mapkeep_table_lookup::Table;
+use mapkeep_worker_answering::Pending;
 use mapkeep_worker_session::Failure;
 use std::cell::Cell;
 use std::rc::{Rc, Weak};
@@ -22,10 +23,9 @@ const WHOLE: Duration = Duration::from_secs(20);
 // What a table gives can be sent.
 const _: () = assert!(MAX_ITEM <= MAX_VALUE);
 
-/// A question that waits.
-pub(super) struct Pending {
+/// A question that waits, and how far it has come.
+pub(super) struct Waiting {
     pub(super) ticket: u32,
-    /// The key, and how to look for it; nothing where the question is whether the table can be asked at all.
     asked: Option<(Box<[u8]>, Manner)>,
     interrupted: Interrupted,
 }
@@ -40,19 +40,10 @@ struct Interrupted {
     used: Duration,
 }
 
-impl Pending {
-    /// What is asked, in memory of its own.
-    pub(super) fn of(question: &Question<'_>) -> Pending {
-        let asked = match question.asked {
-            Asked::Lookup { key, manner } => Some((Box::from(key), manner)),
-            Asked::Usable | Asked::Withdrawn => None,
-        };
-        Pending { ticket: question.ticket, asked, interrupted: Interrupted::default() }
-    }
-
-    /// The length of its key.
-    pub(super) fn key(&self) -> usize {
-        self.asked.as_ref().map_or(0, |(key, _)| key.len())
+impl Waiting {
+    /// One that nobody has begun to answer.
+    pub(super) fn new(question: Pending) -> Waiting {
+        Waiting { ticket: question.ticket, asked: question.asked, interrupted: Interrupted::default() }
     }
 
     /// Works out the answer, with the value in `value`; nothing if it was interrupted, and is to be gone on with later.

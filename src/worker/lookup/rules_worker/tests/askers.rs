@@ -1,6 +1,7 @@
 //! Askers that send what they may not, that do not read, that leave; and a broker that does.
 
 use super::*;
+use mapkeep_worker_answering::UNREAD;
 
 #[test]
 fn garbage_costs_its_asker_the_stream_and_nobody_else() {
@@ -78,7 +79,7 @@ fn who_does_not_read_gets_no_more_and_holds_up_nobody() {
         assert_eq!(other.tickets(), [ticket]);
     }
     let unread = service.worker.askers[&1].unread();
-    assert!((asker::UNREAD..asker::UNREAD + 50_000).contains(&unread), "{unread}");
+    assert!((UNREAD..UNREAD + 50_000).contains(&unread), "{unread}");
     // Nor is it read from.
     mute.look_up(PARTS, 1, "a@b");
     service.round();
@@ -97,7 +98,7 @@ fn who_has_as_much_in_line_as_may_wait_is_not_even_looked_at() {
     let mut asker = service.asker();
     let first = asker.look_up(QUICK, 1, "10.0.0.1");
     assert!(service.round());
-    service.worker.askers.get_mut(&1).unwrap().fill();
+    service.worker.askers.get_mut(&1).unwrap().limit(0);
     assert!(service.round());
     assert_eq!(asker.tickets(), [first]);
     asker.look_up(QUICK, 1, "10.0.0.1");

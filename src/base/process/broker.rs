@@ -1,23 +1,26 @@
-//! The channel to the broker, as a worker's event loop uses it.
+//! The channel to the broker, as the event loop of a process that works for it uses it.
 //!
 //! What is to be said is said in order, at once or when the channel has room: the broker may be busy with other things
 //! for a while, and that is no reason to end. May: take descriptors from the broker. Never: wait for it.
 
-use mapkeep_proto::{BrokerToLookup, Decode, LookupToBroker, MAX_MESSAGE};
+use mapkeep_proto::{Decode, MAX_MESSAGE};
 use mapkeep_sys::channel::{Channel, Received};
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use std::collections::VecDeque;
 use std::io;
+use std::marker::PhantomData;
 use std::os::fd::OwnedFd;
 
 /// The number that stands for the broker in epoll's events.
-pub(crate) const BROKER: u64 = 0;
+pub const BROKER: u64 = 0;
 
 /// The channel, and what waits for room in it. That is little: a worker that has some takes nothing new from its broker.
+/// The broker sends `I`, and is told `O`.
 #[derive(Debug)]
-pub(crate) struct Broker {
+pub struct Broker<I, O> {
     channel: Channel,
-    unsaid: VecDeque<LookupToBroker>,
+    unsaid: VecDeque<O>,
+    says: PhantomData<I>,
     /// Whether epoll waits for room in the channel, rather than for messages in it.
     waits_for_room: bool,
     /// Whether its end of the channel has been closed.
@@ -26,30 +29,31 @@ pub(crate) struct Broker {
 
 /// What the broker has sent.
 #[derive(Debug)]
-pub(crate) enum Incoming {
+pub enum Incoming<I> {
     /// A message, with the descriptor that belongs to it.
-    Message(BrokerToLookup, Option<OwnedFd>),
+    Message(I, Option<OwnedFd>),
     /// Nothing more for now.
     Nothing,
     /// It has gone.
     Gone,
 }
 
-impl Broker {
+impl<I: Decode, O: Decode> Broker<I, O> {
     /// The broker at the other end of this channel, of which epoll tells from now on.
     ///
     /// # Errors
     /// Those of epoll_ctl(2).
-    pub(crate) fn new(channel: Channel, epoll: &Epoll) -> io::Result<Broker> {
+    pub fn new(channel: Channel, epoll: &Epoll) -> io::Result<Broker<I, O>> {
         epoll.add(&channel, EpollEvent::new(EpollFlags::EPOLLIN, BROKER))?;
-        Ok(Broker { channel, unsaid: VecDeque::new(), waits_for_room: false, has_gone: false })
+        let (unsaid, says) = (VecDeque::new(), PhantomData);
+        Ok(Broker { channel, unsaid, says, waits_for_room: false, has_gone: false })
     }
 
     /// Says something after all that has not been said yet.
     ///
     /// # Errors
     /// Those of send(2), but for a channel that is full or whose other end has gone.
-    pub(crate) fn say(&mut self, message: LookupToBroker) -> io::Result<()> {
+    pub fn say(&mut self, message: O) -> io::Result<()> {
         self.unsaid.push_back(message);
         self.flush()
     }
@@ -72,7 +76,8 @@ impl Broker {
     }
 
     /// Whether something waits for room.
-    pub(crate) fn has_unsaid(&self) -> bool {
+    #[must_use]
+    pub fn has_unsaid(&self) -> bool {
         !self.unsaid.is_empty()
     }
 
@@ -81,7 +86,7 @@ impl Broker {
     /// # Errors
     /// Those of send(2) and recvmsg(2); `InvalidData` and the like for what is no message, or has another number of
     /// descriptors than belongs to it.
-    pub(crate) fn receive(&mut self) -> io::Result<Incoming> {
+    pub fn receive(&mut self) -> io::Result<Incoming<I>> {
         self.flush()?;
         if self.has_unsaid() {
             return Ok(Incoming::Nothing);
@@ -93,8 +98,7 @@ impl Broker {
             Received::Closed => return Ok(Incoming::Gone),
             Received::Oversized => return Err(io::ErrorKind::InvalidData.into()),
         };
-        let message =
-            BrokerToLookup::decode(buffer.get(..length).unwrap_or_default()).map_err(io::Error::other)?;
+        let message = I::decode(buffer.get(..length).unwrap_or_default()).map_err(io::Error::other)?;
         if freight.len() != message.descriptors() {
             return Err(io::ErrorKind::InvalidData.into());
         }
@@ -105,7 +109,7 @@ impl Broker {
     ///
     /// # Errors
     /// Those of epoll_ctl(2).
-    pub(crate) fn forget(&mut self, epoll: &Epoll) -> io::Result<()> {
+    pub fn forget(&mut self, epoll: &Epoll) -> io::Result<()> {
         self.has_gone = true;
         Ok(epoll.delete(&self.channel)?)
     }
@@ -114,7 +118,7 @@ impl Broker {
     ///
     /// # Errors
     /// Those of epoll_ctl(2).
-    pub(crate) fn watch(&mut self, epoll: &Epoll) -> io::Result<()> {
+    pub fn watch(&mut self, epoll: &Epoll) -> io::Result<()> {
         if !self.has_gone && self.has_unsaid() != self.waits_for_room {
             self.waits_for_room = self.has_unsaid();
             let wanted = if self.waits_for_room { EpollFlags::EPOLLOUT } else { EpollFlags::EPOLLIN };
@@ -127,9 +131,10 @@ impl Broker {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mapkeep_proto::{BrokerToLookup, LookupToBroker};
     use nix::sys::epoll::EpollCreateFlags;
 
-    fn pair() -> (Broker, Channel) {
+    fn pair() -> (Broker<BrokerToLookup, LookupToBroker>, Channel) {
         let (near, far) = Channel::pair().unwrap();
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
         (Broker::new(near, &epoll).unwrap(), far)

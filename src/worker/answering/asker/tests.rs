@@ -1,6 +1,6 @@
 use super::*;
-use crate::rules_worker::CHUNK;
-use mapkeep_proto::{Answered, Duty, Listed, MAX_KEY, Manner};
+use mapkeep_proto::{Answered, MAX_KEY, MAX_VALUE};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollTimeout};
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
@@ -8,14 +8,16 @@ use std::os::unix::net::UnixStream;
 const MANNER: Manner =
     Manner { with_nul: false, bare: true, substitution: false, utf8: false, file_content: false };
 
+const CHUNK: usize = 64 << 10;
+
 /// An asker as its worker sees it, and the other end of its stream.
 struct Scene {
-    asker: Asker,
+    asker: Asker<u64>,
     stream: UnixStream,
-    contents: Contents,
-    pace: Pace<Pending>,
+    /// Tickets by the places where they wait.
+    line: BTreeMap<u64, u32>,
+    joined: u64,
     scratch: Vec<u8>,
-    now: Instant,
 }
 
 impl Scene {
@@ -23,24 +25,30 @@ impl Scene {
         let (stream, theirs) = UnixStream::pair().unwrap();
         stream.set_nonblocking(true).unwrap();
         theirs.set_nonblocking(true).unwrap();
-        let listed = |name: &str| Listed { name: name.into(), approved: true, incomplete: false };
-        let names = ["pcre:{{/^10/ x}}", "pcre:{{/^11/ x}}", "static:x"].map(listed);
-        let contents = Contents::new(names.to_vec(), |kind| Duty::of(kind) == Duty::Rules);
-        let (pace, now) = (Pace::default(), Instant::now());
-        Scene { asker: Asker::new(theirs.into()), stream, contents, pace, scratch: vec![0; CHUNK], now }
+        let (asker, line, scratch) = (Asker::new(theirs.into()), BTreeMap::new(), vec![0; CHUNK]);
+        Scene { asker, stream, line, joined: 0, scratch }
     }
 
     /// Takes what has been sent.
     fn receive(&mut self) -> Result<(), Gone> {
         self.asker.read(&mut self.scratch)?;
-        self.asker.sort(1, &self.contents, &mut self.pace, self.now)
+        while let Some(taken) = self.asker.take()? {
+            match taken {
+                Taken::Question(question) => {
+                    self.joined += 1;
+                    self.line.insert(self.joined, question.ticket);
+                    self.asker.waits_at(question.ticket, self.joined);
+                }
+                Taken::Withdrawn(place) => assert!(self.line.remove(&place).is_some()),
+            }
+        }
+        Ok(())
     }
 
     /// Answers one question, if one waits.
     fn serve(&mut self) -> Option<u32> {
-        let turn = self.pace.next(self.now, |_| true)?;
-        let ticket = turn.question.ticket;
-        self.asker.answer(&turn.question, &Answer { ticket, answered: Answered::Absent });
+        let (_, ticket) = self.line.pop_first()?;
+        self.asker.answer(&Answer { ticket, answered: Answered::Absent });
         Some(ticket)
     }
 }
@@ -168,10 +176,9 @@ fn damaged_stream_gives_questions_or_garbage_and_nothing_else() {
 fn long_answer_is_sent_in_pieces_and_leaves_no_buffer() {
     use std::io::Read;
     let mut scene = Scene::new();
-    let long = vec![b'v'; mapkeep_proto::MAX_VALUE];
-    let question = Pending::of(&Question { ticket: 1, table: TableId(0), client: 1, asked: Asked::Usable });
+    let long = vec![b'v'; MAX_VALUE];
     let answer = Answer { ticket: 1, answered: Answered::Found { with_nul: false, value: &long } };
-    scene.asker.answer(&question, &answer);
+    scene.asker.answer(&answer);
     assert!(!scene.asker.reads() && scene.asker.wanted() == EpollFlags::EPOLLOUT);
     let (mut got, mut buffer, mut pieces) = (Vec::new(), vec![0; CHUNK], 0);
     while !scene.asker.output.is_empty() {
@@ -187,8 +194,49 @@ fn long_answer_is_sent_in_pieces_and_leaves_no_buffer() {
     assert_eq!(scene.asker.output.capacity(), 0);
     assert_eq!(scene.asker.wanted(), EpollFlags::EPOLLIN);
     drop(scene.stream);
-    scene.asker.answer(&question, &answer);
+    scene.asker.answer(&answer);
     assert!(matches!(scene.asker.flush(), Err(Gone::Closed)));
     scene.asker.output.clear();
     assert!(matches!(scene.asker.read(&mut scene.scratch), Err(Gone::Closed)));
+}
+
+#[test]
+fn question_is_taken_as_it_was_asked() {
+    let mut scene = Scene::new();
+    let lookup = Asked::Lookup { key: b"key", manner: MANNER };
+    scene.stream.write_all(&frame(7, 3, lookup)).unwrap();
+    scene.stream.write_all(&frame(8, 4, Asked::Usable)).unwrap();
+    scene.asker.read(&mut scene.scratch).unwrap();
+    let mut take = || match scene.asker.take() {
+        Ok(Some(Taken::Question(question))) => question,
+        other => panic!("{other:?}"),
+    };
+    let Pending { ticket, table, client, asked } = take();
+    assert_eq!((ticket, table, client), (7, TableId(3), 7));
+    assert_eq!(asked, Some((Box::from(b"key".as_slice()), MANNER)));
+    let question = take();
+    assert_eq!((question.ticket, question.table, question.key()), (8, TableId(4), 0));
+    assert_eq!(question.asked, None);
+    assert!(!format!("{:?} {question:?}", scene.asker).contains("key"));
+    // A second question under a ticket that waits is none.
+    scene.stream.write_all(&frame(8, 4, Asked::Usable)).unwrap();
+    scene.asker.read(&mut scene.scratch).unwrap();
+    assert!(matches!(scene.asker.take(), Err(Gone::Garbage(DecodeError::Field))));
+}
+
+#[test]
+fn who_has_as_much_in_line_as_may_wait_is_not_even_looked_at() {
+    let mut scene = Scene::new();
+    scene.stream.write_all(&frame(1, 0, Asked::Usable)).unwrap();
+    scene.receive().unwrap();
+    scene.asker.limit(OVERHEAD);
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
+    epoll.add(&scene.asker, EpollEvent::new(scene.asker.wanted(), 1)).unwrap();
+    scene.stream.write_all(&frame(2, 0, Asked::Usable)).unwrap();
+    let mut events = [EpollEvent::empty()];
+    assert_eq!(epoll.wait(&mut events, EpollTimeout::ZERO), Ok(0));
+    scene.receive().unwrap();
+    assert_eq!(scene.line.len(), 1, "it is not read from");
+    drop(scene.stream);
+    assert_eq!(epoll.wait(&mut events, EpollTimeout::ZERO), Ok(1), "but that it has gone is told");
 }
