@@ -15,9 +15,10 @@ mod users;
 
 use crate::error::{Error, Exit};
 use crate::tables::changeable_files;
-use crate::words::{directory, directory_or_default};
+use crate::words::directory;
 use lexopt::Arg::Short;
 use lexopt::Parser;
+use mapkeep_config_site::files::directory_or_default;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};

@@ -7,6 +7,7 @@
 
 mod checkpoint;
 mod client;
+mod configuration;
 mod demo;
 mod error;
 mod query;
@@ -17,6 +18,7 @@ mod words;
 use error::{Error, Exit};
 use lexopt::Arg::{Long, Short, Value};
 use lexopt::Parser;
+use mapkeep_config_site::checks::own_path;
 use mapkeep_proto::version_text;
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -57,8 +59,9 @@ const COMMANDS: [Command; 5] = [
 /// Our version, and what the lookup worker, which matches patterns with PCRE2, says of itself.
 fn versions() -> String {
     let own = version_text("mapkeep");
-    let worker = std::env::current_exe().and_then(std::fs::canonicalize).and_then(|path| {
-        std::process::Command::new(path.with_file_name("mapkeep-worker")).arg("--version").output()
+    let worker = own_path().and_then(|own| {
+        let mut worker = std::process::Command::new(own.with_file_name("mapkeep-worker"));
+        worker.arg("--version").output().map_err(|error| error.to_string())
     });
     match worker {
         Ok(said) if said.status.success() => {

@@ -1,21 +1,24 @@
 //! `mapkeep query`: asks the running service, as a Postfix program would.
 //!
 //! Purpose: show what Postfix gets to see for a key, and by the exit status whether it gets anything.
-//! May: run postconf(1) to find the socket, connect, read keys from standard input, print. Never: read a
+//! May: read the configuration to find the socket, connect, read keys from standard input, print. Never: read a
 //! table itself; `postmap -q` without `proxy:` does that.
 //! Called by: the `mapkeep` program.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io::{self, BufRead, Write};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
 use crate::client::{Client, ClientError, Status};
+use crate::configuration::Source;
 use crate::error::{Error, Exit};
 use lexopt::Arg::{Long, Short, Value};
 use lexopt::Parser;
+use mapkeep_config_site::files::directory_or_default;
+use mapkeep_config_site::place::usual;
+use mapkeep_config_text::Service;
 
 /// How long one answer may take. Tables behind a network may need their own time limits first.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -64,7 +67,7 @@ enum Address {
     /// At this path.
     Socket(PathBuf),
     /// Where this configuration directory says; without one, MAIL_CONFIG or the built-in default.
-    Config(Option<OsString>),
+    Config(Option<PathBuf>),
 }
 
 /// The command line, understood.
@@ -91,7 +94,7 @@ fn ask(
     let question = understand(args)?;
     let path = match &question.address {
         Address::Socket(path) => path.clone(),
-        Address::Config(directory) => configured_socket(directory.as_deref())?,
+        Address::Config(directory) => configured_socket(directory.clone())?,
     };
     let stop = |error: ClientError| no_service(&path, &error);
     let mut client = Client::connect(&path, TIMEOUT).map_err(stop)?;
@@ -147,7 +150,7 @@ fn understand(args: &[OsString]) -> Result<Question, Error> {
                 arguments.push(argument);
                 continue;
             }
-            Some(Short('c')) => ("-c", Address::Config(Some(words.value()?))),
+            Some(Short('c')) => ("-c", Address::Config(Some(words.value()?.into()))),
             Some(Long("socket")) => ("--socket", Address::Socket(words.value()?.into())),
             Some(other) => return Err(other.unexpected().into()),
         };
@@ -168,32 +171,14 @@ fn understand(args: &[OsString]) -> Result<Question, Error> {
     Ok(Question { address, table: table.as_bytes().to_vec(), keys })
 }
 
-/// Asks postconf(1) where Postfix clients look for the service.
-fn configured_socket(directory: Option<&OsStr>) -> Result<PathBuf, Error> {
+/// Where the configuration says that Postfix clients look for the service.
+fn configured_socket(directory: Option<PathBuf>) -> Result<PathBuf, Error> {
     let advice = "name the socket with --socket PATH, or the configuration directory with -c DIR";
-    let mut command = Command::new("postconf");
-    if let Some(directory) = directory {
-        command.arg("-c").arg(directory);
+    let source = Source::new(&directory_or_default(directory));
+    match source.and_then(|source| source.read_as_client(Service::Read)) {
+        Ok(configuration) => Ok(usual(Service::Read, &configuration.settings)),
+        Err(problem) => Err(Error::new(Exit::Config, format_args!("{problem}; {advice}"))),
     }
-    // -x: the value may refer to other parameters.
-    command.args(["-x", "-h", "queue_directory", "proxymap_service_name"]);
-    let output = command
-        .output()
-        .map_err(|error| Error::new(Exit::Config, format_args!("cannot run postconf: {error}; {advice}")))?;
-    socket_path(&output.stdout).filter(|_| output.status.success()).ok_or_else(|| {
-        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        Error::new(Exit::Config, format_args!("postconf does not say where the service is: {said}; {advice}"))
-    })
-}
-
-/// The socket for what postconf printed: the queue directory and the service name, a line each.
-fn socket_path(printed: &[u8]) -> Option<PathBuf> {
-    let mut lines = printed.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    let (queue, service) = (lines.next()?, lines.next()?);
-    let mut path = PathBuf::from(OsString::from_vec(queue.to_vec()));
-    path.push("private");
-    path.push(OsStr::from_bytes(service));
-    Some(path)
 }
 
 /// What to say when the service gives no verdict, and what to do about it.

@@ -4,6 +4,7 @@
 //! go through untouched, and the process id stays. Called by: the `mapkeep` command.
 
 use crate::error::{Error, Exit};
+use mapkeep_config_site::checks::own_path;
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -19,15 +20,13 @@ exit status: 0 stopped as told, 1 failed (standard error says why), 64 wrong usa
 
 /// Runs `mapkeepd serve` with these words; returns only if that fails. mapkeepd looks at the words.
 pub(crate) fn run(words: &[OsString]) -> Result<Exit, Error> {
-    // The real path, so that a link to this program finds what is beside the real file.
-    let own = std::env::current_exe().and_then(std::fs::canonicalize);
-    let (path, error) = match own {
+    let problem = match own_path() {
         Ok(own) => {
             let daemon = own.with_file_name("mapkeepd");
             let error = Command::new(&daemon).arg("serve").args(words).exec();
-            (daemon, error)
+            format!("{}: {error}", daemon.display())
         }
-        Err(error) => ("mapkeepd".into(), error),
+        Err(problem) => problem,
     };
-    Err(Error::new(Exit::Unavailable, format_args!("{}: {error}", path.display())))
+    Err(Error::new(Exit::Unavailable, problem))
 }

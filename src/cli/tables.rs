@@ -9,14 +9,12 @@
 //!
 //! | file | purpose |
 //! |---|---|
-//! | `site.rs` | the configuration, read as the service reads it |
 //! | `verdict.rs` | one table: its file, and whether it can be served |
 //! | `write.rs` | one table that is written: its files, and whether it can be |
 //! | `text.rs` | for people |
 //! | `json.rs` | for programs |
 
 mod json;
-mod site;
 mod text;
 mod verdict;
 mod write;
@@ -27,15 +25,17 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use mapkeep_broker_trust::WriteFiles;
-use mapkeep_config_site::checks::obstacles;
+use mapkeep_config_site::checks::{obstacles, own_path};
+use mapkeep_config_site::configuration::Configuration;
+use mapkeep_config_site::files::directory_or_default;
+use mapkeep_config_site::remark::Remark;
 use mapkeep_config_text::Service;
 
+use crate::configuration::Source;
 use crate::error::{Error, Exit};
-use crate::words::{directory, directory_or_default};
+use crate::words::directory;
 use lexopt::Arg::{Long, Short};
 use lexopt::Parser;
-pub(crate) use site::users;
-use site::{Remark, Site};
 use verdict::{Judge, Verdict};
 use write::Claims;
 
@@ -57,7 +57,7 @@ struct Arguments {
 
 /// The tables of one service.
 struct Listing {
-    site: Site,
+    site: Configuration,
     verdicts: Vec<Verdict>,
     /// Why the service cannot start.
     obstacles: Vec<String>,
@@ -65,10 +65,9 @@ struct Listing {
 
 impl Listing {
     /// `program` is one of ours, beside which the others are looked for.
-    fn read(directory: &Path, service: Service, program: &Path) -> Result<Listing, String> {
-        let mut site = Site::read(directory.to_owned(), service)?;
-        let overrides = std::mem::take(&mut site.overrides);
-        let obstacles = obstacles(site.directory.clone(), site.service_name(), overrides, program);
+    fn read(source: &Source, service: Service, program: &Path) -> Result<Listing, String> {
+        let mut site = source.read(service)?;
+        let obstacles = obstacles(&site, program);
         let judge = Judge::new(&site)?;
         let tables = std::mem::take(&mut site.tables);
         let mut claims = Claims::default();
@@ -131,7 +130,7 @@ impl Report {
 /// # Errors
 /// The configuration in `directory` cannot be read; the text says why.
 pub(crate) fn changeable_files(directory: &Path) -> Result<Vec<PathBuf>, String> {
-    let site = Site::read(directory.to_owned(), Service::Write)?;
+    let site = Source::new(directory)?.read(Service::Write)?;
     let root = site.inside.unwrap_or_else(|| PathBuf::from("/"));
     let files = site.tables.iter().filter_map(|table| WriteFiles::of(&table.name));
     let paths = files.map(|files| files.path(files.configured()));
@@ -141,9 +140,7 @@ pub(crate) fn changeable_files(directory: &Path) -> Result<Vec<PathBuf>, String>
 
 /// Runs `mapkeep tables` with the arguments after the word `tables`.
 pub(crate) fn run(args: &[OsString]) -> Result<Exit, Error> {
-    // The real path, so that a link to this program finds what is beside the real file.
-    let program = std::env::current_exe().and_then(std::fs::canonicalize);
-    let program = program.unwrap_or_else(|_| PathBuf::from("/usr/lib/mapkeep/mapkeep"));
+    let program = own_path().unwrap_or_else(|_| PathBuf::from("/usr/lib/mapkeep/mapkeep"));
     list(args, &program, &mut io::stdout().lock())
 }
 
@@ -151,8 +148,9 @@ pub(crate) fn run(args: &[OsString]) -> Result<Exit, Error> {
 fn list(args: &[OsString], program: &Path, stdout: &mut dyn Write) -> Result<Exit, Error> {
     let arguments = understand(args)?;
     let directory = directory_or_default(arguments.directory);
-    let read = |service| Listing::read(&directory, service, program);
     let unreadable = |problem: String| Error::new(Exit::Config, problem);
+    let source = Source::new(&directory).map_err(unreadable)?;
+    let read = |service| Listing::read(&source, service, program);
     let write = match arguments.service {
         Service::Read => Some(read(Service::Write).map_err(unreadable)?),
         Service::Write => None,

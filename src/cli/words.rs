@@ -10,9 +10,6 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 
-/// The configuration directory that is compiled into Debian's Postfix.
-const DEFAULT_DIRECTORY: &str = "/etc/postfix";
-
 /// Whether the usage is asked for.
 pub(crate) fn ask_for_help(words: &[OsString]) -> bool {
     words.iter().take_while(|word| *word != "--").any(|word| word == "--help" || word == "-h")
@@ -35,12 +32,6 @@ pub(crate) fn directory(words: &mut Parser, directory: &mut Option<PathBuf>) -> 
         None => Ok(()),
         Some(_) => Err(Error::word("option given twice:", "-c")),
     }
-}
-
-/// The configuration directory that was named, or else that of the environment, or the built-in one.
-pub(crate) fn directory_or_default(named: Option<PathBuf>) -> PathBuf {
-    let of_environment = || std::env::var_os("MAIL_CONFIG").filter(|name| !name.is_empty());
-    named.or_else(|| of_environment().map(PathBuf::from)).unwrap_or_else(|| DEFAULT_DIRECTORY.into())
 }
 
 #[cfg(test)]

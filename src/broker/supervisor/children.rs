@@ -149,7 +149,7 @@ impl Spawner {
             format!("descriptors={}", worker_descriptors()),
             format!("tables={}", plan.names.len()),
             format!("snapshot_limit={}", plan.snapshot_limit),
-            format!("service={}", plan.service),
+            format!("service={}", plan.service.name()),
             // Whether it tells the log by which PCRE2 patterns are matched.
             format!("tells={tells}"),
             format!("duty={}", duty.word()),

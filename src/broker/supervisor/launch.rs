@@ -3,15 +3,16 @@
 use crate::children::Spawner;
 use crate::master::Status;
 use crate::notify::Notify;
+use crate::remarks::log_remarks;
 use crate::socket::{SocketError, activated, bind, path_of};
 use crate::supervise::{Ending, Generation, State, Supervisor};
 use mapkeep_broker_trust::People;
 use mapkeep_config_site::checks::{Programs, nobody_writes, own_path};
 use mapkeep_config_site::deciding::exposed_programs;
+use mapkeep_config_site::files::directory_or_default;
 use mapkeep_config_site::load_config::{LoadedConfig, Source, early_destination, log_host};
 use mapkeep_config_site::options::{Mode, Options, wanted_text};
 use mapkeep_config_site::plan::{LogPlan, ServicePlan};
-use mapkeep_config_text::Severity;
 use mapkeep_log::{Destination, Facility, MailLog};
 use mapkeep_proto::WRONG_USAGE;
 use mapkeep_sandbox::{FileRules, Limits, Lock, Privilege, check_root, enter, inspect};
@@ -118,8 +119,7 @@ fn supervisor(options: &Options) -> Result<Ending, Box<dyn Error>> {
         }
     };
     let generation = std::env::var("GENERATION").unwrap_or_default();
-    let directory = options.config_directory.clone().map(PathBuf::from);
-    let directory = directory.or_else(|| std::env::var_os("MAIL_CONFIG").map(PathBuf::from));
+    let directory = directory_or_default(options.config_directory.clone().map(PathBuf::from));
     let source = Source::new(options, directory);
     let LoadedConfig { plan, remarks, unreadable } = match source.load_config() {
         Ok(loaded) => loaded,
@@ -137,16 +137,11 @@ fn supervisor(options: &Options) -> Result<Ending, Box<dyn Error>> {
         }
         tracing::error!("{problem} -- every lookup fails with a temporary error until this is fixed");
     }
-    for remark in remarks {
-        match remark.severity {
-            Severity::Warning => tracing::warn!("{}", remark.text),
-            Severity::Error => tracing::error!("{}", remark.text),
-        }
-    }
+    log_remarks(&remarks);
     if plan.ids.is_none() && plan.mode == Mode::Master {
         return Err("started by master(8) without root privileges, which are needed to give each process its own user".into());
     }
-    if let Some(problem) = nobody_writes(&plan) {
+    if let Some(problem) = nobody_writes(plan.service, plan.ids) {
         return Err(problem.into());
     }
     if plan.writes() {

@@ -8,6 +8,7 @@ mod children;
 mod launch;
 mod master;
 mod notify;
+mod remarks;
 mod socket;
 mod supervise;
 

@@ -230,11 +230,11 @@ pub(crate) fn path_of(listener: &OwnedFd) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mapkeep_config_text::{Parameters, Settings, parse_main, parse_master};
+    use mapkeep_config_text::{Parameters, Service, Settings, parse_main, parse_master};
 
     fn place(main: &str, master: &str) -> Place {
         let settings = Settings::from(&Parameters::new(parse_main(main.as_bytes()).0)).0;
-        Place::new("proxymap", &settings, &parse_master(master.as_bytes()).0, None)
+        Place::new(Service::Read, &settings, &parse_master(master.as_bytes()).0, None)
     }
 
     #[test]

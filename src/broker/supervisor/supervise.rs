@@ -139,7 +139,7 @@ impl Supervisor {
             }
         };
         self.notify.stopping();
-        tracing::info!("{} stops: {ending}", self.serving.plan.service);
+        tracing::info!("{} stops: {ending}", self.serving.plan.service.name());
         self.finish();
         Ok(ending)
     }
@@ -283,7 +283,7 @@ impl Supervisor {
             let Some(child) = child.filter(|child| child.checked) else { return };
             processes.push_str(&format!(", {} {}", child.role.title(), child.brief));
         }
-        let (service, count) = (&plan.service, plan.approved());
+        let (service, count) = (plan.service.name(), plan.approved());
         let tables = if count == 1 { "table" } else { "tables" };
         tracing::info!("{service} is up with {count} {tables}, all processes locked down: {processes}");
         self.state.announced = true;

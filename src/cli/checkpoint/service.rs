@@ -2,6 +2,7 @@
 //!
 //! May: start, signal and await `mapkeepd serve`. Never: wait without a bound.
 
+use mapkeep_config_site::checks::own_path;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -24,7 +25,7 @@ pub(super) struct Service {
 impl Service {
     /// Starts it. What it has to say goes to standard error.
     pub(super) fn start(directory: &Path) -> io::Result<Service> {
-        let daemon = std::fs::canonicalize(std::env::current_exe()?)?.with_file_name("mapkeepd");
+        let daemon = own_path().map_err(io::Error::other)?.with_file_name("mapkeepd");
         let socket = PathBuf::from(format!("/run/mapkeep-checkpoint-{}", std::process::id()));
         let child = Command::new(&daemon)
             .args(["serve", "-n", "proxywrite", "--stderr", "-c"])

@@ -2,7 +2,7 @@
 
 use super::failure;
 use crate::error::Error;
-use mapkeep_config_site::checks::{DAEMON, Programs};
+use mapkeep_config_site::checks::{DAEMON, Programs, own_path};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,7 +10,7 @@ use std::process::Command;
 /// The daemon, with the workers beside it. `cargo run` builds only the program that it runs; then the others
 /// are built first, with the cargo that runs us.
 pub(crate) fn find(out: &mut dyn Write) -> Result<PathBuf, Error> {
-    let own = std::env::current_exe()?;
+    let own = own_path().map_err(failure)?;
     let names = Programs::names(None);
     let listed = in_words(names.iter().copied());
     if let (Some(cargo), Some(source)) = (std::env::var_os("CARGO"), std::env::var_os("CARGO_MANIFEST_DIR")) {

@@ -2,7 +2,7 @@
 
 use super::failure;
 use crate::error::Error;
-use crate::tables::users;
+use mapkeep_config_site::accounts::Accounts;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -139,7 +139,7 @@ impl Drop for Site {
 
 /// A user that exists: Postfix's own, or whoever runs the demo.
 fn owner() -> String {
-    match users().ids_of("postfix") {
+    match Accounts::read().ids_of("postfix") {
         Some(_) => "postfix".to_owned(),
         None => nix::unistd::geteuid().to_string(),
     }

@@ -135,9 +135,23 @@ fn command_line_is_read_as_meant() {
 }
 
 #[test]
-fn socket_path_comes_from_queue_directory_and_service_name() {
-    let printed = b"/var/spool/postfix\nproxymap\n";
-    assert_eq!(socket_path(printed), Some(PathBuf::from("/var/spool/postfix/private/proxymap")));
-    assert_eq!(socket_path(b"/var/spool/postfix\n"), None);
-    assert_eq!(socket_path(b""), None);
+fn socket_is_where_the_configuration_has_it_for_clients() {
+    let directory = std::env::temp_dir().join(format!("mapkeep-query-{}", std::process::id()));
+    std::fs::create_dir(&directory).unwrap();
+    let write = |name: &str, text: &str| std::fs::write(directory.join(name), text).unwrap();
+    let socket = || configured_socket(Some(directory.clone()));
+    write("main.cf", "queue_directory = $base/queue\nbase = /srv\n");
+    assert_eq!(socket(), Ok("/srv/queue/private/proxymap".into()));
+    write("main.cf", "queue_directory = /q\nproxymap_service_name = mapkeep\n");
+    // Neither what only the service is given counts, nor a file that clients do not read.
+    write("master.cf", "proxymap unix - - n - - proxymap -o queue_directory=/other\n");
+    std::fs::create_dir(directory.join("mapkeep.cf")).unwrap();
+    assert_eq!(socket(), Ok("/q/private/mapkeep".into()));
+    std::fs::remove_file(directory.join("main.cf")).unwrap();
+    let error = socket().unwrap_err();
+    let told = format!("mapkeep query: {}/main.cf: No such file", directory.display());
+    let text = error.message("mapkeep query");
+    assert!(text.starts_with(&told) && text.contains("--socket PATH"), "{text}");
+    assert_eq!(error.exit, Exit::Config);
+    std::fs::remove_dir_all(&directory).unwrap();
 }

@@ -7,10 +7,11 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use mapkeep_broker_trust::Rule;
+use mapkeep_config_site::configuration::Configuration;
+use mapkeep_config_site::remark::Remark;
 use mapkeep_config_text::{FileName, Provenance};
 use serde_json::{Value, json};
 
-use super::site::{Remark, Site};
 use super::verdict::{FileFacts, Verdict};
 use super::{Listing, Report};
 
@@ -18,7 +19,7 @@ use super::{Listing, Report};
 pub(super) fn print(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let (site, write) = (&report.main.site, report.write.as_ref());
     let document = json!({
-        "service": site.service_name(),
+        "service": site.service.name(),
         "list": site.service.list_parameter(),
         "config_directory": path(&site.directory),
         "postfix": site.version.map(|version| version.to_string()),
@@ -54,7 +55,7 @@ fn tables(listing: &Listing) -> Value {
     listing.verdicts.iter().map(|verdict| table(&listing.site, verdict)).collect()
 }
 
-fn table(site: &Site, verdict: &Verdict) -> Value {
+fn table(site: &Configuration, verdict: &Verdict) -> Value {
     let (facts, trouble) = (verdict.facts.as_ref(), verdict.trouble.as_ref());
     let rule = trouble.and_then(|trouble| trouble.rule);
     let mut object = json!({
@@ -96,7 +97,7 @@ fn mode(facts: &FileFacts) -> String {
     format!("{:04o}", facts.mode)
 }
 
-fn named_by(site: &Site, place: &Provenance) -> Value {
+fn named_by(site: &Configuration, place: &Provenance) -> Value {
     let (file, line) = place.origin.place();
     json!({
         "consumer": text(&place.consumer),
@@ -107,17 +108,17 @@ fn named_by(site: &Site, place: &Provenance) -> Value {
     })
 }
 
-fn complaint(site: &Site, remark: &Remark) -> Value {
+fn complaint(site: &Configuration, remark: &Remark) -> Value {
     json!({
-        "file": remark.file.and_then(|file| file_name(site, file)),
-        "line": number(remark.line),
-        "severity": remark.severity_word(),
+        "file": remark.file().and_then(|file| file_name(site, file)),
+        "line": remark.line(),
+        "severity": remark.severity.to_string(),
         "text": remark.text,
     })
 }
 
 /// The whole path of a configuration file; nothing for defaults.
-fn file_name(site: &Site, file: FileName) -> Option<String> {
+fn file_name(site: &Configuration, file: FileName) -> Option<String> {
     (file != FileName::Defaults).then(|| path(&site.directory.join(file.to_string())))
 }
 

@@ -1,6 +1,7 @@
 //! The command on a private configuration directory whose service is chrooted, so that the directories above it
 //! do not matter and no right of root is needed.
 
+mod same;
 mod write;
 
 use super::*;

@@ -4,9 +4,9 @@
 
 use std::io::{self, Write};
 
-use mapkeep_config_text::{FileName, Origin, Provenance};
+use mapkeep_config_site::remark::{Remark, Subject};
+use mapkeep_config_text::{Origin, Provenance};
 
-use super::site::Remark;
 use super::verdict::{FileFacts, State, Verdict};
 use super::{Listing, Report};
 
@@ -35,7 +35,7 @@ fn listing(listing: &Listing, out: &mut dyn Write) -> io::Result<()> {
     let tables = if count == 1 { "table" } else { "tables" };
     let mut head = format!(
         "{count} {tables} approved for {} by {} in {}",
-        site.service_name(),
+        site.service.name(),
         site.service.list_parameter(),
         site.directory.display()
     );
@@ -78,7 +78,7 @@ fn sum(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let count = |listing: &Listing| {
         let why = if listing.obstacles.is_empty() { "" } else { " (it cannot start)" };
         let (served, all) = (listing.served(), listing.verdicts.len());
-        format!("{served} of {all} for {}{why}", listing.site.service_name())
+        format!("{served} of {all} for {}{why}", listing.site.service.name())
     };
     let both: Vec<String> = std::iter::once(&report.main).chain(&report.write).map(count).collect();
     paragraph(out, "", 0, &format!("Can be served: {}. No content was read.", both.join(", ")))
@@ -153,12 +153,11 @@ fn named_by(place: &Provenance) -> String {
 }
 
 fn remark_line(remark: &Remark) -> String {
-    let severity = remark.severity_word();
-    let text = &remark.text;
-    match remark.file {
-        None => format!("{severity}: {text}"),
-        Some(file @ FileName::Defaults) => format!("{file}: {severity}: {text}"),
-        Some(file) => format!("{file}:{}: {severity}: {text}", remark.line),
+    let Remark { subject, severity, text } = remark;
+    match subject {
+        Subject::General => format!("{severity}: {text}"),
+        Subject::File(file) => format!("{file}: {severity}: {text}"),
+        Subject::Entry(..) => remark.to_string(),
     }
 }
 

@@ -6,21 +6,19 @@
 use std::ffi::OsStr;
 use std::fs::{File, Metadata};
 use std::io::Read;
-use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use mapkeep_broker_trust::{Anchor, Owners, People, Refusal, Rule, identity_by_name, open_table};
+use mapkeep_broker_trust::{Anchor, Owners, People, Refusal, Rule, anchor_at, identity_by_name, open_table};
+use mapkeep_config_site::configuration::Configuration;
 use mapkeep_config_site::notices::{Notice, Notices};
 use mapkeep_config_text::ApprovedTable;
 use mapkeep_name::{Kind, file_of, is_known_type, leaves, remedy_unknown, split, why_unknown};
 use mapkeep_query::TableError;
 use mapkeep_table_format::text::inline;
 use nix::errno::Errno;
-
-use super::site::{Site, name_of};
 
 /// Why a table cannot be served.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,19 +123,15 @@ pub(super) struct Judge {
 
 impl Judge {
     /// The error says which part of the file system cannot be examined.
-    pub(super) fn new(site: &Site) -> Result<Judge, String> {
-        let (anchor, root) = match &site.inside {
-            None => (Anchor::host(), PathBuf::from("/")),
-            Some(queue) => {
-                let root = File::open(queue).map_err(|error| format!("{}: {error}", queue.display()))?;
-                (Anchor::inside(OwnedFd::from(root)), queue.clone())
-            }
-        };
-        let anchor = anchor.map_err(|refusal| refusal.to_string())?.among(Rc::clone(&site.people));
+    pub(super) fn new(site: &Configuration) -> Result<Judge, String> {
+        let inside = site.inside.clone().unwrap_or_default();
+        let root = Path::new("/").join(&inside);
+        let anchor = anchor_at(&inside).map_err(|error| format!("{}: {error}", root.display()))?;
         let owners = Owners::declared(&site.owners)
-            .with_settings(&site.owners_text, &site.trusted_directories)
+            .with_settings(&site.keep.table_owners.text, &site.trusted_directories())
             .among(Rc::clone(&site.people));
-        Ok(Judge { anchor, owners, people: Rc::clone(&site.people), root, limit: site.limit })
+        let (anchor, people) = (anchor.among(Rc::clone(&site.people)), Rc::clone(&site.people));
+        Ok(Judge { anchor, owners, people, root, limit: site.keep.snapshot_limit })
     }
 
     /// The verdict on one table.
@@ -207,6 +201,11 @@ impl FileFacts {
         let owner = name_of(people, status.uid());
         FileFacts { uid: status.uid(), owner, mode: status.mode() & 0o7777, size: status.len() }
     }
+}
+
+/// The name of this user, if the account file has one that is a plain word.
+pub(super) fn name_of(people: &People, uid: u32) -> Option<String> {
+    Some(people.name_of(uid)).filter(|name| *name != uid.to_string())
 }
 
 /// What a refusal of the broker's rules means for a table. `create` is the remedy for what is missing.
@@ -318,6 +317,13 @@ fn has_form_of_aliases(source: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn user_without_a_plain_name_has_none() {
+        let people = People::new("alice:x:7:7::/:\n\x1b[2J:x:8:8::/:\n", "", "");
+        let names = [7, 8, 9].map(|uid| name_of(&people, uid));
+        assert_eq!(names, [Some("alice".to_owned()), None, None]);
+    }
 
     #[test]
     fn has_form_of_aliases_if_every_name_ends_in_a_colon() {

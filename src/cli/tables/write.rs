@@ -9,11 +9,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use mapkeep_broker_trust::{Refusal, Rule, WriteFiles, inspect};
+use mapkeep_config_site::configuration::Configuration;
 use mapkeep_config_text::ApprovedTable;
 use mapkeep_name::Kind;
 
-use super::site::{Site, name_of};
-use super::verdict::{FileFacts, Judge, State, Trouble, Verdict, Writing, fault, name_trouble, trouble_of};
+use super::verdict::{
+    FileFacts, Judge, State, Trouble, Verdict, Writing, fault, name_of, name_trouble, trouble_of,
+};
 
 /// The files of the tables before, each by its directory (device and inode number) and its name.
 #[derive(Debug, Default)]
@@ -21,15 +23,21 @@ pub(super) struct Claims(Vec<(u64, u64, Vec<u8>, String)>);
 
 impl Judge {
     /// The verdict on one table of the list of the writing service.
-    pub(super) fn look_as_writer(&self, table: ApprovedTable, site: &Site, claims: &mut Claims) -> Verdict {
-        let user = site.writer.map(|id| name_of(&site.people, id).unwrap_or_else(|| format!("uid {id}")));
+    pub(super) fn look_as_writer(
+        &self,
+        table: ApprovedTable,
+        site: &Configuration,
+        claims: &mut Claims,
+    ) -> Verdict {
+        let writer = site.mail_owner().map(|ids| ids.uid);
+        let user = writer.map(|id| name_of(&site.people, id).unwrap_or_else(|| format!("uid {id}")));
         let Some(files) = WriteFiles::of(&table.name) else {
             let trouble = type_trouble(&table.name);
             return Verdict { table, path: None, facts: None, trouble, note: None, writing: None };
         };
         let all = files.lasting().iter().map(|file| files.path(*file));
         let all: Vec<_> = all.map(|path| (path.clone(), self.own_facts(&path))).collect();
-        let trouble = match site.writer {
+        let trouble = match writer {
             None => Some(nobody(site)),
             Some(owner) => match inspect(&self.anchor, &files, owner) {
                 Ok(directory) => claims.add(&files, directory, &table.name),
@@ -84,8 +92,9 @@ fn type_trouble(name: &[u8]) -> Option<Trouble> {
     }
 }
 
-fn nobody(site: &Site) -> Trouble {
-    let problem = format!("nobody could write it: there is no user \"{}\" in /etc/passwd", site.mail_owner);
+fn nobody(site: &Configuration) -> Trouble {
+    let problem =
+        format!("nobody could write it: there is no user \"{}\" in /etc/passwd", site.settings.mail_owner);
     fault(State::Unreadable, problem, "correct mail_owner in main.cf, or make the account")
 }
 

@@ -3,8 +3,10 @@
 //! Reads the text of /etc/passwd and /etc/group itself: a name service would be asked over the network, with
 //! the rights of root.
 
+use mapkeep_broker_trust::read_file;
 use mapkeep_sandbox::{Account, Role};
 use std::fmt;
+use std::path::Path;
 
 /// How many ids from the start of the range are reserved; the roles of later versions included.
 pub const RANGE: u32 = 16;
@@ -104,6 +106,13 @@ pub struct Accounts {
 }
 
 impl Accounts {
+    /// Reads the account files; what cannot be read says nothing.
+    pub fn read() -> Accounts {
+        let text =
+            |path| String::from_utf8_lossy(&read_file(Path::new(path)).unwrap_or_default()).into_owned();
+        Accounts::new(text("/etc/passwd"), text("/etc/group"))
+    }
+
     /// From the text of passwd(5) and group(5).
     pub fn new(passwd: String, group: String) -> Accounts {
         Accounts { passwd, group }

@@ -2,11 +2,11 @@
 //!
 //! May: read the configuration and the account files, open our own programs. Never: change anything.
 
+use crate::accounts::RoleIds;
+use crate::configuration::Configuration;
 use crate::deciding::exposed_programs;
-use crate::load_config::{LoadedConfig, Source};
-use crate::options::{Mode, Options};
-use crate::plan::ServicePlan;
-use mapkeep_broker_trust::People;
+use crate::options::Mode;
+use mapkeep_config_text::Service;
 use mapkeep_sandbox::{Role, check_root};
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -19,7 +19,7 @@ pub const DAEMON: &str = "mapkeepd";
 #[derive(Debug)]
 pub struct Programs(Vec<(&'static str, File)>);
 
-/// The real path of this program, so that a link to us in daemon_directory finds the worker beside the real file.
+/// The real path of this program, so that a link to it finds what is beside the real file.
 #[allow(clippy::disallowed_methods, reason = "before the lock")]
 pub fn own_path() -> Result<PathBuf, String> {
     std::fs::canonicalize("/proc/self/exe").map_err(|error| format!("/proc/self/exe: {error}"))
@@ -63,37 +63,31 @@ impl Programs {
     }
 }
 
-/// Why nobody could own the tables of the writing service, if that is so.
-pub fn nobody_writes(plan: &ServicePlan) -> Option<&'static str> {
-    (plan.writes() && plan.ids.is_some_and(|ids| ids.of(Role::WriteBroker).is_none()))
+/// Why nobody could own the tables of a service with these ids, if that is so.
+pub fn nobody_writes(service: Service, ids: Option<RoleIds>) -> Option<&'static str> {
+    (service == Service::Write && ids.is_some_and(|ids| ids.of(Role::WriteBroker).is_none()))
         .then_some("mail_owner in main.cf is no user in /etc/passwd: nobody could own the tables")
 }
 
 /// What would keep a service from starting under master(8), as the fatal lines of its log would say it; empty if nothing
-/// that can be seen beforehand. `service` is `proxymap` or `proxywrite`, `overrides` are its `-o` options in
-/// master.cf, `daemon` is a program beside which ours are. Looked at as if for root, whoever asks.
+/// that can be seen beforehand. `program` is one of ours, beside which the others are.
 #[must_use]
 #[allow(clippy::disallowed_methods, reason = "before the lock")]
-pub fn obstacles(
-    directory: PathBuf,
-    service: &str,
-    overrides: Vec<(String, String)>,
-    program: &Path,
-) -> Vec<String> {
-    let options = Options::of_service(service, overrides);
+pub fn obstacles(configuration: &Configuration, program: &Path) -> Vec<String> {
     let mut found = Vec::new();
-    match Source::new(&options, Some(directory)).for_root().load_config() {
+    match configuration.role_ids() {
         Err(error) => found.push(error.to_string()),
-        Ok(LoadedConfig { plan, .. }) => {
-            found.extend(nobody_writes(&plan).map(str::to_owned));
+        Ok(ids) => {
+            found.extend(nobody_writes(configuration.service, Some(ids)).map(str::to_owned));
             // One that is not there is made at the start.
-            if plan.chroot.symlink_metadata().is_ok() {
-                found.extend(check_root(&plan.chroot).err().map(|error| error.to_string()));
+            let chroot = Path::new(&configuration.keep.chroot_directory);
+            if chroot.symlink_metadata().is_ok() {
+                found.extend(check_root(chroot).err().map(|error| error.to_string()));
             }
         }
     }
-    found.extend(Programs::beside(program, service == "proxywrite").err());
-    let exposed = exposed_programs(program, &People::read()).into_iter();
+    found.extend(Programs::beside(program, configuration.service == Service::Write).err());
+    let exposed = exposed_programs(program, &configuration.people).into_iter();
     found.extend(exposed.filter(|exposed| exposed.is_fatal(Mode::Master)).map(|exposed| exposed.text));
     found
 }

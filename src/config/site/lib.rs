@@ -7,9 +7,13 @@
 
 pub mod accounts;
 pub mod checks;
+pub mod configuration;
 pub mod deciding;
+pub mod defaults;
+pub mod files;
 pub mod load_config;
 pub mod notices;
 pub mod options;
 pub mod place;
 pub mod plan;
+pub mod remark;

@@ -131,11 +131,6 @@ impl Options {
         }
     }
 
-    /// Those of a service that master(8) starts with nothing but these overrides.
-    pub fn of_service(service: &str, overrides: Vec<(String, String)>) -> Options {
-        Options { overrides, ..Options::new(Mode::Master, service) }
-    }
-
     /// Reads the words that follow the program's name `program` (argument 0).
     pub fn read(program: &str, words: &[String]) -> Result<Options, OptionError> {
         match words.split_first() {

@@ -1,7 +1,7 @@
 //! Where a service of its own listens, as the configuration has it. What is done there is in `socket`.
 
 use crate::accounts::Ids;
-use mapkeep_config_text::{MasterCf, Settings, Transport};
+use mapkeep_config_text::{MasterCf, Service, Settings, Transport};
 use std::path::{Path, PathBuf};
 
 /// What the configuration says of sockets.
@@ -19,12 +19,8 @@ pub struct Place {
 
 impl Place {
     /// For the service `service`; `owner` are the ids of mail_owner.
-    pub fn new(service: &str, settings: &Settings, master: &MasterCf, owner: Option<Ids>) -> Place {
+    pub fn new(service: Service, settings: &Settings, master: &MasterCf, owner: Option<Ids>) -> Place {
         let queue = Path::new(&settings.queue_directory);
-        let name = match service {
-            "proxywrite" => &settings.proxywrite_service_name,
-            _ => &settings.proxymap_service_name,
-        };
         let services = master.services.iter().filter(|service| service.transport != Transport::Inet);
         let taken = services.map(|service| {
             let folder = if service.private == Some(false) { "public" } else { "private" };
@@ -32,10 +28,20 @@ impl Place {
             (queue.join(folder).join(&name), name, service.line)
         });
         Place {
-            usual: queue.join("private").join(name),
+            usual: usual(service, settings),
             mail_owner: settings.mail_owner.clone(),
             owner,
             taken: taken.collect(),
         }
     }
+}
+
+/// The socket where clients look for the service.
+#[must_use]
+pub fn usual(service: Service, settings: &Settings) -> PathBuf {
+    let name = match service {
+        Service::Read => &settings.proxymap_service_name,
+        Service::Write => &settings.proxywrite_service_name,
+    };
+    Path::new(&settings.queue_directory).join("private").join(name)
 }

@@ -3,6 +3,7 @@
 use crate::accounts::RoleIds;
 use crate::options::Mode;
 use crate::place::Place;
+use mapkeep_config_text::Service;
 use mapkeep_log::{Destination, Facility};
 use mapkeep_name::Kind;
 use mapkeep_proto::{Duty, Listed};
@@ -15,8 +16,8 @@ use std::time::Duration;
 pub struct ServicePlan {
     /// Who starts the service.
     pub mode: Mode,
-    /// `proxymap` or `proxywrite`.
-    pub service: String,
+    /// Which of the two services it is.
+    pub service: Service,
     /// `None` when not started by root: then nobody can change ids.
     pub ids: Option<RoleIds>,
     /// The empty directory that is the root of the workers.
@@ -56,7 +57,7 @@ pub struct ServicePlan {
 impl ServicePlan {
     /// Whether this is the service that changes tables.
     pub fn writes(&self) -> bool {
-        self.service == "proxywrite"
+        self.service == Service::Write
     }
 
     /// The role of the supervisor.

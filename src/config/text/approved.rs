@@ -34,6 +34,15 @@ pub enum Service {
 }
 
 impl Service {
+    /// The service's name in master.cf, and the one that clients have in their configuration by default.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Service::Read => "proxymap",
+            Service::Write => "proxywrite",
+        }
+    }
+
     /// The parameter that lists the service's tables.
     #[must_use]
     pub fn list_parameter(self) -> &'static str {

@@ -38,6 +38,15 @@ pub enum Severity {
     Warning,
 }
 
+impl std::fmt::Display for Severity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        })
+    }
+}
+
 /// One fault in a configuration file. Its Display is `main.cf:12: error: what and remedy`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Complaint {
@@ -114,10 +123,7 @@ impl Complaint {
 
 impl std::fmt::Display for Complaint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let severity = match self.severity() {
-            Severity::Error => "error",
-            Severity::Warning => "warning",
-        };
+        let severity = self.severity();
         if self.line == 0 {
             write!(f, "{}: {severity}: {}", self.file, self.kind)
         } else {

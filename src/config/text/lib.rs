@@ -31,7 +31,7 @@ mod version;
 pub use approved::{ApprovedTable, Provenance, Service, approved, tables_of_file_content};
 pub use complaint::{Complaint, ComplaintKind, FileName, Severity};
 pub use error::{ConfigError, Reason};
-pub use keep::{KeepSettings, Owner, ROLE_IDS};
+pub use keep::{KeepSettings, Owner, ROLE_IDS, TableOwners};
 pub use main_cf::{Entry, MainCf, parse_main};
 pub use master_cf::{MasterCf, Override, ServiceEntry, Transport, Wakeup, parse_master};
 pub use nsswitch::{Database, Elsewhere, NSSWITCH};

@@ -5,9 +5,9 @@
 
 use super::generation::Generation;
 use super::{Fatal, Start, Supervisor};
+use crate::remarks::log_remarks;
 use crate::socket::check;
 use mapkeep_config_site::load_config::LoadedConfig;
-use mapkeep_config_text::Severity;
 use mapkeep_proto::SupervisorToBroker;
 use std::error::Error;
 use std::time::{Duration, Instant};
@@ -47,12 +47,7 @@ impl Supervisor {
     /// Reads the configuration and starts a broker for it.
     fn prepare(&mut self, now: Instant) -> Result<Generation, Box<dyn Error>> {
         let LoadedConfig { plan, remarks, unreadable } = self.source.load_config()?;
-        for remark in remarks {
-            match remark.severity {
-                Severity::Warning => tracing::warn!("{}", remark.text),
-                Severity::Error => tracing::error!("{}", remark.text),
-            }
-        }
+        log_remarks(&remarks);
         if let Some(problem) = unreadable {
             return Err(problem.into());
         }

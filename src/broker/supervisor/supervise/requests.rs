@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn second_writer_is_wrong() {
-        let plan = ServicePlan { service: "proxywrite".into(), ..plan(&["pcre:/x"]) };
+        let plan = ServicePlan { service: mapkeep_config_text::Service::Write, ..plan(&["pcre:/x"]) };
         let (mut requests, now) = (Requests::of(&plan), Instant::now());
         assert!(matches!(requests.need(Duty::Rules, 0, now), Reply::Wrong(_)));
         assert!(

@@ -5,6 +5,7 @@ use mapkeep_config_site::checks::Programs;
 use mapkeep_config_site::options::Options;
 use mapkeep_config_site::place::Place;
 use mapkeep_config_site::plan::{LogPlan, ServicePlan};
+use mapkeep_config_text::Service;
 use mapkeep_log::{Destination, Facility};
 use mapkeep_proto::{Decode, Listed};
 use mapkeep_sys::channel::Received;
@@ -18,16 +19,16 @@ const MS: Duration = Duration::from_millis(1);
 /// The plan of a read service with these tables.
 pub(super) fn plan(names: &[&str]) -> ServicePlan {
     let listed = |name: &&str| Listed { name: name.as_bytes().to_vec(), approved: true, incomplete: false };
-    ServicePlan { names: names.iter().map(listed).collect(), ..bare("proxymap") }
+    ServicePlan { names: names.iter().map(listed).collect(), ..bare(Service::Read) }
 }
 
 /// The plan of a service without tables.
-fn bare(service: &str) -> ServicePlan {
+fn bare(service: Service) -> ServicePlan {
     let main = mapkeep_config_text::parse_main(b"").0;
     let settings = mapkeep_config_text::Settings::from(&mapkeep_config_text::Parameters::new(main)).0;
     ServicePlan {
         mode: Mode::Standalone,
-        service: service.to_owned(),
+        service,
         ids: None,
         chroot: PathBuf::new(),
         names: Vec::new(),
@@ -47,7 +48,7 @@ fn bare(service: &str) -> ServicePlan {
             destination: Destination::Stderr,
             facility: Facility::MAIL,
             ident: String::new(),
-            service: service.to_owned(),
+            service: service.name().to_owned(),
             host: String::new(),
             verbose: false,
         },
@@ -89,11 +90,14 @@ impl Drop for Sleeper {
 }
 
 /// A supervisor that has started nothing yet.
-fn supervisor(service: &str) -> Supervisor {
+fn supervisor(service: Service) -> Supervisor {
     let plan = bare(service);
     let open = |path| std::fs::File::open(path).unwrap();
     Supervisor {
-        source: Source::new(&Options::read(service, &["serve".into()]).unwrap(), Some("/nonexistent".into())),
+        source: Source::new(
+            &Options::read(service.name(), &["serve".into()]).unwrap(),
+            "/nonexistent".into(),
+        ),
         spawner: Spawner {
             programs: Programs::given(
                 Programs::names(None).into_iter().map(|name| (name, open("/bin/false"))).collect(),
@@ -144,9 +148,9 @@ fn worker(id: u32) -> SupervisorToBroker {
 #[test]
 fn worker_that_outlives_its_broker_is_ended_in_time() {
     for (service, role, limit) in [
-        ("proxymap", Role::Lookup, Duration::from_secs(30)),
-        ("proxymap", Role::Rules, Duration::from_secs(30)),
-        ("proxywrite", Role::Writer, Duration::from_secs(600)),
+        (Service::Read, Role::Lookup, Duration::from_secs(30)),
+        (Service::Read, Role::Rules, Duration::from_secs(30)),
+        (Service::Write, Role::Writer, Duration::from_secs(600)),
     ] {
         let (broker, mut orphan) = (Sleeper::new(), Sleeper::new());
         let mut supervisor = supervisor(service);
@@ -154,21 +158,21 @@ fn worker_that_outlives_its_broker_is_ended_in_time() {
         let begun = Instant::now();
         supervisor.state.workers.insert(WorkerId(1), (Child::new(orphan.pid(), role, begun), 0));
         supervisor.end_orphans(begun + limit * 9);
-        assert_eq!(supervisor.next_orphan(), None, "{service}: its broker is there");
+        assert_eq!(supervisor.next_orphan(), None, "{service:?}: its broker is there");
         supervisor.reap_broker(0, broker.pid(), "killed by SIGKILL", false).unwrap();
-        let end = supervisor.next_orphan().expect(service);
-        assert!((begun + limit..=Instant::now() + limit).contains(&end), "{service}");
+        let end = supervisor.next_orphan().expect("a limit");
+        assert!((begun + limit..=Instant::now() + limit).contains(&end), "{service:?}");
         supervisor.end_orphans(end - MS);
-        assert!(orphan.lives(), "{service}");
+        assert!(orphan.lives(), "{service:?}");
         supervisor.end_orphans(end);
-        assert_eq!(orphan.killed_by(), Some(Signal::SIGKILL as i32), "{service}");
+        assert_eq!(orphan.killed_by(), Some(Signal::SIGKILL as i32), "{service:?}");
     }
 }
 
 #[test]
 fn what_a_dead_broker_asked_for_is_not_for_the_next_one() {
     let broker = Sleeper::new();
-    let mut supervisor = supervisor("proxywrite");
+    let mut supervisor = supervisor(Service::Write);
     let _channel = serving(&mut supervisor, &broker);
     let now = Instant::now();
     supervisor.state.starts = vec![Start::of(Role::Writer, 0, now), Start::of(Role::Logger, 0, now)];
@@ -181,7 +185,7 @@ fn what_a_dead_broker_asked_for_is_not_for_the_next_one() {
 #[test]
 fn started_worker_reaches_a_broker_that_had_no_room_for_it() {
     let mut broker = Sleeper::new();
-    let mut supervisor = supervisor("proxywrite");
+    let mut supervisor = supervisor(Service::Write);
     let channel = serving(&mut supervisor, &broker);
     let mut fill = 0;
     while supervisor.serving.is_quiet() {
@@ -209,7 +213,7 @@ fn started_worker_reaches_a_broker_that_had_no_room_for_it() {
 #[test]
 fn broker_that_does_not_hear_what_it_is_told_is_ended() {
     let mut broker = Sleeper::new();
-    let mut supervisor = supervisor("proxymap");
+    let mut supervisor = supervisor(Service::Read);
     let _channel = serving(&mut supervisor, &broker);
     let mut told = 0;
     while supervisor.serving.is_quiet() {

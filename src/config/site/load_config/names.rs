@@ -1,9 +1,8 @@
 //! The list of tables: what is added to what is approved, and what there is to say of single tables.
 
-use super::Remark;
 use crate::notices::{Notice, Notices};
+use crate::remark::{Remark, Subject};
 use mapkeep_broker_trust::{People, anchor_at, write_directories};
-use mapkeep_config_text::Severity;
 use mapkeep_name::{Kind, remedy_unknown, why_unknown};
 use mapkeep_proto::Listed;
 use mapkeep_sandbox::Located;
@@ -29,7 +28,7 @@ pub(super) fn with_members(
             }
             Err(error) => {
                 let text = format!("table {}: bad table name: {error}", String::from_utf8_lossy(&table.name));
-                remarks.push(Remark { severity: Severity::Error, text });
+                remarks.push(Remark::error(Subject::General, text));
             }
         }
     }
@@ -48,7 +47,7 @@ pub(super) fn not_served(name: &[u8]) -> Option<Remark> {
     };
     let name = String::from_utf8_lossy(name);
     let text = format!("table {name}: {why}: every lookup fails with a temporary error -- {remedy}");
-    Some(Remark { severity: Severity::Warning, text })
+    Some(Remark::warning(Subject::General, text))
 }
 
 /// Marks the tables whose file is not all that there is, and says so of each table that is served in part.
@@ -59,7 +58,7 @@ pub(super) fn notice_all(names: &mut [Listed], notices: &Notices) -> Vec<Remark>
         if let Some(Notice { problem, remedy, .. }) = notices.of(&table.name) {
             let name = String::from_utf8_lossy(&table.name);
             let text = format!("table {name}: {problem} -- {remedy}");
-            remarks.push(Remark { severity: Severity::Warning, text });
+            remarks.push(Remark::warning(Subject::General, text));
         }
     }
     remarks

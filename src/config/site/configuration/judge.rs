@@ -1,0 +1,45 @@
+//! Who could have written the files of the configuration, and what is left of mapkeep.cf.
+
+use crate::deciding::distrusted;
+use crate::files::Unreadable;
+use crate::remark::{Remark, Subject};
+use mapkeep_broker_trust::{Owners, People};
+use mapkeep_config_text::{FileName, KeepSettings, Parameters};
+use std::path::Path;
+use std::rc::Rc;
+
+/// mapkeep.cf, as far as it counts.
+pub(super) fn as_far_as_trusted(
+    mut keep: KeepSettings,
+    directory: &Path,
+    unreadable: &[Unreadable],
+    parameters: &Parameters,
+    people: &Rc<People>,
+    remarks: &mut Vec<Remark>,
+) -> KeepSettings {
+    let root = Owners::root().among(Rc::clone(people));
+    let problem_of = |file: FileName| distrusted(&directory.join(file.to_string()), &root);
+    for file in [FileName::MainCf, FileName::MasterCf] {
+        // They count all the same, as in stock: whoever can write them decides what master(8) runs.
+        remarks.extend(problem_of(file).map(|problem| {
+            let text = format!("decides what is served, but {problem}; let only root write it");
+            Remark::warning(Subject::File(file), text)
+        }));
+    }
+    let file = FileName::KeepCf;
+    let unreadable = unreadable.iter().find(|one| one.file == file);
+    let (problem, remedy) = match (problem_of(file), unreadable) {
+        (Some(problem), _) => (problem, "let only root write it"),
+        (None, Some(unreadable)) => (unreadable.to_string(), "make it a file that the service can read"),
+        (None, None) => return keep,
+    };
+    let text = format!(
+        "does not count, its settings have their defaults: {problem}; {remedy}, then reload the service"
+    );
+    remarks.push(Remark::error(Subject::File(file), text));
+    if unreadable.is_some() {
+        // Whom it names, nobody knows.
+        keep.table_owners.accounts.clear();
+    }
+    keep.distrusted(parameters)
+}
