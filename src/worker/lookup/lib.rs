@@ -15,10 +15,10 @@ mod rules_worker;
 mod serving;
 mod start;
 
-pub use start::main;
+pub use start::{main, main_with_patience};
 
 use crate::catalogue::Catalogue;
-use crate::elsewhere::Elsewhere;
+use crate::elsewhere::{Elsewhere, PATIENCE};
 use crate::loading::{LONG_STEP, Loading, STEP};
 use mapkeep_process::broker::{self, BROKER, Incoming};
 use mapkeep_process::sleep_until;
@@ -63,6 +63,8 @@ pub(crate) struct Lookup {
     clients: Clients<Catalogue>,
     /// What is asked of other processes.
     elsewhere: Elsewhere,
+    /// How long a request may wait for answers, those to all its questions together.
+    patience: Duration,
     /// Clients that have asked more than one turn had room for, in the order in which they have the next.
     carried: VecDeque<u64>,
     /// When all that had arrived had been noted last. Whoever has sent something by then is not late, however long we
@@ -87,6 +89,7 @@ impl Lookup {
             loading: Loading::default(),
             clients: Clients::numbered_after(BROKER, Trigger::Edge),
             elsewhere: Elsewhere::default(),
+            patience: PATIENCE,
             carried: VecDeque::new(),
             looked: Instant::now(),
             draining: false,

@@ -1,7 +1,7 @@
 //! Whose turn it is.
 
 use super::{BROKER, EVENTS, Lookup};
-use crate::elsewhere::{PATIENCE, PEERS};
+use crate::elsewhere::PEERS;
 use mapkeep_proto::Answered;
 use mapkeep_worker_session::client::{Client, Context, Fate};
 use nix::sys::epoll::EpollEvent;
@@ -35,7 +35,9 @@ impl Lookup {
 
     /// Serves one client, and draws the consequences.
     pub(super) fn give_turn(&mut self, call: Call<'_>, now: Instant) -> io::Result<()> {
-        let Lookup { clients, elsewhere, epoll, catalogue, service, settings, scratch, turn, .. } = self;
+        let Lookup {
+            clients, elsewhere, patience, epoll, catalogue, service, settings, scratch, turn, ..
+        } = self;
         let (service, settings) = (*service, *settings);
         let number = match call {
             Call::Told(event) => event.data(),
@@ -56,7 +58,7 @@ impl Lookup {
             has_more = client.has_more();
             if let Some(search) = client.search()
                 && let Some(question) = search.question.take()
-                && let Some(deadline) = search.deadline.or_else(|| now.checked_add(PATIENCE))
+                && let Some(deadline) = search.deadline.or_else(|| now.checked_add(*patience))
             {
                 search.deadline = Some(deadline);
                 search.ticket = Some(elsewhere.ask(number, question, deadline));

@@ -1,6 +1,7 @@
 //! The start of a lookup worker: what it is given, and its lock-down.
 
 use crate::Lookup;
+use crate::elsewhere::PATIENCE;
 use crate::rules_worker::RulesWorker;
 use mapkeep_log::ChannelSink;
 use mapkeep_process::{
@@ -15,19 +16,26 @@ use nix::sys::epoll::Epoll;
 use std::error::Error;
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Heap of a lookup or rules worker, in bytes: connections, the indexes of text tables, compiled patterns.
 const LOOKUP_HEAP: u64 = 4 << 30;
 
 /// Entry point of a lookup worker; without a role, what the program says of itself.
 pub fn main() -> ! {
+    main_with_patience(PATIENCE)
+}
+
+/// As [`main`], for a program that has requests wait for answers of other processes for so long at most. Only tests have
+/// one: nothing that the product reads sets this time.
+pub fn main_with_patience(patience: Duration) -> ! {
     if std::env::args_os().skip(1).eq(["--version"]) {
         let text = version_text("mapkeep-worker");
         let printed = writeln!(std::io::stdout(), "{text} (PCRE2 {})", mapkeep_table_lookup::pcre_version());
         exit::now(if printed.is_ok() { 0 } else { NO_OUTPUT });
     }
     let arguments = taken_arguments("mapkeep-worker");
-    leave(lookup(&arguments))
+    leave(lookup(&arguments, patience))
 }
 
 /// A process that answers from tables, by its duty.
@@ -37,7 +45,12 @@ enum Worker {
 }
 
 impl Worker {
-    fn new(arguments: &Arguments, broker: Channel, epoll: Epoll) -> Result<Worker, Box<dyn Error>> {
+    fn new(
+        arguments: &Arguments,
+        broker: Channel,
+        epoll: Epoll,
+        patience: Duration,
+    ) -> Result<Worker, Box<dyn Error>> {
         Ok(match arguments.value("duty")? {
             Duty::Rules => Worker::Rules(RulesWorker::new(broker, epoll)?),
             Duty::Clients => {
@@ -45,7 +58,7 @@ impl Worker {
                     "proxywrite" => Service::Write,
                     _ => Service::Read,
                 };
-                Worker::Clients(Lookup::new(broker, epoll, service)?)
+                Worker::Clients(Lookup { patience, ..Lookup::new(broker, epoll, service)? })
             }
         })
     }
@@ -58,13 +71,13 @@ impl Worker {
     }
 }
 
-fn lookup(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+fn lookup(arguments: &Arguments, patience: Duration) -> Result<(), Box<dyn Error>> {
     let broker = Channel::without_freight(inherit::take(CHANNEL)?);
     let log = Channel::without_freight(inherit::take(LOG)?);
     mapkeep_log::install(Box::new(ChannelSink::new(log)), arguments.value("verbose")?, 10)?;
     signals::ignore_pipe_and_size()?;
     let epoll = fixed_epoll()?;
-    let mut worker = Worker::new(arguments, broker, epoll)?;
+    let mut worker = Worker::new(arguments, broker, epoll, patience)?;
     // Old and new content of every table may be mapped at the same time.
     let tables: u64 = arguments.value("tables")?;
     let largest: u64 = arguments.value("snapshot_limit")?;

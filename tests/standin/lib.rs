@@ -1,0 +1,40 @@
+//! A process that answers for tables, in the place of a rules worker and as tests want it to: late, in another order, with
+//! garbage, never.
+//!
+//! Purpose: a lookup worker sees of any process that answers for tables, a rules worker or a gateway to a database, only a
+//! stream of questions and answers (src/base/proto/question.rs). A program that calls [`play`] and stands beside a copy of
+//! mapkeepd under the name `mapkeep-worker` is the product's lookup worker and logger, and this stand-in where a rules
+//! worker is wanted. mapkeepd starts it, looks at its lock and hands it its streams as it does with the product's own.
+//! Never: ships.
+//! Called by: tests/later, benches/later.
+
+mod orders;
+mod process;
+mod streams;
+
+use mapkeep_proto::Duty;
+use std::time::Duration;
+
+/// The name of a directory for the programs of a service whose requests wait for an answer for [`SOON`] at most.
+pub const IMPATIENT: &str = "impatient";
+/// How long that is. In any other directory it is as long as in the product.
+pub const SOON: Duration = Duration::from_secs(1);
+
+/// Is the process as which mapkeepd has started this program. Comes back if somebody else has started it.
+pub fn play() {
+    let has = |wanted: &str| std::env::args().any(|word| word == wanted);
+    if has("role=logger") {
+        mapkeep_worker_logger::main();
+    }
+    if !has("role=lookup") {
+        return;
+    }
+    if has(&format!("duty={}", Duty::Rules.word())) {
+        process::main();
+    }
+    let own = std::env::current_exe().unwrap_or_default();
+    match own.parent().and_then(|folder| folder.file_name()) {
+        Some(folder) if folder == IMPATIENT => mapkeep_worker_lookup::main_with_patience(SOON),
+        _ => mapkeep_worker_lookup::main(),
+    }
+}
