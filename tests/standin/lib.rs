@@ -12,7 +12,7 @@ mod orders;
 mod process;
 mod streams;
 
-use mapkeep_proto::Duty;
+use mapkeep_sandbox::Role;
 use std::time::Duration;
 
 /// The name of a directory for the programs of a service whose requests wait for an answer for [`SOON`] at most.
@@ -22,15 +22,15 @@ pub const SOON: Duration = Duration::from_secs(1);
 
 /// Is the process as which mapkeepd has started this program. Comes back if somebody else has started it.
 pub fn play() {
-    let has = |wanted: &str| std::env::args().any(|word| word == wanted);
-    if has("role=logger") {
+    let is = |role: Role| std::env::args().any(|word| word == format!("role={}", role.name()));
+    if is(Role::Logger) {
         mapkeep_worker_logger::main();
     }
-    if !has("role=lookup") {
-        return;
-    }
-    if has(&format!("duty={}", Duty::Rules.word())) {
+    if is(Role::Rules) {
         process::main();
+    }
+    if !is(Role::Lookup) {
+        return;
     }
     let own = std::env::current_exe().unwrap_or_default();
     match own.parent().and_then(|folder| folder.file_name()) {

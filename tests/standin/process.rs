@@ -38,8 +38,8 @@ fn serve(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let epoll = fixed_epoll()?;
     epoll.add(&broker, EpollEvent::new(EpollFlags::EPOLLIN, BROKER))?;
     let lock = Lock {
-        role: Role::Lookup,
-        privilege: privilege(arguments, Some(arguments.text("chroot")?.into()))?,
+        role: Role::Rules,
+        privilege: privilege(Role::Rules, arguments, Some(arguments.text("chroot")?.into()))?,
         limits: Limits {
             core: 0,
             nproc: 0,
