@@ -40,8 +40,8 @@ pub fn main_with_patience(patience: Duration) -> ! {
 
 /// A process that answers from tables, by its duty.
 enum Worker {
-    Clients(Lookup),
-    Rules(RulesWorker),
+    Clients(Box<Lookup>),
+    Rules(Box<RulesWorker>),
 }
 
 impl Worker {
@@ -52,13 +52,13 @@ impl Worker {
         patience: Duration,
     ) -> Result<Worker, Box<dyn Error>> {
         Ok(match arguments.value("duty")? {
-            Duty::Rules => Worker::Rules(RulesWorker::new(broker, epoll)?),
+            Duty::Rules => Worker::Rules(Box::new(RulesWorker::new(broker, epoll)?)),
             Duty::Clients => {
                 let service = match arguments.text("service")? {
                     "proxywrite" => Service::Write,
                     _ => Service::Read,
                 };
-                Worker::Clients(Lookup { patience, ..Lookup::new(broker, epoll, service)? })
+                Worker::Clients(Box::new(Lookup { patience, ..Lookup::new(broker, epoll, service)? }))
             }
         })
     }
