@@ -61,7 +61,7 @@ fn logged(site: &Site, text: &str) -> usize {
 }
 
 /// It ends by itself while many wait for it, and is killed.
-pub fn death() {
+pub fn process_that_ends_costs_temporary_errors_once() {
     let place = Place::new("lib");
     let master = place.start(1, &Waiting::tables(&place));
     for kill in [false, true] {
@@ -85,7 +85,7 @@ pub fn death() {
 }
 
 /// It does nothing any more, and the broker has it replaced before the deadline of any question.
-pub fn silence() {
+pub fn process_that_is_silent_is_replaced() {
     let place = Place::new("lib");
     let master = place.start(1, &Waiting::tables(&place));
     let waiting = Waiting::come(&place, &master);
@@ -101,7 +101,7 @@ pub fn silence() {
 }
 
 /// What is no answer ends the stream; all who wait for that process are told to try again, at once.
-pub fn garbage() {
+pub fn garbage_costs_the_stream_and_nobody_else() {
     let place = Place::new("lib");
     let master = place.start(1, &Waiting::tables(&place));
     let kinds = ["endless", "kind", "unasked", "half"];

@@ -34,18 +34,28 @@ type Scenario = (&'static str, fn());
 /// Scenarios that run at the same time: most of them wait most of the time.
 const AT_ONCE: usize = 3;
 
-const ALL: [Scenario; 10] = [
-    ("answers_in_any_order_reach_each_client_in_its_order", order::reversed),
-    ("random_conversations_in_tables_of_any_depth", order::random),
-    ("answers_that_come_twice_are_given_once", order::twice),
-    ("process_that_ends_costs_temporary_errors_once", faults::death),
-    ("process_that_is_silent_is_replaced", faults::silence),
-    ("garbage_costs_the_stream_and_nobody_else", faults::garbage),
-    ("question_that_is_not_answered_ends_at_the_deadline", waiting::deadline),
-    ("client_that_leaves_takes_its_question_back", waiting::withdrawal),
-    ("other_tables_are_answered_while_many_wait", waiting::beside),
-    ("ten_thousand_clients_that_wait_cost_less_than_64_mib", waiting::crowd),
-];
+/// The scenarios of each module.
+macro_rules! scenarios {
+    ($($module:ident: $($name:ident),+;)+) => {
+        const ALL: &[Scenario] = &[$($((stringify!($name), $module::$name)),+),+];
+    };
+}
+
+scenarios! {
+    order:
+        answers_in_any_order_reach_each_client_in_its_order,
+        random_conversations_in_tables_of_any_depth,
+        answers_that_come_twice_are_given_once;
+    faults:
+        process_that_ends_costs_temporary_errors_once,
+        process_that_is_silent_is_replaced,
+        garbage_costs_the_stream_and_nobody_else;
+    waiting:
+        question_that_is_not_answered_ends_at_the_deadline,
+        client_that_leaves_takes_its_question_back,
+        other_tables_are_answered_while_many_wait,
+        ten_thousand_clients_that_wait_cost_less_than_64_mib;
+}
 
 fn main() -> ExitCode {
     mapkeep_standin::play();
@@ -53,7 +63,7 @@ fn main() -> ExitCode {
     // As of cargo's own runner: words are parts of names.
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let wanted = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word));
-    let chosen: Vec<Scenario> = ALL.into_iter().filter(|(name, _)| wanted(name)).collect();
+    let chosen: Vec<Scenario> = ALL.iter().copied().filter(|(name, _)| wanted(name)).collect();
     println!("\nrunning {} tests", chosen.len());
     if !common::can_run("later") {
         return ExitCode::SUCCESS;

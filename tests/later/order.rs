@@ -13,7 +13,7 @@ const BURSTS: usize = 25;
 const DEEPEST: usize = 6;
 
 /// The last to ask is answered first, each by the table that it has asked, and what a client has asked besides comes after.
-pub fn reversed() {
+pub fn answers_in_any_order_reach_each_client_in_its_order() {
     let place = Place::new("lib");
     let union = format!("unionmap:{{static:s,{},{}}}", place.later("b"), place.later("a"));
     let pipe = format!("pipemap:{{{},unionmap:{{{},static:s}}}}", place.later("b"), place.later("a"));
@@ -50,7 +50,7 @@ pub fn reversed() {
 }
 
 /// Several lookup workers and stand-ins; delays, absent keys and failures at any level; both dialects on one connection.
-pub fn random() {
+pub fn random_conversations_in_tables_of_any_depth() {
     let place = Place::new("lib");
     let mut numbers = Numbers(0x9E37_79B9_7F4A_7C15);
     let mut shapes = vec![Shape::Later("a"), Shape::Inline, Shape::Fixed("s"), Shape::Random("r")];
@@ -100,7 +100,7 @@ fn key(user: &str, numbers: &mut Numbers) -> String {
 }
 
 /// Of two answers to one question one is given, and the other one is nobody's.
-pub fn twice() {
+pub fn answers_that_come_twice_are_given_once() {
     let place = Place::new("lib");
     let pipe = format!("pipemap:{{{},{}}}", place.later("a"), place.later("b"));
     let master = place.start(1, std::slice::from_ref(&pipe));

@@ -15,7 +15,7 @@ const OTHERS: u64 = 500;
 
 /// A question that is never answered ends when its time is over; the stand-in is told, and an answer that comes then is
 /// nobody's. The time is a minute in the product and shorter here; src/worker/lookup/tests/peers.rs has the minute.
-pub fn deadline() {
+pub fn question_that_is_not_answered_ends_at_the_deadline() {
     let place = Place::new(mapkeep_standin::IMPATIENT);
     let [a, b] = ["a", "b"].map(|label| place.later(label));
     let deep = format!("unionmap:{{static:s,pipemap:{{{b},unionmap:{{{b},{a}}}}}}}");
@@ -47,7 +47,7 @@ pub fn deadline() {
 }
 
 /// The stand-in is told of clients who do not wait any more, and of nobody else.
-pub fn withdrawal() {
+pub fn client_that_leaves_takes_its_question_back() {
     let place = Place::new("lib");
     let [a, b] = ["a", "b"].map(|label| place.later(label));
     let pipe = format!("pipemap:{{{b},{a}}}");
@@ -70,7 +70,7 @@ pub fn withdrawal() {
 }
 
 /// Tables that are answered from memory are answered on and on, while nobody else is.
-pub fn beside() {
+pub fn other_tables_are_answered_while_many_wait() {
     let place = Place::new("lib");
     let a = place.later("a");
     let master = place.start(1, &[]);
@@ -96,7 +96,7 @@ fn memory(pids: &[u32]) -> u64 {
 }
 
 /// All processes together; the stand-in is not the product's, but has to know the questions as any such process has.
-pub fn crowd() {
+pub fn ten_thousand_clients_that_wait_cost_less_than_64_mib() {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     let wanted = most.min(CROWD as u64 + OTHERS);
     setrlimit(Resource::RLIMIT_NOFILE, wanted, most).unwrap();
