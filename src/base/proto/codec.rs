@@ -16,8 +16,6 @@ pub enum DecodeError {
     Trailing,
     /// A field has a value that no sender writes.
     Field,
-    /// The message came with another number of descriptors than it carries.
-    Descriptors,
 }
 
 impl fmt::Display for DecodeError {
@@ -27,7 +25,6 @@ impl fmt::Display for DecodeError {
             DecodeError::Short => out.write_str("message too short"),
             DecodeError::Trailing => out.write_str("bytes after the end of a message"),
             DecodeError::Field => out.write_str("field out of range"),
-            DecodeError::Descriptors => out.write_str("wrong number of descriptors"),
         }
     }
 }

@@ -191,10 +191,6 @@ pub struct Trusted {
     pub file: OwnedFd,
     /// The status of `file` when it was opened.
     pub status: Status,
-    /// Absolute path, free of links, seen from the anchor.
-    pub resolved: Vec<u8>,
-    /// Every directory passed through, those before a link included: a change in any may change the table.
-    pub parents: Vec<Directory>,
     /// Whether what changes the table may happen in a directory that does not tell of it: a symbolic link was followed, or
     /// the file is a mount point.
     pub elsewhere: bool,

@@ -11,7 +11,7 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use super::refusal::{Refusal, Rule};
 use super::stack::{self, Level, Openness, Stack};
 use super::walk::{self, End, Policy, Walk};
-use super::{Anchor, Directory, Holder, Identity, Owners, Trusted, rules, settled};
+use super::{Anchor, Holder, Identity, Owners, Trusted, rules, settled};
 
 /// Rules T2 and T3.
 struct Reading<'a>(&'a Owners);
@@ -44,7 +44,6 @@ pub(super) struct Found {
     pub status: Status,
     /// Its absolute path, free of links.
     resolved: Vec<u8>,
-    parents: Vec<Directory>,
     elsewhere: bool,
 }
 
@@ -102,8 +101,7 @@ pub(super) fn find(anchor: &Anchor, path: &[u8], owners: &Owners, limit: u64) ->
     };
     judge(anchor, &resolved, (handle.as_fd(), &status), walk.stack.top(), owners, limit)?;
     let elsewhere = walk.through_link() || is_mounted(&walk.stack.top().handle, &name);
-    let Walk { stack, passed: parents, .. } = walk;
-    Ok(Found { parent: stack.into_top(), name, status, resolved, parents, elsewhere })
+    Ok(Found { parent: walk.stack.into_top(), name, status, resolved, elsewhere })
 }
 
 /// Whether the file is a mount point of its own.
@@ -134,7 +132,7 @@ pub(super) fn open_found(
     owners: &Owners,
     limit: u64,
 ) -> Result<Trusted, Refusal> {
-    let Found { parent, name, status: expected, resolved, parents, elsewhere } = found;
+    let Found { parent, name, status: expected, resolved, elsewhere } = found;
     let changed = || Refusal::Retry { component: resolved.clone() };
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     let how = OpenHow::new().flags(flags).resolve(walk::single_component());
@@ -150,5 +148,5 @@ pub(super) fn open_found(
     }
     // The same file, but its links and size may have changed since, and a secret may have got its inode.
     judge(anchor, &resolved, (file.as_fd(), &status), &parent, owners, limit)?;
-    Ok(Trusted { file, status, resolved, parents, elsewhere })
+    Ok(Trusted { file, status, elsewhere })
 }

@@ -47,23 +47,6 @@ pub enum Rule {
 }
 
 impl Rule {
-    /// Every rule, for tests and for documents made from the program.
-    pub const ALL: [Rule; 13] = [
-        Rule::T1,
-        Rule::T2,
-        Rule::T3,
-        Rule::T4,
-        Rule::T5,
-        Rule::T6,
-        Rule::W1,
-        Rule::W2,
-        Rule::W3,
-        Rule::W4,
-        Rule::W5,
-        Rule::W6,
-        Rule::W7,
-    ];
-
     /// The short name that messages and documents use.
     #[must_use]
     pub fn name(self) -> &'static str {

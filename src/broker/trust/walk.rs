@@ -58,8 +58,6 @@ pub(super) struct Walk<'a, P> {
     /// Components still to come, the next one last.
     pending: Vec<Vec<u8>>,
     links: usize,
-    /// Every directory passed through, in order, those before a link included.
-    pub passed: Vec<Directory>,
     /// The directories in which the path's last name, and those of links behind it, are looked up: also one in which
     /// others can write, but none that a rule keeps us from entering.
     pub holders: Vec<Holder>,
@@ -77,7 +75,7 @@ impl<'a, P: Policy> Walk<'a, P> {
         let status = status_of(handle.as_fd(), b"/")?;
         let root = Level { handle, name: Vec::new(), status, openness: Openness::Closed };
         let stack = Stack { root, below: Vec::new() };
-        Ok(Walk { anchor, policy, stack, pending, links: 0, passed: Vec::new(), holders: Vec::new() })
+        Ok(Walk { anchor, policy, stack, pending, links: 0, holders: Vec::new() })
     }
 
     /// Walks to the end.
@@ -148,7 +146,6 @@ impl<'a, P: Policy> Walk<'a, P> {
                 return Err(refusal);
             }
         };
-        remember(&mut self.passed, path, &level.status);
         match self.stack.below.last_mut() {
             Some(level) => level.openness = openness,
             None => self.stack.root.openness = openness,
@@ -264,12 +261,5 @@ pub(super) fn failure(component: &[u8], errno: Errno) -> Refusal {
         // openat2(2) gives EAGAIN when a rename elsewhere made RESOLVE_BENEATH unsure; a lease gives it too.
         Errno::EAGAIN => Refusal::Retry { component: component.to_vec() },
         _ => Refusal::Io { component: component.to_vec(), errno },
-    }
-}
-
-/// Adds a directory to those that are known, once.
-fn remember(known: &mut Vec<Directory>, path: Vec<u8>, status: &Status) {
-    if !known.iter().any(|one| one.path == path) {
-        known.push(Directory { path, dev: status.dev, ino: status.ino });
     }
 }

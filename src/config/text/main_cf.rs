@@ -34,18 +34,6 @@ impl MainCf {
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &Entry)> {
         self.entries.iter().map(|(name, entry)| (name.as_slice(), entry))
     }
-
-    /// The number of names that have an entry.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    /// True when nothing is set.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
 }
 
 /// Reads main.cf. Never fails: lines that say nothing usable are left out, with a complaint.
@@ -104,7 +92,7 @@ mod tests {
         assert_eq!(value(&main, "list"), Some(("a,\tb # d".into(), 2)));
         assert_eq!(value(&main, "next"), Some((String::new(), 6)));
         assert!(complaints.is_empty());
-        assert_eq!(main.len(), 2);
+        assert_eq!(main.entries.len(), 2);
     }
 
     #[test]
@@ -139,6 +127,6 @@ mod tests {
             ]
         );
         assert_eq!(value(&main, "ok"), Some(("1".into(), 5)));
-        assert_eq!(main.len(), 1);
+        assert_eq!(main.entries.len(), 1);
     }
 }

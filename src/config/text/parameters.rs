@@ -14,7 +14,6 @@ use crate::complaint::{Complaint, ComplaintKind, FileName, complain};
 use crate::defaults::built_in;
 use crate::error::{ConfigError, Reason};
 use crate::expand::{Expansion, MOST_WORK, Names};
-use crate::lines::split_name_value;
 use crate::main_cf::{MainCf, parse_named};
 use crate::master_cf::ServiceEntry;
 use crate::values;
@@ -163,12 +162,6 @@ impl Parameters {
         self.set_override_at(name, value, 0)?;
         self.derive();
         Ok(())
-    }
-
-    /// Overrides as an option's text `name=value` says.
-    pub fn set_override_text(&mut self, text: &[u8]) -> Result<(), ConfigError> {
-        let (name, value) = split_name_value(text).map_err(|_| Reason::NotNameValue)?;
-        self.set_override(name, value)
     }
 
     /// Applies the overrides of a master.cf service, in order; complains about those that may not be set.
@@ -321,9 +314,8 @@ mod tests {
     fn set_override_of_fixed_or_nameless_is_refused() {
         let mut found = parameters("");
         assert_eq!(found.set_override(b"service_name", b"x").unwrap_err().reason, Reason::Reserved);
-        assert_eq!(found.set_override_text(b"noequals").unwrap_err().reason, Reason::NotNameValue);
         assert_eq!(found.set_override(b"", b"x").unwrap_err().reason, Reason::NotNameValue);
-        found.set_override_text(b" syslog_name = postfix/$service_name ").unwrap();
+        found.set_override(b"syslog_name", b"postfix/$service_name").unwrap();
         found.set_fixed("service_name", b"proxymap");
         assert_eq!(found.text("syslog_name").unwrap(), "postfix/proxymap");
     }

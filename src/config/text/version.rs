@@ -35,12 +35,6 @@ impl PostfixVersion {
         Some(PostfixVersion { major, minor, patch, snapshot })
     }
 
-    /// Clients send instance flags as an attribute of their own: from 3.11-20250713.
-    #[must_use]
-    pub fn has_new_dialect(&self) -> bool {
-        self.reached(3, 11, 20_250_713)
-    }
-
     /// A token `/path` in a list of tables names a file with more of them: from 3.12-20260110.
     #[must_use]
     pub fn reads_list_files(&self) -> bool {
@@ -118,10 +112,10 @@ mod tests {
 
     #[test]
     fn facts_change_at_their_version() {
-        assert!(!version("3.10.9").has_new_dialect());
-        assert!(!version("3.11-20250712").has_new_dialect());
-        assert!(version("3.11-20250713").has_new_dialect());
-        assert!(version("3.11.0").has_new_dialect());
+        assert!(!version("3.10.9").reached(3, 11, 20_250_713));
+        assert!(!version("3.11-20250712").reached(3, 11, 20_250_713));
+        assert!(version("3.11-20250713").reached(3, 11, 20_250_713));
+        assert!(version("3.11.0").reached(3, 11, 20_250_713));
         assert!(!version("3.12-20260109").reads_list_files());
         assert!(version("3.12-20260110").reads_list_files());
         assert!(version("4.0.0").reads_list_files());

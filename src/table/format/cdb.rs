@@ -23,8 +23,6 @@ const RECORD_HEADER: usize = 8;
 pub struct Head {
     /// Where the records end and the hash tables begin.
     end_of_records: usize,
-    /// Slots in all hash tables; there are two for each record.
-    pub slots: usize,
 }
 
 impl Head {
@@ -53,7 +51,7 @@ impl Head {
         if offset(end_of_records, slots, SLOT)? > data.len() {
             return Err(TableError::Damaged("cdb hash tables overlap"));
         }
-        Ok(Head { end_of_records, slots })
+        Ok(Head { end_of_records })
     }
 
     /// Fills `answer` and returns true if `probe` is there.

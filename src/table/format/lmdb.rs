@@ -38,7 +38,6 @@ mod at {
     pub const VERSION: usize = 20;
     pub const PAGE_SIZE: usize = 40;
     pub const MAIN_FLAGS: usize = 92;
-    pub const MAIN_ENTRIES: usize = 120;
     pub const MAIN_ROOT: usize = 128;
     pub const LAST_PAGE: usize = 136;
     pub const TRANSACTION: usize = 144;
@@ -63,8 +62,6 @@ pub struct Head {
     page_size: usize,
     last_page: u64,
     root: Option<u64>,
-    /// Records in the table.
-    pub entries: u64,
 }
 
 /// A branch or leaf page.
@@ -101,7 +98,7 @@ impl Head {
             return Err(TableError::Unsupported("an LMDB file with duplicates or special keys"));
         }
         let root = (meta.root != NO_PAGE).then_some(meta.root);
-        let head = Head { page_size: meta.page_size, last_page: meta.last_page, root, entries: meta.entries };
+        let head = Head { page_size: meta.page_size, last_page: meta.last_page, root };
         if let Some(root) = head.root {
             head.check_branches(data, root)?;
         }
@@ -320,7 +317,6 @@ impl Node<'_> {
 struct Meta {
     page_size: usize,
     flags: u16,
-    entries: u64,
     root: u64,
     last_page: u64,
     transaction: u64,
@@ -352,7 +348,6 @@ impl Meta {
         Ok(Meta {
             page_size,
             flags: meta.u16(at::MAIN_FLAGS)?,
-            entries: meta.u64(at::MAIN_ENTRIES)?,
             root: meta.u64(at::MAIN_ROOT)?,
             last_page: meta.u64(at::LAST_PAGE)?,
             transaction: meta.u64(at::TRANSACTION)?,

@@ -45,11 +45,6 @@ impl Random {
         put_text(answer, value.map(Vec::as_slice).unwrap_or_default())?;
         Ok(true)
     }
-
-    /// How many values there are.
-    pub fn count(&self) -> usize {
-        self.values.len()
-    }
 }
 
 /// SplitMix64 (Steele, Lea, Flood 2014): spreads the bits of consecutive numbers evenly.

@@ -242,26 +242,6 @@ impl<B: AsRef<[u8]>> Table<B> {
         }
         step
     }
-
-    /// About how many records there are, where the table knows without counting. For logs, not for decisions:
-    /// in indexed files it is what the file says.
-    #[must_use]
-    pub fn records_hint(&self) -> Option<u64> {
-        let count = match &self.content {
-            Content::Bdb(..) => return None,
-            Content::Lmdb(head, _) => return Some(head.entries),
-            Content::Cdb(head, _) => head.slots >> 1,
-            Content::Texthash(index, _) | Content::Accounts(index, _) => index.slots().len(),
-            Content::Inline(inline) => inline.count(),
-            Content::Static(_) => 1,
-            Content::Cidr(rules) => rules.len(),
-            Content::Regexp(rules) => rules.len(),
-            Content::Pcre(rules) => rules.len(),
-            Content::Random(values) => values.count(),
-            Content::Fail | Content::Internal | Content::Environ => 0,
-        };
-        u64::try_from(count).ok()
-    }
 }
 
 /// Shows the kind and never the content.

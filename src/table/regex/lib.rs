@@ -24,7 +24,8 @@ pub struct Time<'a> {
 
 impl Time<'_> {
     /// It may take as long as it takes.
-    pub const ENDLESS: Time<'static> = Time { now: Duration::MAX, left: &|| Duration::MAX };
+    #[cfg(test)]
+    pub(crate) const ENDLESS: Time<'static> = Time { now: Duration::MAX, left: &|| Duration::MAX };
 }
 
 impl fmt::Debug for Time<'_> {

@@ -97,12 +97,6 @@ impl Inline {
         put_text(value, stored_value)?;
         Ok(Step::Record)
     }
-
-    /// How many entries there are.
-    #[must_use]
-    pub fn count(&self) -> usize {
-        self.entries.len()
-    }
 }
 
 /// The value of `static:` followed by `name`: as it is, or trimmed if in braces.

@@ -134,11 +134,6 @@ impl Cidr {
         append(answer, text.unwrap_or_default())?;
         Ok(true)
     }
-
-    /// How many rules there are.
-    pub fn len(&self) -> usize {
-        self.ends.len()
-    }
 }
 
 /// An address as a number.

@@ -157,11 +157,6 @@ impl<L: Library> Patterns<L> {
         }
         Ok(false)
     }
-
-    /// How many rules there are, blocks included.
-    pub fn len(&self) -> usize {
-        self.steps.len()
-    }
 }
 
 impl<L: Library> Step<L> {
