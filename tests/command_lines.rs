@@ -96,6 +96,21 @@ fn missing_words_are_named() {
     }
 }
 
+/// A title like those that mapkeepd gives, and nothing, or something else, where the launch would be.
+#[test]
+fn titles_make_no_process_of_ours() {
+    for program in [MAPKEEPD, WORKER, WRITER] {
+        for shell in ["exec 3<&-", "exec 3</dev/null", "exec 3<>/dev/null"] {
+            let script = format!("{shell}; exec -a 'mapkeep: lookup worker (proxymap)' \"$0\" --help");
+            let output = Command::new("bash").args(["-c", &script, program]).output().unwrap();
+            let error = String::from_utf8(output.stderr).unwrap();
+            assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(64), &b""[..]), "{error}");
+            assert!(error.contains("this program is started by mapkeepd, not by hand"), "{error}");
+            assert_eq!(error.lines().count(), 1, "{error}");
+        }
+    }
+}
+
 #[test]
 fn versions_are_told_alike() {
     for program in [MAPKEEP, MAPKEEPD, WORKER, WRITER] {

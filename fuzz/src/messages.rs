@@ -3,19 +3,22 @@
 use std::fmt::Debug;
 
 use mapkeep_proto::{
-    BrokerToLookup, BrokerToSupervisor, BrokerToWriter, Decode, LookupToBroker, SupervisorToBroker,
-    SupervisorToLogger, WriterToBroker, decode_names, encode_names,
+    BrokerToLookup, BrokerToSupervisor, BrokerToWriter, Decode, Launch, LookupToBroker, SupervisorToBroker,
+    SupervisorToLogger, SupervisorToProcess, WriterToBroker, decode_names, encode_names,
 };
 
-/// One packet, taken for a message of each channel.
+/// One packet, taken for a message of each channel, and for a launch.
 pub fn messages(packet: &[u8]) {
     one_way::<BrokerToLookup>(packet);
     one_way::<LookupToBroker>(packet);
     one_way::<SupervisorToBroker>(packet);
     one_way::<BrokerToSupervisor>(packet);
     one_way::<SupervisorToLogger>(packet);
+    one_way::<SupervisorToProcess>(packet);
     one_way::<BrokerToWriter>(packet);
     one_way::<WriterToBroker>(packet);
+    let Ok(launch) = Launch::decode(packet) else { return };
+    assert_eq!(launch.encode(), packet, "{launch:?} has two spellings");
 }
 
 /// Each message has one spelling: what decodes encodes to the same bytes.

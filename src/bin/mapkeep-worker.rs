@@ -1,7 +1,10 @@
-//! The `mapkeep-worker` program: which of its two processes, and nothing else, so that everything lives in a room.
+//! The `mapkeep-worker` program: which of its processes, and nothing else, so that everything lives in a room.
+use mapkeep_proto::Launch;
+
 fn main() {
-    match std::env::args_os().nth(1).as_deref().and_then(std::ffi::OsStr::to_str) {
-        Some("role=logger") => mapkeep_worker_logger::main(),
-        _ => mapkeep_worker_lookup::main(),
+    match mapkeep_process::launched("mapkeep-worker", mapkeep_worker_lookup::version) {
+        (Launch::Worker(launch), channel) => mapkeep_worker_lookup::main(&launch, channel),
+        (Launch::Logger(launch), channel) => mapkeep_worker_logger::main(launch, channel),
+        _ => mapkeep_process::refuse("mapkeep-worker", "the launch of another program"),
     }
 }

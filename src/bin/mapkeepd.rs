@@ -1,8 +1,13 @@
-//! The `mapkeepd` program: which of its three processes, and nothing else, so that everything lives in a room.
+//! The `mapkeepd` program: which of its processes, and nothing else, so that everything lives in a room.
+use mapkeep_proto::{Launch, version_text};
+
 fn main() -> std::process::ExitCode {
-    match std::env::args_os().nth(1).as_deref().and_then(std::ffi::OsStr::to_str) {
-        Some("role=broker") => mapkeep_broker_reading::main(),
-        Some("role=write_broker") => mapkeep_broker_writing::main(),
-        _ => mapkeep_broker_supervisor::main(),
+    if !mapkeep_process::is_launched() {
+        return mapkeep_broker_supervisor::main();
+    }
+    match mapkeep_process::launched("mapkeepd", || version_text("mapkeepd")) {
+        (Launch::Broker(launch), channel) => mapkeep_broker_reading::main(launch, channel),
+        (Launch::WriteBroker(launch), channel) => mapkeep_broker_writing::main(launch, channel),
+        _ => mapkeep_process::refuse("mapkeepd", "the launch of another program"),
     }
 }

@@ -11,9 +11,11 @@ use mapkeep_attacker::deeds::{ABSTRACT, Process, deeds};
 use mapkeep_attacker::hijack::{self, hijack};
 use mapkeep_attacker::raw::Idler;
 use mapkeep_attacker::{Outcome, Role, errno_name};
+use mapkeep_proto::Launch;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -33,27 +35,24 @@ pub fn is_ordered() -> bool {
 }
 
 /// Is the process of the service that it was started as.
-pub fn serve(role: impl Fn(&str) -> bool) -> ExitCode {
-    let writes = std::env::args().any(|word| word == "proxywrite");
-    let process = match () {
-        () if role("broker") => Process::Broker,
-        () if role("write_broker") => Process::WriteBroker,
-        () if role("logger") => Process::Logger,
-        () if role("lookup") => Process::Lookup,
-        () if role("writer") => Process::Writer,
-        () if writes => Process::WriteSupervisor,
-        () => Process::Supervisor,
+pub fn serve(launch: Option<(Launch, OwnedFd)>) -> ExitCode {
+    let process = match &launch {
+        Some((Launch::Broker(_), _)) => Process::Broker,
+        Some((Launch::WriteBroker(_), _)) => Process::WriteBroker,
+        Some((Launch::Logger(_), _)) => Process::Logger,
+        Some((Launch::Worker(_), _)) => Process::Lookup,
+        Some((Launch::Writer(_), _)) => Process::Writer,
+        None if std::env::args().any(|word| word == "proxywrite") => Process::WriteSupervisor,
+        None => Process::Supervisor,
     };
     hijack(process).expect("orders");
-    match process {
-        Process::Logger => mapkeep_worker_logger::main(),
-        Process::Lookup => mapkeep_worker_lookup::main(),
-        Process::Writer => mapkeep_worker_writer::main(),
-        Process::Broker => mapkeep_broker_reading::main(),
-        Process::WriteBroker => mapkeep_broker_writing::main(),
-        Process::Supervisor | Process::WriteSupervisor | Process::Starting => {
-            mapkeep_broker_supervisor::main()
-        }
+    match launch {
+        Some((Launch::Logger(launch), channel)) => mapkeep_worker_logger::main(launch, channel),
+        Some((Launch::Worker(launch), channel)) => mapkeep_worker_lookup::main(&launch, channel),
+        Some((Launch::Writer(launch), channel)) => mapkeep_worker_writer::main(&launch, channel),
+        Some((Launch::Broker(launch), channel)) => mapkeep_broker_reading::main(launch, channel),
+        Some((Launch::WriteBroker(launch), channel)) => mapkeep_broker_writing::main(launch, channel),
+        None => mapkeep_broker_supervisor::main(),
     }
 }
 

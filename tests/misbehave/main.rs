@@ -20,6 +20,7 @@ mod tables;
 use common::PATIENCE;
 use common::process::wait_gone;
 use mapkeep_attacker::{Attack, Attempt, Outcome, Role, attacks, errno_name, outcome};
+use mapkeep_proto::{Launch, version_text};
 use report::{Line, Report};
 use service::{Ground, Seen, Service};
 use std::process::ExitCode;
@@ -37,20 +38,23 @@ const SERVICES: usize = 2;
 const SCENES: usize = 2;
 
 fn main() -> ExitCode {
-    let role = |wanted: &str| std::env::args().any(|word| word == format!("role={wanted}"));
+    let launch = mapkeep_process::is_launched()
+        .then(|| mapkeep_process::launched("misbehave", || version_text("misbehave")));
     if hijacked::is_ordered() {
-        return hijacked::serve(role);
+        return hijacked::serve(launch);
     }
-    if role("lookup") {
-        mapkeep_attacker::take_over(Role::Lookup);
-        mapkeep_worker_lookup::main();
-    }
-    if role("writer") {
-        mapkeep_attacker::take_over(Role::Writer);
-        mapkeep_worker_writer::main();
-    }
-    if role("logger") {
-        mapkeep_worker_logger::main();
+    match launch {
+        Some((Launch::Worker(launch), channel)) => {
+            mapkeep_attacker::take_over(Role::Lookup);
+            mapkeep_worker_lookup::main(&launch, channel);
+        }
+        Some((Launch::Writer(launch), channel)) => {
+            mapkeep_attacker::take_over(Role::Writer);
+            mapkeep_worker_writer::main(&launch, channel);
+        }
+        Some((Launch::Logger(launch), channel)) => mapkeep_worker_logger::main(launch, channel),
+        Some(_) => mapkeep_process::refuse("misbehave", "the launch of a broker"),
+        None => {}
     }
     if !is_root() {
         assert!(std::env::var_os("CI").is_none(), "misbehave needs root in CI");

@@ -12,9 +12,11 @@ mod orders;
 mod process;
 mod streams;
 
-use mapkeep_sandbox::Role;
+use mapkeep_proto::{Duty, Launch, version_text};
 use std::time::Duration;
 
+/// The name under which it stands beside mapkeepd.
+const PROGRAM: &str = "mapkeep-worker";
 /// The name of a directory for the programs of a service whose requests wait for an answer for [`SOON`] at most.
 pub const IMPATIENT: &str = "impatient";
 /// How long that is. In any other directory it is as long as in the product.
@@ -22,19 +24,22 @@ pub const SOON: Duration = Duration::from_secs(1);
 
 /// Is the process as which mapkeepd has started this program. Comes back if somebody else has started it.
 pub fn play() {
-    let is = |role: Role| std::env::args().any(|word| word == format!("role={}", role.name()));
-    if is(Role::Logger) {
-        mapkeep_worker_logger::main();
-    }
-    if is(Role::Rules) {
-        process::main();
-    }
-    if !is(Role::Lookup) {
+    if !mapkeep_process::is_launched() {
         return;
+    }
+    let (launch, channel) = match mapkeep_process::launched(PROGRAM, || version_text(PROGRAM)) {
+        (Launch::Worker(launch), channel) => (launch, channel),
+        (Launch::Logger(launch), channel) => mapkeep_worker_logger::main(launch, channel),
+        _ => mapkeep_process::refuse(PROGRAM, "the launch of another program"),
+    };
+    if launch.duty == Duty::Rules {
+        process::main(&launch, channel);
     }
     let own = std::env::current_exe().unwrap_or_default();
     match own.parent().and_then(|folder| folder.file_name()) {
-        Some(folder) if folder == IMPATIENT => mapkeep_worker_lookup::main_with_patience(SOON),
-        _ => mapkeep_worker_lookup::main(),
+        Some(folder) if folder == IMPATIENT => {
+            mapkeep_worker_lookup::main_with_patience(&launch, channel, SOON)
+        }
+        _ => mapkeep_worker_lookup::main(&launch, channel),
     }
 }

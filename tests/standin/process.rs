@@ -3,11 +3,10 @@
 use crate::orders::{Garbage, Order, label, order, value};
 use crate::streams::{Gone, Put, Stream, Wanted};
 use mapkeep_log::ChannelSink;
-use mapkeep_process::{
-    CHANNEL, EPOLL, LOG, PROGRAM, fixed_epoll, leave, privilege, sleep_until, taken_arguments,
-};
+use mapkeep_process::{CHANNEL, EPOLL, LOG, PROGRAM, fixed_epoll, leave, privilege, sleep_until};
 use mapkeep_proto::{
-    Answer, Answered, Arguments, BrokerToLookup, Decode, LookupToBroker, MAX_MESSAGE, NoAnswer, decode_names,
+    Answer, Answered, BrokerToLookup, Decode, LookupToBroker, MAX_MESSAGE, NoAnswer, WorkerLaunch,
+    decode_names,
 };
 use mapkeep_sandbox::{FileRules, Limits, Lock, Role, enter};
 use mapkeep_sys::channel::{Channel, Received};
@@ -26,31 +25,32 @@ const BROKER: u64 = 0;
 const HEAP: u64 = 1 << 30;
 
 /// Serves for as long as somebody may ask.
-pub(crate) fn main() -> ! {
-    leave(serve(&taken_arguments("mapkeep-worker")))
+pub(crate) fn main(launch: &WorkerLaunch, channel: OwnedFd) -> ! {
+    leave(serve(launch, channel))
 }
 
-fn serve(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let broker = Channel::without_freight(inherit::take(CHANNEL)?);
+fn serve(launch: &WorkerLaunch, channel: OwnedFd) -> Result<(), Box<dyn Error>> {
+    let process = &launch.process;
+    let broker = Channel::without_freight(channel);
     let log = Channel::without_freight(inherit::take(LOG)?);
-    mapkeep_log::install(Box::new(ChannelSink::new(log)), arguments.value("verbose")?, 10)?;
+    mapkeep_log::install(Box::new(ChannelSink::new(log)), process.verbose, 10)?;
     signals::ignore_pipe_and_size()?;
     let epoll = fixed_epoll()?;
     epoll.add(&broker, EpollEvent::new(EpollFlags::EPOLLIN, BROKER))?;
     let lock = Lock {
         role: Role::Rules,
-        privilege: privilege(Role::Rules, arguments, Some(arguments.text("chroot")?.into()))?,
+        privilege: privilege(Role::Rules, process, Some(launch.chroot.clone())),
         limits: Limits {
             core: 0,
             nproc: 0,
-            nofile: arguments.value("descriptors")?,
+            nofile: launch.descriptors,
             fsize: 0,
             address_space: HEAP + PROGRAM,
             data: HEAP,
         },
         files: FileRules::default(),
         expected_descriptors: &[0, 1, 2, CHANNEL, LOG, EPOLL],
-        parent_pid: Some(arguments.value("parent")?),
+        parent_pid: Some(process.parent),
     };
     let (_confined, report) = enter(lock)?;
     tracing::debug!("{report}");

@@ -5,14 +5,15 @@
 #![forbid(unsafe_code)]
 
 pub mod broker;
+mod launch;
 pub mod outbox;
 
-use mapkeep_proto::{Arguments, ByHand, Duty, WRONG_USAGE};
+pub use launch::{TITLE, is_launched, launched, refuse};
+use mapkeep_proto::{Duty, Ids, Process};
 use mapkeep_sandbox::{LOCK_FAILED, LockError, Privilege, Role};
-use mapkeep_sys::{exit, title};
+use mapkeep_sys::exit;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollTimeout};
 use std::error::Error;
-use std::io::Write;
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -37,22 +38,6 @@ pub fn role_of(duty: Duty) -> Role {
         Duty::Clients => Role::Lookup,
         Duty::Rules => Role::Rules,
     }
-}
-
-/// The arguments that mapkeepd has given to this process, which `ps` shows no longer. Somebody who has started `program`
-/// by hand gets an answer at the terminal, and the process ends.
-pub fn taken_arguments(program: &str) -> Arguments {
-    let words: Vec<String> =
-        std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
-    let (printed, status) = match ByHand::of(program, &words) {
-        None => {
-            title::keep_only();
-            return Arguments::read(words);
-        }
-        Some(ByHand::Say(text)) => (writeln!(std::io::stdout(), "{text}"), 0),
-        Some(ByHand::Refuse(line)) => (writeln!(std::io::stderr(), "{line}"), WRONG_USAGE),
-    };
-    exit::now(if printed.is_ok() { status } else { NO_OUTPUT })
 }
 
 /// Ends the process, with a line in the log if something went wrong.
@@ -94,18 +79,11 @@ pub fn fixed_epoll() -> Result<Epoll, Box<dyn Error>> {
     Ok(epoll)
 }
 
-/// Whose rights the process takes, by its arguments, with the capabilities of its role.
-///
-/// # Errors
-/// Arguments that are missing or no numbers.
-pub fn privilege(
-    role: Role,
-    arguments: &Arguments,
-    chroot: Option<PathBuf>,
-) -> Result<Privilege, Box<dyn Error>> {
-    if arguments.value("rootless")? {
-        return Ok(Privilege::Rootless);
+/// Whose rights a process takes, with the capabilities of its role.
+#[must_use]
+pub fn privilege(role: Role, process: &Process, chroot: Option<PathBuf>) -> Privilege {
+    match process.ids {
+        Some(Ids { uid, gid }) => Privilege::Root { uid, gid, chroot, keep: role.row().keep },
+        None => Privilege::Rootless,
     }
-    let (uid, gid) = (arguments.value("uid")?, arguments.value("gid")?);
-    Ok(Privilege::Root { uid, gid, chroot, keep: role.row().keep })
 }

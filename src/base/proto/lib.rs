@@ -5,21 +5,24 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 #![forbid(unsafe_code)]
 
-mod arguments;
 mod backend;
 mod codec;
 mod gateway;
+mod launch;
 mod message;
 mod names;
 mod program;
 mod question;
 mod write;
 
-pub use arguments::{ArgumentError, Arguments};
 pub use backend::{Asks, Backend, BackendTable, Encoded, Host, MAX_HOSTS, Protocol};
 pub use codec::{DecodeError, MAX_MESSAGE};
 pub use gateway::{
     BrokerToDialer, BrokerToGateway, DialerToBroker, GatewayId, GatewayToBroker, SupervisorToDialer,
+};
+pub use launch::{
+    BrokerLaunch, Ids, Launch, LogTo, LoggerLaunch, Process, Serving, SupervisorToProcess, WorkerLaunch,
+    WriteBrokerLaunch, WriterLaunch,
 };
 pub use message::{
     BrokerToLookup, BrokerToSupervisor, Decode, LookupToBroker, SupervisorToBroker, SupervisorToLogger,
@@ -81,24 +84,7 @@ impl Duty {
     /// Both.
     pub const ALL: [Duty; 2] = [Duty::Clients, Duty::Rules];
 
-    /// The value of `duty=` among the words that a worker is started with.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Duty::Clients => "clients",
-            Duty::Rules => "rules",
-        }
-    }
-
     pub(crate) fn from_tag(tag: u8) -> Result<Duty, DecodeError> {
         Duty::ALL.into_iter().find(|duty| *duty as u8 == tag).ok_or(DecodeError::Field)
-    }
-}
-
-impl std::str::FromStr for Duty {
-    type Err = DecodeError;
-
-    fn from_str(word: &str) -> Result<Duty, DecodeError> {
-        Duty::ALL.into_iter().find(|duty| duty.word() == word).ok_or(DecodeError::Field)
     }
 }

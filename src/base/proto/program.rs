@@ -22,22 +22,21 @@ pub enum ByHand {
 }
 
 impl ByHand {
-    /// `words` are what follows the name of `program`; `None` if they are the `name=value` words of mapkeepd.
+    /// `words` are what follows the name of `program`; `version` is what `--version` prints.
     #[must_use]
-    pub fn of(program: &str, words: &[String]) -> Option<ByHand> {
+    pub fn of(program: &str, version: impl FnOnce() -> String, words: &[String]) -> ByHand {
         let why = "mapkeepd starts this program, nobody else can";
-        Some(match words {
-            [first, ..] if first.starts_with("role=") => return None,
+        match words {
             [] => ByHand::Refuse(format!("{program}: no arguments: {why}")),
             [word] if word == "--help" || word == "-h" => {
                 ByHand::Say(format!("usage: {program} --version\nBut for that, {why}; see mapkeepd(8)."))
             }
-            [word] if word == "--version" => ByHand::Say(version_text(program)),
+            [word] if word == "--version" => ByHand::Say(version()),
             [word, extra, ..] if matches!(word.as_str(), "--help" | "-h" | "--version") => {
                 ByHand::Refuse(format!("{program}: unexpected argument \"{extra}\" after {word}"))
             }
             [word, ..] => ByHand::Refuse(format!("{program}: unexpected argument \"{word}\": {why}")),
-        })
+        }
     }
 }
 
@@ -48,17 +47,17 @@ mod tests {
     #[test]
     fn by_hand_says_help_and_version_and_names_other_words() {
         let of = |words: &[&str]| {
-            ByHand::of("mapkeep-worker", &words.iter().map(ToString::to_string).collect::<Vec<_>>())
+            let words = words.iter().map(ToString::to_string).collect::<Vec<_>>();
+            ByHand::of("mapkeep-worker", || "mapkeep-worker 7".to_owned(), &words)
         };
-        assert_eq!(of(&["role=lookup", "--help"]), None);
-        assert!(
-            matches!(of(&["--help"]), Some(ByHand::Say(text)) if text.starts_with("usage: mapkeep-worker"))
-        );
-        assert_eq!(of(&["--version"]), Some(ByHand::Say(version_text("mapkeep-worker"))));
-        for (words, named) in
-            [(&[][..], "no arguments"), (&["x", "role=lookup"], "\"x\""), (&["--version", "y"], "\"y\"")]
-        {
-            let Some(ByHand::Refuse(line)) = of(words) else { panic!("{words:?}") };
+        assert!(matches!(of(&["--help"]), ByHand::Say(text) if text.starts_with("usage: mapkeep-worker")));
+        assert_eq!(of(&["--version"]), ByHand::Say("mapkeep-worker 7".to_owned()));
+        for (words, named) in [
+            (&[][..], "no arguments"),
+            (&["role=lookup", "--help"], "\"role=lookup\""),
+            (&["--version", "y"], "\"y\""),
+        ] {
+            let ByHand::Refuse(line) = of(words) else { panic!("{words:?}") };
             assert!(line.contains(named) && !line.contains('\n'), "{line}");
         }
     }

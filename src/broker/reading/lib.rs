@@ -2,7 +2,7 @@
 //! the lookup workers.
 //!
 //! May: see docs/SECURITY.md, section 3. Never: see a client's byte, a key or a result. Called by: the `mapkeepd` program,
-//! in a process of its own (`role=broker`).
+//! in a process of its own.
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 #![forbid(unsafe_code)]
 

@@ -4,46 +4,44 @@ use crate::serve::{Bounds, Broker, State};
 use crate::tables::Tables;
 use crate::watch::Watch;
 use crate::workers::Workers;
-use mapkeep_broker_serving::prepare::{DESCRIPTORS, FIXED, HEAP, PROGRAM, Prepared, live, prepare};
+use mapkeep_broker_serving::prepare::{DESCRIPTORS, FIXED, HEAP, PROGRAM, Prepared, prepare};
 use mapkeep_broker_trust::{Directory, Owners, People, Refusal, located};
 use mapkeep_name::Kind;
-use mapkeep_process::privilege;
-use mapkeep_proto::{Arguments, BrokerToLookup, Duty, TableId};
+use mapkeep_process::{leave, privilege};
+use mapkeep_proto::{BrokerLaunch, BrokerToLookup, Duty, TableId};
 use mapkeep_sandbox::{FileRules, Limits, Located, Lock, Role, enter};
 use std::error::Error;
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Those of them that are for other things than the contents of tables: its own, workers' channels, clients on their way,
 /// second contents of tables.
 const OTHERS: u64 = 4096;
 
-/// Entry point of the process.
-pub fn main() -> ! {
-    live(run)
+/// Entry point of the process; `channel` is the one to the supervisor.
+pub fn main(launch: BrokerLaunch, channel: OwnedFd) -> ! {
+    leave(run(launch, channel))
 }
 
 /// Prepares, locks down and serves until the supervisor says that it is over.
-fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+fn run(launch: BrokerLaunch, channel: OwnedFd) -> Result<(), Box<dyn Error>> {
+    let BrokerLaunch { process, serving, .. } = &launch;
     let Prepared { supervisor_channel, epoll, listeners, names, size, list, inside, anchor } =
-        prepare(arguments)?;
-    let hello = BrokerToLookup::Names {
-        size,
-        smtputf8: arguments.value("smtputf8")?,
-        approval_known: arguments.value("approval_known")?,
-    };
-    let owners = Owners::declared(&arguments.list("owners")?)
-        .with_settings(arguments.text("owners_text")?, arguments.text("trusted_directories")?)
+        prepare(Role::Broker, process, serving, channel)?;
+    let hello =
+        BrokerToLookup::Names { size, smtputf8: serving.smtputf8, approval_known: serving.approval_known };
+    let owners = Owners::declared(&launch.owners)
+        .with_settings(&launch.owners_text, &launch.trusted_directories)
         .among(Rc::new(People::read()));
-    let serve: u32 = arguments.value("workers")?;
+    let serve = launch.workers;
     let rules = list.iter().any(|table| Duty::of(Kind::of(&table.name)) == Duty::Rules);
     let duties = Duty::ALL.into_iter().filter(|duty| *duty == Duty::Clients || rules);
     let wanted = duties.map(|duty| (duty, serve)).collect();
-    let limit: u64 = arguments.value("snapshot_limit")?;
+    let limit = launch.snapshot_limit;
     let (descriptors, room) = descriptors_for(list.len());
     let mut tables = Tables::new(list, anchor, owners, limit, room, Instant::now());
     let mut watch = Watch::new()?;
@@ -57,9 +55,9 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         watch,
         workers: Workers::new(names, hello, wanted),
         bounds: Bounds {
-            max_use: arguments.value("max_use")?,
-            room: arguments.value("room")?,
-            daemon_timeout: Duration::from_secs(arguments.value("daemon_timeout")?),
+            max_use: launch.max_use,
+            room: serving.room,
+            daemon_timeout: serving.daemon_timeout,
         },
         state: State::default(),
     };
@@ -68,7 +66,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let lock = Lock {
         role: Role::Broker,
         // It opens tables by path, so its root is the machine's; Landlock bounds what it reaches there.
-        privilege: privilege(Role::Broker, arguments, None)?,
+        privilege: privilege(Role::Broker, process, None),
         limits: Limits {
             core: 0,
             nproc: 0,
@@ -79,7 +77,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         },
         files: FileRules { read_found: directories, ..FileRules::default() },
         expected_descriptors: &expected,
-        parent_pid: Some(arguments.value("parent")?),
+        parent_pid: Some(process.parent),
     };
     let (confined, report) = enter(lock)?;
     tracing::debug!("{report}");

@@ -5,11 +5,11 @@ use crate::rhythm::LISTENERS;
 use crate::supervisor_channel::SupervisorChannel;
 use mapkeep_broker_trust::{Anchor, anchor_at};
 use mapkeep_log::ChannelSink;
-use mapkeep_proto::{Arguments, Listed, decode_names};
-use mapkeep_sandbox::{LOCK_FAILED, LockError};
+use mapkeep_proto::{Listed, Process, Serving, decode_names};
+use mapkeep_sandbox::{Given, Role};
 use mapkeep_sys::channel::Channel;
 use mapkeep_sys::mapping::Mapping;
-use mapkeep_sys::{exit, inherit, memory, signals, title};
+use mapkeep_sys::{inherit, memory, signals};
 use nix::sys::epoll::{Epoll, EpollCreateFlags};
 use std::error::Error;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
@@ -47,12 +47,17 @@ pub struct Prepared {
     pub anchor: Anchor,
 }
 
-/// Takes what the supervisor has handed over. The log goes to its channel from here on.
-pub fn prepare(arguments: &Arguments) -> Result<Prepared, Box<dyn Error>> {
-    let supervisor = Channel::from_descriptor(inherit::take(SUPERVISOR)?);
+/// Takes what the supervisor has handed over; `channel` is the one to it. The log goes to its channel from here on.
+pub fn prepare(
+    role: Role,
+    process: &Process,
+    serving: &Serving,
+    channel: OwnedFd,
+) -> Result<Prepared, Box<dyn Error>> {
+    let supervisor = Channel::from_descriptor(channel);
     let log = Channel::from_descriptor(inherit::take(LOG)?);
     // Lines of the configuration, which nobody can flood: all of them are wanted.
-    mapkeep_log::install(Box::new(ChannelSink::new(log)), arguments.value("verbose")?, 1000)?;
+    mapkeep_log::install(Box::new(ChannelSink::new(log)), process.verbose, 1000)?;
     signals::ignore_pipe_and_size()?;
     if !memory::heap_only() {
         return Err("the allocator does not take its tuning (not glibc?)".into());
@@ -63,14 +68,13 @@ pub fn prepare(arguments: &Arguments) -> Result<Prepared, Box<dyn Error>> {
         return Err("epoll did not get descriptor 5".into());
     }
 
-    let names = inherit::take(arguments.value("names")?)?;
-    let size: u64 = arguments.value("names_size")?;
-    let mut sockets = Vec::new();
-    for number in arguments.list::<RawFd>("listen")? {
-        sockets.push(inherit::take(number)?);
-    }
+    let names = inherit::take(number_of(role, Given::Names)?)?;
+    let size = serving.names_size;
+    let listeners = usize::try_from(serving.listeners)?;
+    let sockets = (number_of(role, Given::Listeners)?..).take(listeners).map(inherit::take);
+    let sockets = sockets.collect::<Result<Vec<OwnedFd>, _>>()?;
     let list = decode_names(Mapping::of(names.as_fd(), size)?.as_ref())?;
-    let inside: PathBuf = arguments.text("inside")?.into();
+    let inside = serving.inside.clone();
     let anchor = anchor_at(&inside)?;
     let (supervisor_channel, listeners) =
         (SupervisorChannel::new(supervisor), Listeners::new(sockets, LISTENERS));
@@ -80,17 +84,8 @@ pub fn prepare(arguments: &Arguments) -> Result<Prepared, Box<dyn Error>> {
 /// The descriptors that every broker has, besides those of its sockets and its names.
 pub const FIXED: [RawFd; 6] = [0, 1, 2, SUPERVISOR, LOG, EPOLL];
 
-/// The life of a broker process: `run` with its arguments, which `ps` shows no longer.
-pub fn live(run: fn(&Arguments) -> Result<(), Box<dyn Error>>) -> ! {
-    let words: Vec<String> =
-        std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
-    let arguments = Arguments::read(words);
-    title::keep_only();
-    match run(&arguments) {
-        Ok(()) => exit::now(0),
-        Err(error) => {
-            tracing::error!(fatal = true, "{error}");
-            exit::now(if error.downcast_ref::<LockError>().is_some() { LOCK_FAILED } else { 1 })
-        }
-    }
+/// Where the table of roles says that this is; of several, the first.
+fn number_of(role: Role, given: Given) -> Result<RawFd, Box<dyn Error>> {
+    let number = role.row().descriptors.iter().position(|one| *one == given);
+    Ok(number.ok_or_else(|| format!("{} has no {given:?}", role.name()))?.try_into()?)
 }

@@ -1,12 +1,16 @@
 //! The supervisor's children: starting them, checking them from outside, and how soon to start the next.
 
+use mapkeep_broker_snapshot::seal_bytes;
 use mapkeep_config_site::accounts::{Ids, RoleIds};
 use mapkeep_config_site::checks::Programs;
 use mapkeep_config_site::plan::{LogPlan, ServicePlan};
 use mapkeep_log::Destination;
 use mapkeep_name::Kind;
-use mapkeep_process::role_of;
-use mapkeep_proto::{Decode, Duty, SupervisorToLogger};
+use mapkeep_process::{TITLE, role_of};
+use mapkeep_proto::{
+    BrokerLaunch, Decode, Duty, Launch, LogTo, LoggerLaunch, Process, Serving, SupervisorToLogger,
+    SupervisorToProcess, WorkerLaunch, WriteBrokerLaunch, WriterLaunch,
+};
 use mapkeep_sandbox::{Found, Given, Privilege, Role, expected, inspect};
 use mapkeep_sys::channel::Channel;
 use mapkeep_sys::spawn::{Program, spawn};
@@ -75,20 +79,18 @@ impl Spawner {
     /// Starts the logger; returns it with the channel on which it learns of sources.
     pub(crate) fn logger(&self, now: Instant) -> io::Result<(Child, Channel)> {
         let log = &self.log;
-        let (destination, path) = match &log.destination {
-            Destination::Syslog(path) => ("syslog", path.display().to_string()),
-            Destination::Postlog(path) => ("postlog", path.display().to_string()),
-            Destination::Stderr => ("stderr", String::new()),
-        };
-        let facility = log.facility.number();
-        let words = vec![
-            format!("destination={destination}"),
-            format!("path={path}"),
-            format!("facility={facility}"),
-            format!("ident={}", log.ident),
-            format!("host={}", log.host),
-        ];
-        self.start(Role::Logger, words, Handed::default(), now)
+        let launch = Launch::Logger(LoggerLaunch {
+            process: self.process(Role::Logger)?,
+            destination: match &log.destination {
+                Destination::Syslog(path) => LogTo::Syslog(path.clone()),
+                Destination::Postlog(path) => LogTo::Postlog(path.clone()),
+                Destination::Stderr => LogTo::Stderr,
+            },
+            facility: log.facility.number(),
+            ident: log.ident.clone(),
+            host: log.host.clone(),
+        });
+        self.start(Role::Logger, &launch, Handed::default(), now)
     }
 
     /// Starts the broker, that of the writing service if this is it; `names` is the sealed list of names, `listeners` are the sockets to accept on.
@@ -99,38 +101,43 @@ impl Spawner {
         listeners: &[OwnedFd],
         now: Instant,
     ) -> io::Result<(Child, Channel)> {
-        let first_listener = 7;
-        let numbers = (first_listener..).zip(listeners).map(|(number, _)| number.to_string());
-        let words = vec![
-            "names=6".to_owned(),
-            format!("names_size={names_size}"),
-            format!("listen={}", numbers.collect::<Vec<_>>().join(",")),
-            format!("smtputf8={}", plan.smtputf8),
-            format!("approval_known={}", plan.approval_known),
-            format!("inside={}", plan.inside.display()),
-            format!("owners={}", plan.owners.iter().map(u32::to_string).collect::<Vec<_>>().join(",")),
-            format!("owners_text={}", plan.owners_text),
-            format!("trusted_directories={}", plan.trusted_directories),
-            format!("snapshot_limit={}", plan.snapshot_limit),
-            format!("max_use={}", plan.max_use),
-            format!("workers={}", plan.workers),
-            format!(
-                "room={}",
-                worker_descriptors().saturating_sub(WORKER_OWN.saturating_add(plan.workers.into()))
-            ),
-            format!("daemon_timeout={}", plan.daemon_timeout.as_secs()),
-        ];
-        self.start(plan.broker_role(), words, Handed { names: Some(names), listeners }, now)
+        let role = plan.broker_role();
+        let process = self.process(role)?;
+        let room = worker_descriptors().saturating_sub(WORKER_OWN.saturating_add(plan.workers.into()));
+        let serving = Serving {
+            names_size,
+            listeners: u32::try_from(listeners.len()).unwrap_or(u32::MAX),
+            smtputf8: plan.smtputf8,
+            approval_known: plan.approval_known,
+            inside: plan.inside.clone(),
+            room: u32::try_from(room).unwrap_or(u32::MAX),
+            daemon_timeout: plan.daemon_timeout,
+        };
+        let launch = match plan.writes() {
+            true => Launch::WriteBroker(WriteBrokerLaunch { process, serving }),
+            false => Launch::Broker(BrokerLaunch {
+                process,
+                serving,
+                owners: plan.owners.clone(),
+                owners_text: plan.owners_text.clone(),
+                trusted_directories: plan.trusted_directories.clone(),
+                snapshot_limit: plan.snapshot_limit,
+                max_use: plan.max_use,
+                workers: plan.workers,
+            }),
+        };
+        self.start(role, &launch, Handed { names: Some(names), listeners }, now)
     }
 
     /// Starts the writer; returns it with the broker's end of its channel.
     pub(crate) fn writer(&self, plan: &ServicePlan, now: Instant) -> io::Result<(Child, Channel)> {
-        let words = vec![
-            format!("chroot={}", plan.chroot.display()),
-            format!("descriptors={}", worker_descriptors()),
-            format!("tables={}", plan.names.len()),
-        ];
-        self.start(Role::Writer, words, Handed::default(), now)
+        let launch = Launch::Writer(WriterLaunch {
+            process: self.process(Role::Writer)?,
+            chroot: plan.chroot.clone(),
+            descriptors: worker_descriptors(),
+            tables: tables(plan),
+        });
+        self.start(Role::Writer, &launch, Handed::default(), now)
     }
 
     /// Starts a worker with this duty, the `first` one of this service or a later one; returns it with the broker's end of
@@ -142,19 +149,18 @@ impl Spawner {
         first: bool,
         now: Instant,
     ) -> io::Result<(Child, Channel)> {
+        let role = role_of(duty);
         let pcre = plan.names.iter().any(|table| Kind::of(&table.name) == Kind::Pcre);
-        let tells = first && pcre && duty == Duty::of(Kind::Pcre);
-        let words = vec![
-            format!("chroot={}", plan.chroot.display()),
-            format!("descriptors={}", worker_descriptors()),
-            format!("tables={}", plan.names.len()),
-            format!("snapshot_limit={}", plan.snapshot_limit),
-            format!("service={}", plan.service.name()),
-            // Whether it tells the log by which PCRE2 patterns are matched.
-            format!("tells={tells}"),
-            format!("duty={}", duty.word()),
-        ];
-        self.start(role_of(duty), words, Handed::default(), now)
+        let launch = Launch::Worker(WorkerLaunch {
+            process: self.process(role)?,
+            duty,
+            chroot: plan.chroot.clone(),
+            descriptors: worker_descriptors(),
+            tables: tables(plan),
+            snapshot_limit: plan.snapshot_limit,
+            tells: first && pcre && duty == Duty::of(Kind::Pcre),
+        });
+        self.start(role, &launch, Handed::default(), now)
     }
 
     /// Starts a process of this role, with what its row says at each descriptor; returns it with the other end of its
@@ -162,7 +168,7 @@ impl Spawner {
     fn start(
         &self,
         role: Role,
-        words: Vec<String>,
+        launch: &Launch,
         handed: Handed<'_>,
         now: Instant,
     ) -> io::Result<(Child, Channel)> {
@@ -192,29 +198,30 @@ impl Spawner {
             }
         }
         let program = self.programs.of(role).ok_or(io::ErrorKind::NotFound)?;
-        let words = [self.words(role)?, words].concat();
-        let pid = start(program, &self.title(row.title), &words, &descriptors)?;
+        let bytes = launch.encode();
+        let memory = seal_bytes(&bytes).map_err(|failure| io::Error::other(failure.to_string()))?;
+        let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        // It is there before the process is.
+        near.send(&SupervisorToProcess::Launch { size }.encode(), &[memory.as_fd()])?;
+        let title = CString::new(self.title(row.title))?;
+        let pid =
+            spawn(&Program { executable: program.as_fd(), arguments: &[title], descriptors: &descriptors })?;
         Ok((Child { log, ..Child::new(pid, role, now) }, near))
     }
 
     /// What `ps` shows of a child: its role, and the service and Postfix instance that it is of.
     fn title(&self, role: &str) -> String {
-        format!("mapkeep: {role} ({})", self.log.service)
+        format!("{TITLE}{role} ({})", self.log.service)
     }
 
-    fn words(&self, role: Role) -> io::Result<Vec<String>> {
-        let mut words = vec![
-            format!("role={}", role.name()),
-            format!("parent={}", std::process::id()),
-            format!("rootless={}", self.ids.is_none()),
-            format!("verbose={}", self.log.verbose),
-        ];
-        if let Some(ids) = &self.ids {
+    /// What every process is told.
+    fn process(&self, role: Role) -> io::Result<Process> {
+        let ids = match &self.ids {
             // Without a mail_owner the service does not start.
-            let ids = ids.of(role).ok_or(io::ErrorKind::NotFound)?;
-            words.extend([format!("uid={}", ids.uid), format!("gid={}", ids.gid)]);
-        }
-        Ok(words)
+            Some(ids) => Some(ids.of(role).ok_or(io::ErrorKind::NotFound)?),
+            None => None,
+        };
+        Ok(Process { parent: std::process::id().cast_signed(), ids, verbose: self.log.verbose })
     }
 
     /// Reads what the kernel says of a child and compares it with what its role must be: what was found, or every
@@ -255,12 +262,8 @@ impl Child {
     }
 }
 
-fn start(program: &File, title: &str, words: &[String], descriptors: &[BorrowedFd<'_>]) -> io::Result<Pid> {
-    let mut arguments = vec![CString::new(title)?];
-    for word in words {
-        arguments.push(CString::new(word.as_str())?);
-    }
-    spawn(&Program { executable: program.as_fd(), arguments: &arguments, descriptors })
+fn tables(plan: &ServicePlan) -> u64 {
+    u64::try_from(plan.names.len()).unwrap_or(u64::MAX)
 }
 
 /// The descriptor limit of a lookup worker, within what this process may give.

@@ -3,7 +3,7 @@
 //!
 //! May: what mail_owner, the owner of the tables, may do in the directories that Landlock leaves; no capability. Never:
 //! see a client's byte, a key or a value.
-//! Called by: the `mapkeepd` program, in a process of its own (`role=write_broker`).
+//! Called by: the `mapkeepd` program, in a process of its own.
 //!
 //! | file | purpose |
 //! |---|---|
@@ -29,37 +29,31 @@ mod tables;
 mod trouble;
 mod writer;
 
-use mapkeep_broker_serving::prepare::{DESCRIPTORS, FIXED, HEAP, PROGRAM, Prepared, live, prepare};
+use mapkeep_broker_serving::prepare::{DESCRIPTORS, FIXED, HEAP, PROGRAM, Prepared, prepare};
 use mapkeep_broker_trust::{People, write_directories};
-use mapkeep_process::privilege;
-use mapkeep_proto::{Arguments, BrokerToWriter};
+use mapkeep_process::{leave, privilege};
+use mapkeep_proto::{BrokerToWriter, WriteBrokerLaunch};
 use mapkeep_sandbox::{FileRules, Limits, Lock, Role, enter};
 use serve::{Bounds, State, WriteBroker};
 use std::error::Error;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
-use std::time::Duration;
 use tables::Tables;
 
-/// Entry point of the process.
-pub fn main() -> ! {
-    live(run)
+/// Entry point of the process; `channel` is the one to the supervisor.
+pub fn main(launch: WriteBrokerLaunch, channel: OwnedFd) -> ! {
+    leave(run(launch, channel))
 }
 
 /// Prepares, locks down and serves until the supervisor says that it is over.
-fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+fn run(launch: WriteBrokerLaunch, channel: OwnedFd) -> Result<(), Box<dyn Error>> {
+    let WriteBrokerLaunch { process, serving } = &launch;
     let Prepared { supervisor_channel, epoll, listeners, names, size, list, inside, anchor } =
-        prepare(arguments)?;
-    let hello = BrokerToWriter::Names {
-        size,
-        smtputf8: arguments.value("smtputf8")?,
-        approval_known: arguments.value("approval_known")?,
-    };
+        prepare(Role::WriteBroker, process, serving, channel)?;
+    let hello =
+        BrokerToWriter::Names { size, smtputf8: serving.smtputf8, approval_known: serving.approval_known };
     // Tables are those of the user that this process becomes.
-    let owner = match arguments.value("rootless")? {
-        true => nix::unistd::geteuid().as_raw(),
-        false => arguments.value("uid")?,
-    };
+    let owner = process.ids.map_or_else(|| nix::unistd::geteuid().as_raw(), |ids| ids.uid);
     let anchor = anchor.among(Rc::new(People::read()));
     let approved = list.iter().filter(|table| table.approved).map(|table| table.name.as_slice());
     let directories = write_directories(approved, &inside, &anchor, owner);
@@ -70,10 +64,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         listeners,
         tables: Tables::new(list, anchor, owner),
         hello: (hello, Rc::new(names)),
-        bounds: Bounds {
-            room: arguments.value("room")?,
-            daemon_timeout: Duration::from_secs(arguments.value("daemon_timeout")?),
-        },
+        bounds: Bounds { room: serving.room, daemon_timeout: serving.daemon_timeout },
         writer: None,
         state: State::default(),
     };
@@ -82,7 +73,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let lock = Lock {
         role: Role::WriteBroker,
         // As the other broker's.
-        privilege: privilege(Role::WriteBroker, arguments, None)?,
+        privilege: privilege(Role::WriteBroker, process, None),
         limits: Limits {
             core: 0,
             nproc: 0,
@@ -94,7 +85,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         },
         files: FileRules { write_found: directories, ..FileRules::default() },
         expected_descriptors: &expected,
-        parent_pid: Some(arguments.value("parent")?),
+        parent_pid: Some(process.parent),
     };
     let (confined, report) = enter(lock)?;
     tracing::debug!("{report}");

@@ -4,21 +4,13 @@
 //! the rights of root.
 
 use mapkeep_broker_trust::read_file;
+pub use mapkeep_proto::Ids;
 use mapkeep_sandbox::{Account, Role};
 use std::fmt;
 use std::path::Path;
 
 /// How many ids from the start of the range are reserved; the roles of later versions included.
 pub const RANGE: u32 = 16;
-
-/// A user id and a group id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ids {
-    /// The user.
-    pub uid: u32,
-    /// The group.
-    pub gid: u32,
-}
 
 /// Whose rights each role has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

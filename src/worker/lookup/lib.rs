@@ -15,7 +15,7 @@ mod rules_worker;
 mod serving;
 mod start;
 
-pub use start::{main, main_with_patience};
+pub use start::{main, main_with_patience, version};
 
 use crate::catalogue::Catalogue;
 use crate::elsewhere::{Elsewhere, PATIENCE};

@@ -4,38 +4,36 @@ use crate::Lookup;
 use crate::elsewhere::PATIENCE;
 use crate::rules_worker::RulesWorker;
 use mapkeep_log::ChannelSink;
-use mapkeep_process::{
-    CHANNEL, EPOLL, LOG, NO_OUTPUT, PROGRAM, fixed_epoll, leave, privilege, role_of, taken_arguments,
-};
-use mapkeep_proto::{Arguments, Duty, version_text};
+use mapkeep_process::{CHANNEL, EPOLL, LOG, PROGRAM, fixed_epoll, leave, privilege, role_of};
+use mapkeep_proto::{Duty, WorkerLaunch, version_text};
 use mapkeep_sandbox::{Confined, FileRules, Limits, Lock, enter};
 use mapkeep_sys::channel::Channel;
-use mapkeep_sys::{exit, inherit, signals};
+use mapkeep_sys::{inherit, signals};
 use mapkeep_worker_session::Service;
 use nix::sys::epoll::Epoll;
 use std::error::Error;
-use std::io::{self, Write};
-use std::path::PathBuf;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 /// Heap of a lookup or rules worker, in bytes: connections, the indexes of text tables, compiled patterns.
 const LOOKUP_HEAP: u64 = 4 << 30;
 
-/// Entry point of a lookup worker; without a role, what the program says of itself.
-pub fn main() -> ! {
-    main_with_patience(PATIENCE)
+/// What the program says of itself: its version, and that of the library that matches patterns.
+#[must_use]
+pub fn version() -> String {
+    format!("{} (PCRE2 {})", version_text("mapkeep-worker"), mapkeep_table_lookup::pcre_version())
+}
+
+/// Entry point of a lookup worker or a rules worker; `channel` is the one to its broker.
+pub fn main(launch: &WorkerLaunch, channel: OwnedFd) -> ! {
+    main_with_patience(launch, channel, PATIENCE)
 }
 
 /// As [`main`], for a program that has requests wait for answers of other processes for so long at most. Only tests have
 /// one: nothing that the product reads sets this time.
-pub fn main_with_patience(patience: Duration) -> ! {
-    if std::env::args_os().skip(1).eq(["--version"]) {
-        let text = version_text("mapkeep-worker");
-        let printed = writeln!(std::io::stdout(), "{text} (PCRE2 {})", mapkeep_table_lookup::pcre_version());
-        exit::now(if printed.is_ok() { 0 } else { NO_OUTPUT });
-    }
-    let arguments = taken_arguments("mapkeep-worker");
-    leave(lookup(&arguments, patience))
+pub fn main_with_patience(launch: &WorkerLaunch, channel: OwnedFd, patience: Duration) -> ! {
+    leave(lookup(launch, channel, patience))
 }
 
 /// A process that answers from tables, by its duty.
@@ -45,20 +43,11 @@ enum Worker {
 }
 
 impl Worker {
-    fn new(
-        arguments: &Arguments,
-        broker: Channel,
-        epoll: Epoll,
-        patience: Duration,
-    ) -> Result<Worker, Box<dyn Error>> {
-        Ok(match arguments.value("duty")? {
+    fn new(duty: Duty, broker: Channel, epoll: Epoll, patience: Duration) -> Result<Worker, Box<dyn Error>> {
+        Ok(match duty {
             Duty::Rules => Worker::Rules(Box::new(RulesWorker::new(broker, epoll)?)),
             Duty::Clients => {
-                let service = match arguments.text("service")? {
-                    "proxywrite" => Service::Write,
-                    _ => Service::Read,
-                };
-                Worker::Clients(Box::new(Lookup { patience, ..Lookup::new(broker, epoll, service)? }))
+                Worker::Clients(Box::new(Lookup { patience, ..Lookup::new(broker, epoll, Service::Read)? }))
             }
         })
     }
@@ -71,37 +60,35 @@ impl Worker {
     }
 }
 
-fn lookup(arguments: &Arguments, patience: Duration) -> Result<(), Box<dyn Error>> {
-    let broker = Channel::without_freight(inherit::take(CHANNEL)?);
+fn lookup(launch: &WorkerLaunch, channel: OwnedFd, patience: Duration) -> Result<(), Box<dyn Error>> {
+    let process = &launch.process;
+    let broker = Channel::without_freight(channel);
     let log = Channel::without_freight(inherit::take(LOG)?);
-    mapkeep_log::install(Box::new(ChannelSink::new(log)), arguments.value("verbose")?, 10)?;
+    mapkeep_log::install(Box::new(ChannelSink::new(log)), process.verbose, 10)?;
     signals::ignore_pipe_and_size()?;
     let epoll = fixed_epoll()?;
-    let mut worker = Worker::new(arguments, broker, epoll, patience)?;
+    let mut worker = Worker::new(launch.duty, broker, epoll, patience)?;
     // Old and new content of every table may be mapped at the same time.
-    let tables: u64 = arguments.value("tables")?;
-    let largest: u64 = arguments.value("snapshot_limit")?;
-    let mapped = largest.saturating_mul(tables.saturating_add(1)).saturating_mul(2);
-    let chroot: PathBuf = arguments.text("chroot")?.into();
-    let role = role_of(arguments.value("duty")?);
+    let mapped = launch.snapshot_limit.saturating_mul(launch.tables.saturating_add(1)).saturating_mul(2);
+    let role = role_of(launch.duty);
     let lock = Lock {
         role,
-        privilege: privilege(role, arguments, Some(chroot))?,
+        privilege: privilege(role, process, Some(launch.chroot.clone())),
         limits: Limits {
             core: 0,
             nproc: 0,
-            nofile: arguments.value("descriptors")?,
+            nofile: launch.descriptors,
             fsize: 0,
             address_space: mapped.saturating_add(LOOKUP_HEAP).saturating_add(PROGRAM),
             data: LOOKUP_HEAP,
         },
         files: FileRules::default(),
         expected_descriptors: &[0, 1, 2, CHANNEL, LOG, EPOLL],
-        parent_pid: Some(arguments.value("parent")?),
+        parent_pid: Some(process.parent),
     };
     let (confined, report) = enter(lock)?;
     tracing::debug!("{report}");
-    if arguments.value("tells")? {
+    if launch.tells {
         tracing::info!(
             "patterns of pcre tables are matched by PCRE2 {}",
             mapkeep_table_lookup::pcre_version()

@@ -9,7 +9,7 @@
 mod runner;
 mod writer;
 
-use mapkeep_proto::{BrokerToWriter, Part, WriterToBroker};
+use mapkeep_proto::{BrokerToWriter, Launch, Part, WriterToBroker, version_text};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::WaitStatus;
@@ -18,8 +18,11 @@ use std::process::{Command, ExitCode};
 use writer::{BTREE, Client, HASH, LMDB, Place, Writer};
 
 fn main() -> ExitCode {
-    if std::env::args().any(|word| word == "role=writer") {
-        mapkeep_worker_writer::main();
+    if mapkeep_process::is_launched() {
+        match mapkeep_process::launched("process", || version_text("process")) {
+            (Launch::Writer(launch), channel) => mapkeep_worker_writer::main(&launch, channel),
+            _ => mapkeep_process::refuse("process", "the launch of another process"),
+        }
     }
     runner::run(&[
         ("updates_are_in_the_files_that_stock_reads", updates_are_in_the_files),

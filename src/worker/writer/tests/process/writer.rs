@@ -3,7 +3,11 @@
 //! May: start this program as the writer. Called by: `main`.
 
 use mapkeep_log::ChannelSink;
-use mapkeep_proto::{BrokerToWriter, Decode, Listed, MAX_MESSAGE, TableId, WriterToBroker, encode_names};
+use mapkeep_process::TITLE;
+use mapkeep_proto::{
+    BrokerToWriter, Decode, Ids, Launch, Listed, MAX_MESSAGE, Process, SupervisorToProcess, TableId,
+    WriterLaunch, WriterToBroker, encode_names,
+};
 use mapkeep_sys::channel::{Channel, Received};
 use mapkeep_sys::spawn::{Program, spawn};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -97,20 +101,21 @@ impl<'p> Writer<'p> {
         let ((ours, theirs), (log, their_log)) = (Channel::pair().unwrap(), Channel::pair().unwrap());
         let (theirs, their_log) = (theirs.into_descriptor(), their_log.into_descriptor());
         let null = File::options().read(true).write(true).open("/dev/null").unwrap();
-        let mut words = vec![
-            "mapkeep: writer".to_owned(),
-            "role=writer".to_owned(),
-            format!("parent={}", std::process::id()),
-            "verbose=true".to_owned(),
-            format!("rootless={}", !geteuid().is_root()),
-            format!("chroot={}", place.path("empty").display()),
-            "descriptors=1000".to_owned(),
-            format!("tables={}", NAMES.len()),
-        ];
-        if geteuid().is_root() {
-            words.extend([format!("uid={UID}"), format!("gid={GID}")]);
-        }
-        let arguments: Vec<CString> = words.into_iter().map(|word| CString::new(word).unwrap()).collect();
+        let launch = Launch::Writer(WriterLaunch {
+            process: Process {
+                parent: std::process::id().cast_signed(),
+                ids: geteuid().is_root().then_some(Ids { uid: UID, gid: GID }),
+                verbose: true,
+            },
+            chroot: place.path("empty"),
+            descriptors: 1000,
+            tables: NAMES.len() as u64,
+        })
+        .encode();
+        let memory = mapkeep_broker_snapshot::seal_bytes(&launch).unwrap();
+        let first = SupervisorToProcess::Launch { size: launch.len() as u64 };
+        ours.send(&first.encode(), &[memory.as_fd()]).unwrap();
+        let arguments = [CString::new(format!("{TITLE}writer")).unwrap()];
         let own = File::open("/proc/self/exe").unwrap();
         let descriptors = [null.as_fd(), null.as_fd(), null.as_fd(), theirs.as_fd(), their_log.as_fd()];
         let program = Program { executable: own.as_fd(), arguments: &arguments, descriptors: &descriptors };

@@ -1,0 +1,169 @@
+//! The fields of launches: how each type is written and read. Numbers are little-endian; what has no fixed length has its
+//! length in front, as 32 bits.
+
+use crate::Duty;
+use crate::codec::{DecodeError, Reader};
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A part of a launch.
+pub(super) trait Field {
+    /// Writes it behind what is there.
+    fn put(&self, out: &mut Vec<u8>);
+
+    /// Takes it off the front.
+    fn take(from: &mut Reader<'_>) -> Result<Self, DecodeError>
+    where
+        Self: Sized;
+}
+
+/// A struct whose fields are written and read in the order in which they stand.
+macro_rules! record {
+    ($(#[$attribute:meta])* $name:ident { $($(#[$about:meta])* $field:ident: $type:ty,)* }) => {
+        $(#[$attribute])*
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct $name {
+            $($(#[$about])* pub $field: $type,)*
+        }
+
+        impl Field for $name {
+            fn put(&self, out: &mut Vec<u8>) {
+                $(self.$field.put(out);)*
+            }
+
+            fn take(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+                Ok($name { $($field: Field::take(from)?,)* })
+            }
+        }
+    };
+}
+pub(super) use record;
+
+impl Field for u8 {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.push(*self);
+    }
+
+    fn take(from: &mut Reader<'_>) -> Result<u8, DecodeError> {
+        from.u8()
+    }
+}
+
+impl Field for u32 {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.to_le_bytes());
+    }
+
+    fn take(from: &mut Reader<'_>) -> Result<u32, DecodeError> {
+        from.u32()
+    }
+}
+
+impl Field for i32 {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.cast_unsigned().put(out);
+    }
+
+    fn take(from: &mut Reader<'_>) -> Result<i32, DecodeError> {
+        Ok(from.u32()?.cast_signed())
+    }
+}
+
+impl Field for u64 {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.to_le_bytes());
+    }
+
+    fn take(from: &mut Reader<'_>) -> Result<u64, DecodeError> {
+        from.u64()
+    }
+}
+
+impl Field for bool {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.push((*self).into());
+    }
+
+    fn take(from: &mut Reader<'_>) -> Result<bool, DecodeError> {
+        from.flag()
+    }
+}
+
+impl Field for Duty {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.push(*self as u8);
+    }
+
+    fn take(from: &mut Reader<'_>) -> Result<Duty, DecodeError> {
+        Duty::from_tag(from.u8()?)
+    }
+}
+
+/// Whole seconds.
+impl Field for Duration {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.as_secs().put(out);
+    }
+
+    fn take(from: &mut Reader<'_>) -> Result<Duration, DecodeError> {
+        from.u64().map(Duration::from_secs)
+    }
+}
+
+impl<T: Field> Field for Option<T> {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.is_some().put(out);
+        if let Some(value) = self {
+            value.put(out);
+        }
+    }
+
+    fn take(from: &mut Reader<'_>) -> Result<Option<T>, DecodeError> {
+        if from.flag()? { T::take(from).map(Some) } else { Ok(None) }
+    }
+}
+
+impl Field for Vec<u32> {
+    fn put(&self, out: &mut Vec<u8>) {
+        length(self.len()).put(out);
+        self.iter().for_each(|number| number.put(out));
+    }
+
+    fn take(from: &mut Reader<'_>) -> Result<Vec<u32>, DecodeError> {
+        // Each takes bytes, so what is collected is bounded by what is there.
+        (0..from.u32()?).map(|_| from.u32()).collect()
+    }
+}
+
+impl Field for PathBuf {
+    fn put(&self, out: &mut Vec<u8>) {
+        put_bytes(self.as_os_str().as_bytes(), out);
+    }
+
+    fn take(from: &mut Reader<'_>) -> Result<PathBuf, DecodeError> {
+        // No longer than what is there.
+        from.bytes(usize::MAX).map(|bytes| OsString::from_vec(bytes.to_vec()).into())
+    }
+}
+
+impl Field for String {
+    fn put(&self, out: &mut Vec<u8>) {
+        put_bytes(self.as_bytes(), out);
+    }
+
+    fn take(from: &mut Reader<'_>) -> Result<String, DecodeError> {
+        from.text(usize::MAX)
+    }
+}
+
+fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+    length(bytes.len()).put(out);
+    out.extend_from_slice(bytes);
+}
+
+/// Lengths come from settings, which are read from files of far less than 4 GiB. A longer one would not decode.
+fn length(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
