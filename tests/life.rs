@@ -69,6 +69,7 @@ mod scenario {
             names_of_any_shape_end_nothing,
             files_of_root_in_another_ones_directory_stay_unread,
             volume_that_is_vouched_for_is_served,
+            any_number_of_volumes_can_be_vouched_for,
             single_file_that_is_mounted_is_served,
             shared_store_of_root_is_served,
             owners_are_named_with_the_line_to_write,

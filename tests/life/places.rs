@@ -158,6 +158,20 @@ pub fn volume_that_is_vouched_for_is_served() {
     site.wait_for_log(seen, &["warning: ", &table, "(rule T4"]);
 }
 
+/// A setting that no argument of a program could hold (128 KiB on Linux) reaches the broker all the same.
+pub fn any_number_of_volumes_can_be_vouched_for() {
+    let site = Site::new();
+    let volume = directory(&site, "cm", ROOT, 0o777);
+    fs::write(volume.join("virtual"), "k v\n").unwrap();
+    let table = format!("texthash:{}", volume.join("virtual").display());
+    let others: String =
+        (0..6000).map(|number| format!("/srv/volumes/of/somebody/number/{number:05} ")).collect();
+    assert!(others.len() > 200_000);
+    site.keep(&format!("trusted_directories = {others}{}\n", volume.display()));
+    let (_master, mut wire, _) = service(&site, &[&table], "");
+    assert_eq!(wire.ask(&lookup(&table, "k")), found("v"));
+}
+
 /// Case 03: one file mounted over another.
 pub fn single_file_that_is_mounted_is_served() {
     let site = Site::new();
