@@ -1,7 +1,7 @@
 //! How a process learns what it is: from the message that the supervisor has left in its channel.
 
 use crate::{CHANNEL, NO_OUTPUT};
-use mapkeep_proto::{ByHand, Decode, DecodeError, Launch, SupervisorToProcess, WRONG_USAGE};
+use mapkeep_proto::{ByHand, Decode, Launch, SupervisorToProcess, WRONG_USAGE};
 use mapkeep_sys::channel::{Channel, Received};
 use mapkeep_sys::mapping::Mapping;
 use mapkeep_sys::{exit, inherit, title};
@@ -55,7 +55,7 @@ fn receive() -> Result<(Launch, OwnedFd), Box<dyn Error>> {
     };
     let SupervisorToProcess::Launch { size } =
         SupervisorToProcess::decode(buffer.get(..length).unwrap_or_default())?;
-    let [memory] = descriptors.as_slice() else { return Err(DecodeError::Descriptors.into()) };
+    let [memory] = descriptors.as_slice() else { return Err("a launch message without its memfd".into()) };
     let launch = Launch::decode(Mapping::of(memory.as_fd(), size)?.as_ref())?;
     Ok((launch, channel.into_descriptor()))
 }
