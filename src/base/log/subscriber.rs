@@ -7,10 +7,10 @@ use crate::kinds::Kinds;
 use crate::line::Severity;
 use crate::sink::Sink;
 use std::fmt::{self, Write};
+use std::io;
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 use tracing::field::{Field, Visit};
-use tracing::subscriber::SetGlobalDefaultError;
 use tracing::{Event, Level, Metadata, Subscriber, span};
 
 /// How soon a sink that holds lines back is tried again.
@@ -25,10 +25,10 @@ static INSTALLED: OnceLock<&'static Mutex<State>> = OnceLock::new();
 ///
 /// # Errors
 /// When a subscriber has been installed before.
-pub fn install(sink: Box<dyn Sink>, verbose: bool, each_second: u32) -> Result<(), SetGlobalDefaultError> {
+pub fn install(sink: Box<dyn Sink>, verbose: bool, each_second: u32) -> io::Result<()> {
     let state: &'static Mutex<State> =
         Box::leak(Box::new(Mutex::new(State { sink, kinds: Kinds::new(each_second) })));
-    tracing::subscriber::set_global_default(Lines { verbose, state })?;
+    tracing::subscriber::set_global_default(Lines { verbose, state }).map_err(io::Error::other)?;
     let _ = INSTALLED.set(state);
     Ok(())
 }

@@ -1,13 +1,13 @@
 //! The names of tables that are made of others.
 
-use crate::{Kind, MAX_NESTING, members};
+use crate::{BadName, Kind, MAX_NESTING, members};
 
 /// The names (`type:rest`) of the tables with content of their own that the table `name` is made of, at any depth and in
 /// their order. Empty for a table that is not made of others.
 ///
 /// # Errors
 /// What is wrong with the name, where Postfix has a syntax error; or it is nested deeper than [`MAX_NESTING`].
-pub fn leaves(name: &[u8]) -> Result<Vec<Vec<u8>>, &'static str> {
+pub fn leaves(name: &[u8]) -> Result<Vec<Vec<u8>>, BadName> {
     let mut found = Vec::new();
     if Kind::of(name).is_composite() {
         collect(name, MAX_NESTING, &mut found)?;
@@ -15,12 +15,12 @@ pub fn leaves(name: &[u8]) -> Result<Vec<Vec<u8>>, &'static str> {
     Ok(found)
 }
 
-fn collect(name: &[u8], depth: usize, found: &mut Vec<Vec<u8>>) -> Result<(), &'static str> {
+fn collect(name: &[u8], depth: usize, found: &mut Vec<Vec<u8>>) -> Result<(), BadName> {
     if !Kind::of(name).is_composite() {
         found.push(name.to_vec());
         return Ok(());
     }
-    let depth = depth.checked_sub(1).ok_or("tables are nested too deep")?;
+    let depth = depth.checked_sub(1).ok_or(BadName("tables are nested too deep"))?;
     members(name)?.into_iter().try_for_each(|member| collect(member, depth, found))
 }
 

@@ -1,5 +1,7 @@
 //! What the type part of a table name (`hash` in `hash:/etc/aliases`) means to us.
 
+use std::fmt;
+
 /// The type of a table, as far as this build can serve it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -229,24 +231,36 @@ pub fn class_of(name: &[u8]) -> Class {
     Class::Pattern
 }
 
+/// What is wrong with the name of a table that is made of others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadName(pub &'static str);
+
+impl fmt::Display for BadName {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.0)
+    }
+}
+
+impl std::error::Error for BadName {}
+
 /// The names (`type:rest`) of the tables that the table `name` is made of, in their order and without `proxy:`
 /// prefixes; they may be made of others again. Empty for a table with content of its own.
 ///
 /// # Errors
 /// What is wrong with the name, where Postfix has a syntax error.
-pub fn members(name: &[u8]) -> Result<Vec<&[u8]>, &'static str> {
+pub fn members(name: &[u8]) -> Result<Vec<&[u8]>, BadName> {
     let rest = split(name).1;
     let mut names = Vec::new();
     match Kind::of(name) {
         Kind::Debug => names.push(rest),
         Kind::Unionmap | Kind::Pipemap => {
-            let Some((mut list, [])) = braced(rest) else { return Err("expected {type:name, ...}") };
+            let Some((mut list, [])) = braced(rest) else { return Err(BadName("expected {type:name, ...}")) };
             while let Some((member, after)) = next_element(list) {
                 names.push(member);
                 list = after;
             }
             if names.is_empty() {
-                return Err("expected at least one type:name");
+                return Err(BadName("expected at least one type:name"));
             }
         }
         _ => {}
@@ -256,7 +270,7 @@ pub fn members(name: &[u8]) -> Result<Vec<&[u8]>, &'static str> {
             *member = rest;
         }
         if !member.contains(&b':') {
-            return Err("expected type:name for each member");
+            return Err(BadName("expected type:name for each member"));
         }
     }
     Ok(names)

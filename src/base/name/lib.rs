@@ -11,6 +11,6 @@ mod kind;
 pub use accounts::{account_names, empty_fields, redact_accounts};
 pub use composite::leaves;
 pub use kind::{
-    Class, Kind, MAX_NESTING, braced, class_of, file_of, is_known_type, is_type_of_postfix, members,
+    BadName, Class, Kind, MAX_NESTING, braced, class_of, file_of, is_known_type, is_type_of_postfix, members,
     needs_file, next_element, remedy_unknown, split, trim, why_unknown,
 };

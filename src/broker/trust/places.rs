@@ -1,7 +1,7 @@
 //! The directories of tables, as Landlock takes them, and where walks to them begin.
 
-use std::error::Error;
 use std::ffi::OsString;
+use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
@@ -38,12 +38,12 @@ pub fn write_directories<'n>(
     clippy::disallowed_methods,
     reason = "before the lock, or at a reload by the supervisor: openat, which its list allows"
 )]
-pub fn anchor_at(inside: &Path) -> Result<Anchor, Box<dyn Error>> {
+pub fn anchor_at(inside: &Path) -> io::Result<Anchor> {
     let anchor = match inside.as_os_str().is_empty() {
         true => Anchor::host(),
         false => Anchor::inside(std::fs::File::open(inside)?.into()),
     };
-    anchor.map_err(|refusal| refusal.to_string().into())
+    anchor.map_err(io::Error::other)
 }
 
 /// A directory that a walk has found, for Landlock.

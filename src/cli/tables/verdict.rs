@@ -160,7 +160,7 @@ impl Judge {
     fn composite_trouble(&self, table: &ApprovedTable, notices: &Notices) -> Option<Trouble> {
         let members = match leaves(&table.name) {
             Ok(members) => members,
-            Err(error) => return bad_name(TableError::BadName(error)),
+            Err(error) => return bad_name(TableError::BadName(error.0)),
         };
         members.into_iter().find_map(|name| {
             let shown = String::from_utf8_lossy(&name).into_owned();

@@ -62,7 +62,7 @@ impl Composite {
         let kind = Kind::of(name);
         let node = if kind.is_composite() {
             let depth = depth.checked_sub(1).ok_or(TableError::BadName("tables are nested too deep"))?;
-            let names = mapkeep_name::members(name).map_err(TableError::BadName)?;
+            let names = mapkeep_name::members(name).map_err(|bad| TableError::BadName(bad.0))?;
             let members: Vec<usize> =
                 names.into_iter().map(|member| self.add(member, depth)).collect::<Result<_, _>>()?;
             match (kind, members.first()) {
