@@ -34,7 +34,7 @@ pub(crate) const USAGE: &str = "usage: mapkeep checkpoint [-c CONFIG_DIR]
 Writes the file NAME.db of each hash and btree table in proxy_write_maps now. The running proxywrite service does it;
 if none runs, one is started for this. A file that another program has locked or has open for writing is left alone.
 exit status: 0 all files are written, 1 some are not, 64 wrong usage, 69 no service could be started for this,
-75 some are in use by another program (run this again when that has ended), 78 configuration unreadable";
+75 some are in use by another program (run this again when it has exited), 78 configuration unreadable";
 
 /// How long to wait for all files. Tables may be large, and a disk slow.
 const TIMEOUT: Duration = Duration::from_secs(120);
@@ -190,7 +190,8 @@ fn report(tables: &[Table]) -> Result<Exit, Error> {
         } else if let Some(user) = table.user() {
             writeln!(
                 out,
-                "{file}: NOT written, {user} uses it; nothing is lost: run this again when that program has ended"
+                "{file}: NOT written, because {user} is using it; nothing is lost: run this again when that program \
+                 has exited"
             )?;
             if exit == Exit::Success {
                 exit = Exit::Temporary;
@@ -233,8 +234,10 @@ fn supervisor_of(writer: Pid) -> io::Result<Pid> {
     if blocks_the_signal(&status(parent)?) {
         return Ok(parent);
     }
-    let text =
-        format!("process {writer} calls itself a writer of mapkeep, but process {parent} is no supervisor");
+    let text = format!(
+        "process {writer} has the title of a mapkeep writer, but its parent, process {parent}, is not a \
+                 supervisor"
+    );
     Err(io::Error::other(text))
 }
 
@@ -258,13 +261,13 @@ fn started(tables: &[Table], directory: &Path) -> Result<Service, Error> {
     while holder(tables).map_err(|error| failed(error.to_string()))?.is_none() {
         if let Some(status) = service.ended() {
             return Err(failed(format!(
-                "nothing is written: the service that was started for this has ended ({status}); its message \
-                 is above{hint}"
+                "nothing was written: the service that was started for this exited ({status}); its message is \
+                 above{hint}"
             )));
         }
         if until.is_none_or(|until| Instant::now() >= until) {
             return Err(failed(format!(
-                "nothing is written: the service that was started for this has not opened the tables within {} s; its \
+                "nothing was written: the service that was started for this did not open the tables within {} s; its \
                  messages, if any, are above{hint}",
                 START.as_secs()
             )));

@@ -66,9 +66,11 @@ impl From<lexopt::Error> for Error {
         match error {
             lexopt::Error::UnexpectedOption(option) => Error::word("unknown option", option),
             lexopt::Error::UnexpectedArgument(argument) => Error::word("unexpected argument", argument),
-            lexopt::Error::UnexpectedValue { option, .. } => Error::word("no value may follow", option),
+            lexopt::Error::UnexpectedValue { option, .. } => {
+                Error::word("this option takes no value:", option)
+            }
             lexopt::Error::MissingValue { option } => {
-                Error::word("no value after", option.unwrap_or_default())
+                Error::word("this option needs a value:", option.unwrap_or_default())
             }
             other => Error::word("not understood:", other.to_string()),
         }

@@ -32,7 +32,7 @@ const USAGE: &str = "usage: mapkeep query [-c CONFIG_DIR | --socket PATH] TYPE:N
        mapkeep demo
        mapkeep --version
 
-query       looks keys up in the running proxymap service, as a Postfix program does
+query       looks up keys through the running proxymap service, as a Postfix program does
 tables      lists the approved tables: where each is named, its file, and whether it can be served
 serve       runs the service on a socket of its own, without master(8); see mapkeepd(8)
 checkpoint  writes the Berkeley DB files of the tables in proxy_write_maps now

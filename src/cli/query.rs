@@ -25,7 +25,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(crate) const USAGE: &str = "usage: mapkeep query [-c CONFIG_DIR | --socket PATH] TYPE:NAME [--] KEY...
 Looks up each KEY in the table TYPE:NAME of the running proxymap service, as a Postfix program does.
-If the only KEY is `-`, keys are read from standard input, one a line. Put `--` before keys that begin with a dash.
+If the only KEY is `-`, keys are read from standard input, one on each line. Put `--` before keys that begin with a dash.
 Prints the value; for several keys, each key that was found, a tab, and its value.
 exit status: 0 found, 1 not found, 75 temporary error, 77 table not approved,
 78 configuration error, 64 wrong usage, 69 no service";
@@ -155,12 +155,12 @@ fn understand(args: &[OsString]) -> Result<Question, Error> {
             Some(other) => return Err(other.unexpected().into()),
         };
         if address.replace(chosen).is_some() {
-            return Err(Error::word("give -c or --socket, and once: unexpected", option));
+            return Err(Error::word("give -c or --socket, and only once: unexpected", option));
         }
     }
     let (table, keys) = arguments.split_first().ok_or_else(|| Error::missing("the table, TYPE:NAME,"))?;
     if !table.as_bytes().contains(&b':') {
-        return Err(Error::word("a table is named TYPE:NAME, unlike", table));
+        return Err(Error::word("a table name must have the form TYPE:NAME, unlike", table));
     }
     let keys = match keys {
         [] => return Err(Error::missing("the key")),
@@ -190,7 +190,7 @@ fn no_service(path: &std::path::Path, error: &ClientError) -> Error {
                 "\nIs Postfix running (`postfix status`), and is the service in master.cf (`postconf -M`)?"
             }
             io::ErrorKind::PermissionDenied => {
-                "\nOnly root and the mail owner (`postconf -h mail_owner`) get there: try again as root."
+                "\nOnly root and the mail owner (`postconf -h mail_owner`) can access it: try again as root."
             }
             io::ErrorKind::ConnectionRefused => "\nNothing listens there any more: start or reload Postfix.",
             _ => "",

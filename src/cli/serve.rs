@@ -16,7 +16,7 @@ the configuration again. Without --socket it listens where main.cf tells clients
 service manager passes. Without -c, the directory is the one that MAIL_CONFIG names, or /etc/postfix.
 -o  overrides a parameter of main.cf
 -v  logs more; --stderr logs to standard error
-exit status: 0 stopped as told, 1 failed (standard error says why), 64 wrong usage, 69 mapkeepd cannot be run";
+exit status: 0 stopped by a signal, 1 failed (standard error says why), 64 wrong usage, 69 mapkeepd cannot be run";
 
 /// Runs `mapkeepd serve` with these words; returns only if that fails. mapkeepd looks at the words.
 pub(crate) fn run(words: &[OsString]) -> Result<Exit, Error> {

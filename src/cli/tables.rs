@@ -43,7 +43,7 @@ pub(crate) const USAGE: &str = "usage: mapkeep tables [-c CONFIG_DIR] [--json] [
 Lists the tables that are approved for the read service, then those for the write service (with --write,
 only these): where each is named, its file, and whether it can be served.
 Without -c, the directory is the one that MAIL_CONFIG names, or /etc/postfix.
-It makes the checks that the services make when they start, and reads no table's content.
+It makes the same checks as the services do when they start, and does not read table contents.
 exit status: 0 all can be served, 1 some cannot, or a service cannot start, 64 wrong usage,
 74 the list cannot be printed, 78 configuration unreadable";
 

@@ -78,6 +78,6 @@ mod tests {
         assert_eq!(read("-c /d"), Ok(Some("/d".into())));
         assert_eq!(read("-c --"), Ok(Some("--".into())), "whatever it is");
         assert_eq!(read("-c /d -c /e"), Err(Error::word("option given twice:", "-c")));
-        assert_eq!(read("-c"), Err(Error::word("no value after", "-c")));
+        assert_eq!(read("-c"), Err(Error::word("this option needs a value:", "-c")));
     }
 }

@@ -100,12 +100,7 @@ pub fn untrusted_files_are_refused_until_put_right() {
     let cases = [
         (&writable, file.to_str().unwrap(), "T4", "chmod go-w"),
         (&fifo_table, fifo.to_str().unwrap(), "T4", "a FIFO, not a regular file"),
-        (
-            &shared_table,
-            "/tmp",
-            "T2",
-            "move the table, and its name in the configuration, to a directory in which only root",
-        ),
+        (&shared_table, "/tmp", "T2", "move the table to a directory in which only root"),
     ];
     for (table, component, rule, remedy) in cases {
         assert!(wire.ask(&open(table)).starts_with(OPEN_OK), "{table}");

@@ -91,8 +91,9 @@ pub fn flood_of_unapproved_requests_leaves_the_log_readable() {
     let counted = || -> usize {
         let log = site.log();
         let number = |text: &str| {
-            let (number, _) =
-                text.strip_prefix("warning: ")?.split_once(" more lines like this left out: request for")?;
+            let (number, _) = text
+                .strip_prefix("warning: ")?
+                .split_once(" more lines like this suppressed: request for")?;
             number.parse::<usize>().ok()
         };
         log.iter().filter_map(|line| number(&line.text)).sum()

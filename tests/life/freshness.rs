@@ -136,7 +136,7 @@ fn break_all(site: &Site, wire: &mut Wire, names: &[String]) {
         let bytes = fs::read(file_of(site, kind, "whole")).unwrap();
         let length = if *kind == "lmdb" { 8192 } else { bytes.len() / 2 };
         fs::write(&file, &bytes[..length]).unwrap();
-        site.wait_for_log(seen, &["warning: ", name, "keeping the content before it"]);
+        site.wait_for_log(seen, &["warning: ", name, "keeping the previous content"]);
         assert_eq!(wire.ask(&lookup(name, "k")), found("one"), "{name}");
     }
 }

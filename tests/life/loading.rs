@@ -96,7 +96,7 @@ pub fn content_that_two_workers_die_of_is_not_tried_again() {
     let ask = |wire: &mut Wire| assert_eq!(wire.ask(&lookup(&name, "k")), found("one"));
     // The next worker tries it while this one serves.
     end_while_it_loads(&master);
-    site.wait_for_log(0, &["a worker exited while loading", "is not tried again"]);
+    site.wait_for_log(0, &["a worker exited while loading", "will not be tried again"]);
     wires.iter_mut().for_each(ask);
     // The worker after that is ready without it.
     let both = || (master.of_role("lookup worker").len() == 2).then_some(());

@@ -279,7 +279,7 @@ pub fn configuration_of_anybody_does_not_count() {
     assert_eq!(wire.ask(&lookup(&theirs, "k")), RETRY, "its owner is declared in a file of anybody's");
     site.wait_for_log(
         seen,
-        &["error: ", "mapkeep.cf does not count", "everybody (mode 0666)", "let only root"],
+        &["error: ", "mapkeep.cf is ignored", "everybody (mode 0666)", "make it writable by root only"],
     );
     site.wait_for_log(seen, &["warning: ", "main.cf decides what is served", "everybody (mode 0666)"]);
 }
@@ -302,7 +302,7 @@ pub fn programs_of_anybody_are_not_started() {
             site.start_program(&program, &words),
             &[
                 path.to_str().unwrap(),
-                "could be exchanged",
+                "could be replaced",
                 "install them in a directory where only root can write",
             ],
         );

@@ -179,7 +179,7 @@ pub fn checkpoint_ends_when_its_service_cannot_start(server: Server) {
     let service = place.start(server);
     update(&mut service.client(), &table, SHARED, "ours", &mut content);
     service.kill();
-    let nothing = "nothing is written: the service that was started for this has ended";
+    let nothing = "nothing was written: the service that was started for this exited";
     // The writer's id belongs to an account, in a file of the test's own, in a mount namespace of its own.
     let passwd = fs::read_to_string("/etc/passwd").unwrap();
     let mine = place.site.path("passwd");

@@ -70,7 +70,7 @@ impl Kinds {
             if let Some(count) = kind.limiter.left_out(now) {
                 let lines = if count == 1 { "line" } else { "lines" };
                 tell(&format!(
-                    "{count} more {lines} like this left out: {}",
+                    "{count} more {lines} like this suppressed: {}",
                     std::mem::take(&mut kind.first)
                 ));
             }

@@ -176,7 +176,7 @@ mod tests {
         let told = |text: &str| text.split(' ').next().unwrap().parse::<usize>().unwrap();
         let counted: usize = kept
             .iter()
-            .filter(|(_, text)| text.ends_with("left out: flood"))
+            .filter(|(_, text)| text.ends_with("suppressed: flood"))
             .map(|(_, text)| told(text))
             .sum();
         assert_eq!(shown + counted, 100, "{kept:#?}");

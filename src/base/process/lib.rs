@@ -74,7 +74,7 @@ pub fn milliseconds(wait: Duration) -> u16 {
 pub fn fixed_epoll() -> Result<Epoll, Box<dyn Error>> {
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
     if epoll.0.as_raw_fd() != EPOLL {
-        return Err("descriptor 5 was open at start: this program is started by mapkeepd, not by hand".into());
+        return Err("descriptor 5 was open at start: only mapkeepd can start this program".into());
     }
     Ok(epoll)
 }

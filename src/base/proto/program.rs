@@ -25,11 +25,11 @@ impl ByHand {
     /// `words` are what follows the name of `program`; `version` is what `--version` prints.
     #[must_use]
     pub fn of(program: &str, version: impl FnOnce() -> String, words: &[String]) -> ByHand {
-        let why = "mapkeepd starts this program, nobody else can";
+        let why = "only mapkeepd can start this program";
         match words {
             [] => ByHand::Refuse(format!("{program}: no arguments: {why}")),
             [word] if word == "--help" || word == "-h" => {
-                ByHand::Say(format!("usage: {program} --version\nBut for that, {why}; see mapkeepd(8)."))
+                ByHand::Say(format!("usage: {program} --version\nOtherwise, {why}; see mapkeepd(8)."))
             }
             [word] if word == "--version" => ByHand::Say(version()),
             [word, extra, ..] if matches!(word.as_str(), "--help" | "-h" | "--version") => {

@@ -108,10 +108,11 @@ impl fmt::Display for TableError {
             TableError::Limit { line } => {
                 write!(f, "line {line}: the pattern needs more steps or memory than allowed")
             }
-            TableError::OutOfTime { line: 0 } => f.write_str("out of time before a member of the table"),
+            TableError::OutOfTime { line: 0 } => f.write_str("the time for the lookup ran out before a member of \
+                                                              the table was tried"),
             TableError::OutOfTime { line } => write!(
                 f,
-                "line {line}: the time for a lookup is over before it is known whether the rule matches"
+                "line {line}: the time for the lookup ran out before it was known whether the rule matches"
             ),
             TableError::Paused => f.write_str("not at its end yet"),
             TableError::TooMuchWork { line } => {
@@ -129,16 +130,17 @@ impl fmt::Display for TableError {
             }
             TableError::NulInKey => f.write_str("the key has a NUL byte"),
             TableError::NoEnvironment => {
-                f.write_str("environ: has nothing to look into: workers have an empty environment")
+                f.write_str("environ: tables cannot be served: workers have an empty environment")
             }
-            TableError::NotUtf8 => f.write_str("the answer of a member is not UTF-8"),
+            TableError::NotUtf8 => f.write_str("the value from a member is not UTF-8"),
             TableError::NoMember => f.write_str("a member of the table is not available"),
             TableError::MayBeElsewhere => f.write_str(
-                "not in the file, and nsswitch.conf names sources that this service does not ask (see the log of the start)",
+                "not in the file, and nsswitch.conf names sources that this service does not query (see the log \
+                 lines of its start)",
             ),
             TableError::ValueNamesFiles => f.write_str(
-                "its value names files whose content the client wants, and this service opens no files for clients; put \
-                 their content into a table of type hash or lmdb with \"postmap -F\"",
+                "the value names files whose contents the client wants, and this service opens no files for \
+                 clients; put the contents into a table of type hash or lmdb with \"postmap -F\"",
             ),
         }
     }

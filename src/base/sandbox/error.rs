@@ -64,7 +64,7 @@ impl LockError {
 
 impl fmt::Display for LockError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the process cannot be locked in ({}): {}", self.layer, self.reason)
+        write!(f, "the process cannot be confined ({}): {}", self.layer, self.reason)
     }
 }
 

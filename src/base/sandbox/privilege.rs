@@ -55,11 +55,11 @@ impl Privilege {
         let refuse = |reason: &str| Err(LockError::new(Layer::Request, reason));
         match self {
             Privilege::Rootless if Uid::effective().is_root() => {
-                refuse("root must give its privileges up; running as root without that is not offered")
+                refuse("root must give up its privileges; running as root without that is not supported")
             }
             Privilege::Rootless => Ok(()),
             Privilege::Root { .. } if !Uid::effective().is_root() => {
-                refuse("root was promised; start as root")
+                refuse("this process must be started as root")
             }
             Privilege::Root { uid, gid, .. } if role.parents().is_empty() => match (uid, gid) {
                 (0, 0) => Ok(()),
@@ -88,7 +88,7 @@ pub(crate) struct NewRoot(Dir);
 
 /// What to do about a root directory that is none. Never to empty one, or to take it from its owner: it may be another's,
 /// and named by mistake.
-const MADE_FOR_THIS: &str = "name another in chroot_directory (mapkeep.cf), made for this alone: \
+const MADE_FOR_THIS: &str = "set chroot_directory in mapkeep.cf to a directory that is used for nothing else: \
                              install -d -o root -g root -m 755 DIRECTORY";
 
 /// Whether a directory can be the empty root of a role that serves clients.
@@ -174,7 +174,7 @@ fn no_way_back() -> Result<(), LockError> {
     let (root, wheel) = (Uid::from_raw(0), Gid::from_raw(0));
     let attempts = [setresuid(root, root, root), setresgid(wheel, wheel, wheel), setgroups(&[wheel])];
     if attempts.iter().any(|attempt| *attempt != Err(Errno::EPERM)) {
-        return Err(LockError::new(Layer::Identity, "uid 0, gid 0 or its group could be taken again"));
+        return Err(LockError::new(Layer::Identity, "the process could get uid 0, gid 0 or its groups back"));
     }
     Ok(())
 }

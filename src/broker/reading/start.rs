@@ -106,8 +106,8 @@ fn watch_all(tables: &mut Tables, watch: &mut Watch, inside: &Path) -> Vec<Locat
         let Some(entry) = tables.entries.get_mut(index) else { continue };
         if let (None, Some(Refusal::Missing { component })) = (holders.first(), trouble) {
             tracing::warn!(
-                "{} does not exist; after creating it, reload the service (\"postfix reload\", or \"systemctl reload\" of its own \
-                 unit)",
+                "{} does not exist; create it, then reload the service (\"postfix reload\", or \"systemctl reload\" \
+                 of its own unit)",
                 located(inside, Directory { path: component, dev: 0, ino: 0 }).seen_from_host().display()
             );
         }

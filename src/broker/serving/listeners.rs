@@ -75,7 +75,9 @@ impl Listeners {
             Accepted::Client(client) => Ok(Some(client)),
             Accepted::Nobody => Ok(None),
             Accepted::Exhausted => {
-                tracing::warn!("out of descriptors or memory -- new clients wait until some are free");
+                tracing::warn!(
+                    "out of file descriptors or memory -- new clients must wait until some are free"
+                );
                 self.pause();
                 Ok(None)
             }

@@ -60,7 +60,7 @@ pub fn prepare(
     mapkeep_log::install(Box::new(ChannelSink::new(log)), process.verbose, 1000)?;
     signals::ignore_pipe_and_size()?;
     if !memory::heap_only() {
-        return Err("the allocator does not take its tuning (not glibc?)".into());
+        return Err("the memory allocator rejected its settings (not glibc?)".into());
     }
     drop(inherit::take(EPOLL)?);
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;

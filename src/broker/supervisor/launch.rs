@@ -39,8 +39,8 @@ const FATAL_PAUSE: Duration = Duration::from_secs(1);
 
 /// What master(8) does after an end in failure: whoever needs a lookup waits so long. Source of the fact: master(8) of
 /// Postfix 3.7.11, where "postfix reload" did not shorten the wait.
-const THROTTLE: &str = "once that is mended, master(8) starts the service within service_throttle_time (60 s), \
-                        \"postfix stop; postfix start\" at once";
+const THROTTLE: &str = "after you have fixed this, master(8) starts the service within service_throttle_time (60 s), \
+                        or at once after \"postfix stop; postfix start\"";
 
 /// Entry point of the `mapkeepd` program.
 #[must_use]
@@ -139,7 +139,8 @@ fn supervisor(options: &Options) -> Result<Ending, Box<dyn Error>> {
     }
     log_remarks(&remarks);
     if plan.ids.is_none() && plan.mode == Mode::Master {
-        return Err("started by master(8) without root privileges, which are needed to give each process its own user".into());
+        let problem = "started by master(8) without root privileges, which are needed to give each process its own user";
+        return Err(problem.into());
     }
     if let Some(problem) = nobody_writes(plan.service, plan.ids) {
         return Err(problem.into());

@@ -56,23 +56,24 @@ impl fmt::Display for SocketError {
                 out,
                 "{} belongs to the service \"{name}\" of master.cf (line {line}), and master(8) replaces it at each \
                  start and reload: set proxymap_service_name to another name in main.cf, or remove the service from \
-                 master.cf, or name another place with --socket",
+                 master.cf, or use another path with --socket",
                 path.display()
             ),
             SocketError::NoDirectory(path) => write!(
                 out,
-                "{} is no directory: \"postfix check\" makes that of the queue; or name another place with --socket",
+                "{} is not a directory: run \"postfix check\", which creates the directories of the queue, or use \
+                 another path with --socket",
                 path.display()
             ),
             SocketError::InUse(path) => write!(
                 out,
-                "{}: another service is listening there: end that one first, or name another place with --socket",
+                "{}: another service is listening there: stop that one first, or use another path with --socket",
                 path.display()
             ),
             SocketError::NoOwner(name) => {
                 write!(
                     out,
-                    "no user \"{name}\" in /etc/passwd (mail_owner in main.cf), who would own the socket"
+                    "no user \"{name}\" in /etc/passwd (mail_owner in main.cf), to whom the socket must belong"
                 )
             }
             SocketError::Activation(what) => write!(out, "socket activation: {what}"),

@@ -71,25 +71,36 @@ impl Rule {
     #[must_use]
     pub fn sentence(self) -> &'static str {
         match self {
-            Rule::T1 => "a table's path is absolute and of bounded length",
+            Rule::T1 => "the path of a table must be absolute and of bounded length",
             Rule::T2 => {
-                "only root or a declared owner can write in the directories of a table, and beneath his own all is his"
+                "the directories of a table must be writable by root or a declared owner only, and everything in a \
+                 directory of a declared owner must belong to that owner"
             }
-            Rule::T3 => "links to a table are root's, in directories of root that nobody shares",
-            Rule::T4 => "a table is a regular file that only root or a declared owner can write or put there",
+            Rule::T3 => {
+                "symbolic links to a table must belong to root, in directories of root in which nobody else \
+                         can write"
+            }
+            Rule::T4 => {
+                "a table must be a regular file that only root or a declared owner can write or could have \
+                         created there"
+            }
             Rule::T5 => {
-                "a table is a stored file, not one that the kernel makes up; one that is written is no mount point"
+                "a table must be a stored file, not one that the kernel generates; a table that is written must not \
+                 be a mount point"
             }
-            Rule::T6 => "account secrets are never a table",
-            Rule::W1 => "no table is written in a directory of root",
-            Rule::W2 => "a table that is written, and its directory, belong to the user who writes it",
-            Rule::W3 => "a file that is written has one name only",
+            Rule::T6 => "an account database with secrets is never a table",
+            Rule::W1 => "tables in a directory of root are never written",
+            Rule::W2 => "a table that is written, and its directory, must belong to the user who writes it",
+            Rule::W3 => "a file that is written must not have a second name (hard link)",
             Rule::W4 => {
-                "links to a table that is written are root's, in root's directories, and its files are no links"
+                "symbolic links to a table that is written must belong to root, in directories of root, and its \
+                 files must not be symbolic links"
             }
-            Rule::W5 => "its user, and nobody but root besides, can write a table and its directories",
-            Rule::W6 => "no two tables that are written share a file",
-            Rule::W7 => "only what is in the list of the writing service is written",
+            Rule::W5 => {
+                "a table that is written, and its directories, must be writable by its user and root only"
+            }
+            Rule::W6 => "two tables that are written must not share a file",
+            Rule::W7 => "only tables in the list of the update service are written",
         }
     }
 }
@@ -158,7 +169,7 @@ impl fmt::Display for Refusal {
             }
             Refusal::Missing { .. } => write!(formatter, "{path} does not exist"),
             Refusal::Retry { .. } => write!(formatter, "{path} kept changing while it was being opened"),
-            Refusal::Io { errno, .. } => write!(formatter, "{path} cannot be looked at: {}", errno.desc()),
+            Refusal::Io { errno, .. } => write!(formatter, "{path} cannot be examined: {}", errno.desc()),
         }
     }
 }

@@ -64,8 +64,8 @@ pub(super) fn refuse(
 }
 
 /// Another directory to keep a table in.
-const ELSEWHERE: &str = "unless a program makes it there, move the table, and its name in the configuration, to a directory in \
-                         which only root can write, such as /etc/postfix";
+const ELSEWHERE: &str = "unless a program creates it there, move the table to a directory in which only root can \
+                         write, such as /etc/postfix, and correct its name in the configuration";
 
 /// Rule T2: whose a directory on the way to a table is. `above` is the directory that it is in.
 ///
@@ -112,11 +112,12 @@ pub(super) fn closed(
     let vouch = owners.line_vouching(&shown);
     let remedy = match world || mode & STICKY != 0 {
         true => format!(
-            "{ELSEWHERE}; or, where nobody can write all the same, as in a read-only volume, write in mapkeep.cf: {vouch}"
+            "{ELSEWHERE}; or, if nobody can write there in spite of the mode, as in a read-only volume, write in \
+             mapkeep.cf: {vouch}"
         ),
         false => format!(
             "{ELSEWHERE}; or, if you vouch for what its group does there, write in mapkeep.cf: {vouch}; or, if the \
-             group has nothing to write there, run: chmod go-w {shown}"
+             group does not need to write there, run: chmod go-w {shown}"
         ),
     };
     Err(refuse(path, Rule::T2, problem, remedy))
@@ -128,7 +129,7 @@ pub(super) fn link(path: &[u8], status: &Status, stack: &Stack) -> Result<(), Re
         return Ok(());
     }
     let shown = quoted(path);
-    let remedy = "name the file that is meant, not the link, in the configuration";
+    let remedy = "name the target of the link in the configuration, not the link";
     if status.uid != 0 {
         let problem = format!("is a symbolic link that belongs to uid {}", status.uid);
         return Err(refuse(path, Rule::T3, problem, remedy));
@@ -178,7 +179,7 @@ pub(super) fn file(
     }
     if others {
         let problem = format!("can be written by {} (mode {:04o})", writers(status), status.mode & 0o7777);
-        let remedy = format!("if nobody else is to write it, run: chmod go-w {shown}");
+        let remedy = format!("if nobody else needs to write it, run: chmod go-w {shown}");
         return Err(refuse(path, Rule::T4, problem, remedy));
     }
     if status.mode & SET_ID != 0 {
@@ -187,7 +188,7 @@ pub(super) fn file(
             path,
             Rule::T4,
             problem,
-            format!("if it is a table and no program, run: chmod u-s,g-s {shown}"),
+            format!("if it is a table, not a program, run: chmod u-s,g-s {shown}"),
         ));
     }
     if status.nlink == 0 {
@@ -264,7 +265,7 @@ fn stranger(path: &[u8], rule: Rule, status: &Status, owners: &Owners) -> Refusa
         path,
         rule,
         problem,
-        format!("if {name} is to decide what tables say, write in mapkeep.cf: {line}"),
+        format!("if {name} may decide what tables contain, write in mapkeep.cf: {line}"),
     )
 }
 

@@ -42,10 +42,9 @@ fn chain(bed: &Bed, count: usize) {
     bed.link("g/p/t", &format!("l{}", count - 1));
 }
 
-const MOVE: &str =
-    "unless a program makes it there, move the table, and its name in the configuration, to a directory";
-const NAME_FILE: &str = "name the file that is meant, not the link";
-const GROUP: &str = "if the group has nothing to write there, run: chmod go-w ";
+const MOVE: &str = "unless a program creates it there, move the table to a directory";
+const NAME_FILE: &str = "name the target of the link";
+const GROUP: &str = "if the group does not need to write there, run: chmod go-w ";
 const DECLARE: &str = "write in mapkeep.cf: table_owners = 64321";
 const REGULAR: &str = "name a regular file in the configuration";
 const PLAIN: &str = "use a shorter path";

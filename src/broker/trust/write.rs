@@ -81,7 +81,12 @@ fn stand_in<'a>(
     let mut components = walk::components_of(&path)?;
     // The last component comes first: that is the file.
     if components.first().is_none_or(|file| file == b"..") {
-        return Err(rules::refuse(&path, Rule::T1, "names no file", "correct the path in the configuration"));
+        return Err(rules::refuse(
+            &path,
+            Rule::T1,
+            "does not name a file",
+            "correct the path in the configuration",
+        ));
     }
     components.remove(0);
     // Before anything is looked at.

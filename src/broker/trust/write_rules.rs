@@ -24,7 +24,8 @@ const OWNER_SEARCH: u32 = 0o100;
 const OTHERS_SEARCH: u32 = 0o011;
 
 /// What to do about a link in the place of a file. Moving it away would leave the table without what it holds.
-const LOOK_WHERE: &str = "look where it leads, and name the table there in the configuration, not the link";
+const LOOK_WHERE: &str =
+    "find out where it leads, and name the table there in the configuration, not the link";
 
 /// Rule W4: a symbolic link in the last of these directories. Nobody but root can have made it or can put it elsewhere.
 pub(super) fn link(at: &[u8], status: &Status, stack: &Stack) -> Result<(), Refusal> {
@@ -35,7 +36,7 @@ pub(super) fn link(at: &[u8], status: &Status, stack: &Stack) -> Result<(), Refu
     for (directory, level) in stack.levels() {
         if level.status.uid != 0 || level.openness != Openness::Closed {
             let problem = format!(
-                "is a directory where others than root could redirect the symbolic link {}",
+                "is a directory in which users other than root could redirect the symbolic link {}",
                 quoted(at)
             );
             return Err(refuse(&directory, Rule::W4, problem, remedy));
@@ -47,7 +48,7 @@ pub(super) fn link(at: &[u8], status: &Status, stack: &Stack) -> Result<(), Refu
 /// Rule W5: whose a directory above the one with the files of the user `owner` is, and whether he can enter it.
 pub(super) fn ancestor(at: &[u8], status: &Status, owner: u32) -> Result<(), Refusal> {
     if status.uid != 0 && status.uid != owner {
-        let problem = format!("belongs to uid {}, who could exchange what is below it", status.uid);
+        let problem = format!("belongs to uid {}, who could replace what is below it", status.uid);
         return Err(refuse(at, Rule::W5, problem, elsewhere(owner)));
     }
     let (search, own) = if status.uid == owner { (OWNER_SEARCH, true) } else { (OTHERS_SEARCH, false) };
@@ -99,20 +100,24 @@ pub(super) fn file(
     };
     if let Some(what) = what {
         let remedy =
-            "look what it is, and move it away if nothing needs it there: the service makes a new file";
+            "find out what it is, and move it away if nothing needs it there: the service creates a new file";
         return Err(refuse(path, Rule::W5, format!("is {what}, not a regular file"), remedy));
     }
     if status.uid != owner {
         let problem = format!("belongs to uid {}, but tables are written as uid {owner}", status.uid);
         // Its name does not say that it is a table: whoever owns the directory could have put any file there.
-        let remedy = "look what it is, and move it away: the service makes a new one; to go on with its content, give \
-                      a copy of it to that user (chown), not the file itself";
+        let remedy = "find out what it is, and move it away: the service creates a new one; to keep its content, \
+                      give a copy of it to that user (chown), not the file itself";
         return broken(Rule::W2, problem, remedy.to_owned());
     }
     let mode = status.mode & 0o7777;
     if others {
         let problem = format!("can be written by {} (mode {mode:04o})", writers(status));
-        return broken(Rule::W5, problem, format!("if nobody else is to write it, run: chmod go-w {shown}"));
+        return broken(
+            Rule::W5,
+            problem,
+            format!("if nobody else needs to write it, run: chmod go-w {shown}"),
+        );
     }
     if mode & SET_ID != 0 {
         let problem = format!("has set-id bits (mode {mode:04o})");
@@ -134,7 +139,7 @@ pub(super) fn file(
             let problem = format!("has {names} names (hard links), and writing would change all of them");
             // As root, in a directory of somebody else, nothing is copied: a link there would lead the copy elsewhere.
             let remedy = format!(
-                "look what the other names are, before anything else: find \"$(stat -c %m {shown})\" -xdev -samefile \
+                "first find out what the other names are: find \"$(stat -c %m {shown})\" -xdev -samefile \
                  {shown}; then remove those that nothing uses, or name another file for this table"
             );
             broken(Rule::W3, problem, remedy)
@@ -156,7 +161,7 @@ pub(super) fn closed(at: &[u8], status: &Status, owner: u32, others: bool) -> Re
     let problem = format!("can be written by {} (mode {mode:04o})", writers(status));
     let shown = quoted(at);
     let remedy =
-        format!("{}; or, if nobody else is to write there, run: chmod go-w {shown}", elsewhere(owner));
+        format!("{}; or, if nobody else needs to write there, run: chmod go-w {shown}", elsewhere(owner));
     Err(refuse(at, Rule::W5, problem, remedy))
 }
 

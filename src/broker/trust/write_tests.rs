@@ -105,9 +105,9 @@ const ABOVE: &[Defect] = &[
 ];
 
 const FILE: &[Defect] = &[
-    ("of root", |b, n| b.owner(n, 0), Rule::W2, "look what it is, and move it away"),
-    ("of a stranger", |b, n| b.owner(n, STRANGER), Rule::W2, "look what it is, and move it away"),
-    ("0620", |b, n| b.mode(n, 0o620), Rule::W5, "if nobody else is to write it, run: chmod go-w "),
+    ("of root", |b, n| b.owner(n, 0), Rule::W2, "find out what it is, and move it away"),
+    ("of a stranger", |b, n| b.owner(n, STRANGER), Rule::W2, "find out what it is, and move it away"),
+    ("0620", |b, n| b.mode(n, 0o620), Rule::W5, "if nobody else needs to write it, run: chmod go-w "),
     ("0602", |b, n| b.mode(n, 0o602), Rule::W5, "run: chmod go-w "),
     ("set-user-id", |b, n| b.mode(n, 0o4600), Rule::W5, "run: chmod u-s,g-s "),
     ("set-group-id", |b, n| b.mode(n, 0o2600), Rule::W5, "run: chmod u-s,g-s "),
@@ -116,13 +116,23 @@ const FILE: &[Defect] = &[
         "with a second name",
         |b, n| fs::hard_link(b.path(n), b.path("second")).expect("link"),
         Rule::W3,
-        "look what the other names are, before anything else: find \"$(stat -c %m ",
+        "first find out what the other names are: find \"$(stat -c %m ",
     ),
-    ("a link to the real one", move_behind_link, Rule::W4, "look where it leads, and name the table there"),
-    ("a dangling link", dangling, Rule::W4, "look where it leads, and name the table there"),
-    ("a FIFO", fifo, Rule::W5, "look what it is, and move it away if nothing needs it"),
-    ("a socket", socket, Rule::W5, "look what it is, and move it away if nothing needs it"),
-    ("a directory", replace_by_directory, Rule::W5, "look what it is, and move it away if nothing needs it"),
+    (
+        "a link to the real one",
+        move_behind_link,
+        Rule::W4,
+        "find out where it leads, and name the table there",
+    ),
+    ("a dangling link", dangling, Rule::W4, "find out where it leads, and name the table there"),
+    ("a FIFO", fifo, Rule::W5, "find out what it is, and move it away if nothing needs it"),
+    ("a socket", socket, Rule::W5, "find out what it is, and move it away if nothing needs it"),
+    (
+        "a directory",
+        replace_by_directory,
+        Rule::W5,
+        "find out what it is, and move it away if nothing needs it",
+    ),
 ];
 
 /// Files that must be written, too.
@@ -337,7 +347,7 @@ fn other_names_of_a_file_are_what_the_remedy_shows() {
     let Some(bed) = sound() else { return };
     fs::hard_link(bed.path("g/p/x.db"), bed.path("second")).expect("link");
     let text = look(&table_of(&bed, "g/p/x")).unwrap_err().to_string();
-    let (_, command) = text.split_once("anything else: ").expect("a command");
+    let (_, command) = text.split_once("the other names are: ").expect("a command");
     let (command, _) = command.split_once(';').expect("and what follows");
     let run = |command: &str| {
         let output = Command::new("sh").args(["-c", command]).output().expect("sh");

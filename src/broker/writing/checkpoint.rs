@@ -206,7 +206,7 @@ impl Entry {
         let name = self.name_of(WriteFile::Database);
         match settled(|| place.open(&name, Access::Read)) {
             Ok(Some(opened)) => Ok(Put::Foreign(opened)),
-            Ok(None) => Err(format!("{} was there and is gone", change::shown(place, &name))),
+            Ok(None) => Err(format!("{} existed and is gone", change::shown(place, &name))),
             Err(refusal) => Err(text_of(&refusal)),
         }
     }

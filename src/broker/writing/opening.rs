@@ -59,7 +59,7 @@ fn open_or_create(place: &Place<'_>, name: &[u8]) -> Result<(WriteOpened, bool),
 fn warn_if_emptied(place: &Place<'_>, name: &[u8], (opened, is_new): &(WriteOpened, bool)) {
     if !is_new && opened.status.size == 0 {
         tracing::warn!(
-            "{} is empty: starting a new table in it; if it held one before, restore that from a backup",
+            "{} is empty: starting a new table in it; if it held a table before, restore that from a backup",
             change::shown(place, name)
         );
     }

@@ -222,14 +222,14 @@ impl Entry {
         let files = self.files.clone().ok_or_else(missing)?;
         let configured = files.path(files.configured());
         if !self.approved {
-            let problem = "belongs to a table that is only a member of another one in the list".to_owned();
+            let problem = "belongs to a table that the list names only as a member of another one".to_owned();
             let remedy = "add the table to proxy_write_maps, or name it there instead".to_owned();
             return Err(Refusal::Untrusted { component: configured, rule: Rule::W7, problem, remedy }.into());
         }
         let place = settled(|| place_of(anchor, &files, owner))?;
         self.place = Some(place.identity());
         if let Some(other) = before.iter().find(|other| other.shares(self)) {
-            let problem = format!("is already that of the table {}", other.shown());
+            let problem = format!("is already the file of the table {}", other.shown());
             let remedy = "name another file for one of them, or remove one from proxy_write_maps".to_owned();
             return Err(Refusal::Untrusted { component: configured, rule: Rule::W6, problem, remedy }.into());
         }
@@ -350,7 +350,7 @@ impl Entry {
         let aside = quarantine::set_aside(place, name, log, SystemTime::now()).map_err(failed)?;
         change::sync(place).map_err(failed)?;
         tracing::warn!(
-            "table {}: {} {what} -- set aside as {}; a fresh one takes its place",
+            "table {}: {} {what} -- set aside as {}; a new one takes its place",
             self.shown(),
             String::from_utf8_lossy(&place.path_of(name)),
             String::from_utf8_lossy(&aside)

@@ -46,14 +46,16 @@ impl Trouble {
     pub(super) fn text(&self) -> String {
         match self {
             Trouble::Refusal(refusal) => text_of(refusal),
-            Trouble::TooOften(_) => "its files have been found damaged and set aside too often lately; \
-                                     the next one is set aside when some time has passed"
-                .to_owned(),
+            Trouble::TooOften(_) => {
+                "its files have been set aside as damaged too often lately; the next one is set \
+                                     aside only after some time"
+                    .to_owned()
+            }
             Trouble::InUse(path) => {
                 let path = String::from_utf8_lossy(path);
                 format!(
-                    "{path} is locked, or open for writing, by another program (fuser -v {path} names it) and left \
-                     alone until that has ended; nothing is lost by that"
+                    "{path} is locked, or open for writing, by another program (fuser -v {path} names it), and is \
+                     not replaced until that program has exited; no change is lost"
                 )
             }
             Trouble::Lock(path, errno) => {
@@ -70,11 +72,11 @@ impl Trouble {
 pub(super) fn text_of(refusal: &Refusal) -> String {
     match refusal {
         Refusal::Io { component, errno: errno @ (Errno::ENOSPC | Errno::EDQUOT) } => {
-            format!("{} cannot be made: {}", String::from_utf8_lossy(component), errno.desc())
+            format!("{} cannot be created: {}", String::from_utf8_lossy(component), errno.desc())
         }
         Refusal::Io { errno: Errno::EACCES, .. } => format!(
-            "{refusal}; if its directory, or a link to it, was made, replaced or put right after the start, restart the \
-             service (\"postfix reload\", or \"systemctl restart\" of its own unit)"
+            "{refusal}; if its directory, or a link to it, was created, replaced or corrected after the start, \
+             restart the service (\"postfix reload\", or \"systemctl restart\" of its own unit)"
         ),
         refusal => refusal.to_string(),
     }

@@ -276,7 +276,7 @@ impl Writer {
             (_, WriterToBroker::Ready) => Incoming::Violation("ready twice"),
             (_, WriterToBroker::Pong(number)) => match self.ping.take() {
                 Some((asked, _)) if asked == number => Incoming::Nothing,
-                _ => Incoming::Violation("an answer to no ping"),
+                _ => Incoming::Violation("an answer without a ping"),
             },
             (Stage::Admitted | Stage::Draining, WriterToBroker::Closed(count)) => {
                 match self.clients.checked_sub(count) {

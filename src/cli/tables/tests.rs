@@ -216,7 +216,7 @@ fn remedy_names_the_command_where_there_is_one() {
         "run: postalias hash:/t/all-aliases",
         "by the form of its source"
     );
-    assert_eq!(remedy("texthash:/t/group"), "if nobody else is to write it, run: chmod go-w /t/group");
+    assert_eq!(remedy("texthash:/t/group"), "if nobody else needs to write it, run: chmod go-w /t/group");
     assert!(remedy("texthash:/t/large").contains("snapshot_limit"));
     assert_eq!(remedy("mysql:/t/my.cf"), "stay with stock's proxymap for now");
     assert_eq!(remedy("pipemap:{static:a,debug:hash:/t/missing}"), "run: postmap hash:/t/missing");
@@ -241,11 +241,12 @@ fn text_fits_and_says_the_same() {
     assert!(line("hash:/t/good ").ends_with(" served"), "{text}");
     assert!(line("texthash:/t/group ").ends_with(" refused"), "{text}");
     for part in [
-        "    named by virtual_alias_maps, main.cf:3\n    named by sender_bcc_maps, main.cf:6\n    file     /t/good.db (owner ",
+        "    named by virtual_alias_maps, main.cf:3\n    named by sender_bcc_maps, main.cf:6\n    file     \
+         /t/good.db (owner ",
         "    named by virtual_alias_maps through more, main.cf:4\n",
         "mode 0640, 7 bytes)\n",
-        "    rule     T4: a table is a regular file",
-        "    remedy   if nobody else is to write it, run: chmod go-w /t/group\n",
+        "    rule     T4: a table must be a regular file",
+        "    remedy   if nobody else needs to write it, run: chmod go-w /t/group\n",
         "    why      /t/missing.db does not exist\n",
     ] {
         assert!(text.contains(part), "{part}\nin\n{text}");

@@ -224,7 +224,7 @@ pub(super) fn trouble_of(refusal: &Refusal, create: impl FnOnce() -> String) -> 
         }
         Refusal::Missing { .. } => trouble(State::Missing, "does not exist".to_owned(), Some(create())),
         Refusal::Retry { .. } => {
-            let remedy = "try again when nobody writes it".to_owned();
+            let remedy = "try again when no program is writing it".to_owned();
             trouble(State::Unreadable, "kept changing while it was being opened".to_owned(), Some(remedy))
         }
         Refusal::Io { errno, .. } => {

@@ -94,8 +94,8 @@ fn type_trouble(name: &[u8]) -> Option<Trouble> {
 
 fn nobody(site: &Configuration) -> Trouble {
     let problem =
-        format!("nobody could write it: there is no user \"{}\" in /etc/passwd", site.settings.mail_owner);
-    fault(State::Unreadable, problem, "correct mail_owner in main.cf, or make the account")
+        format!("it cannot be written: there is no user \"{}\" in /etc/passwd", site.settings.mail_owner);
+    fault(State::Unreadable, problem, "correct mail_owner in main.cf, or create the account")
 }
 
 /// How to make the directory that is missing.
@@ -103,8 +103,9 @@ fn missing(refusal: &Refusal, owner: u32, root: &Path) -> String {
     let component = refusal.component();
     // A name that the shell might read differently is not offered for pasting.
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+@,=%".contains(byte);
-    let how = "create it for the user who writes, or correct the name in main.cf; then reload the service"
-        .to_owned();
+    let how =
+        "create it for the user who writes tables, or correct the name in main.cf; then reload the service"
+            .to_owned();
     // In a directory of somebody else, a link that he puts there would be given to the user instead.
     let parent = Path::new(OsStr::from_bytes(component.strip_prefix(b"/").unwrap_or(component))).parent();
     let parent = parent.and_then(|parent| root.join(parent).symlink_metadata().ok());

@@ -70,7 +70,7 @@ impl fmt::Display for AccountError {
             AccountError::Taken { id, name } => write!(
                 out,
                 "id {id} belongs to \"{name}\", but the roles need ids of their own: \
-                 set uid_base in mapkeep.cf to the first of {RANGE} ids that nobody has"
+                 set uid_base in mapkeep.cf to the first of {RANGE} ids that no account has"
             ),
             AccountError::Range(base) => {
                 write!(out, "uid_base = {base} in mapkeep.cf leaves no room for {RANGE} unprivileged ids")

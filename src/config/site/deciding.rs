@@ -81,8 +81,8 @@ fn exposed(directory: &Path, programs: &[&Path], people: &People) -> Vec<Exposed
                 to_everybody: others && mode & 0o002 != 0,
                 to_owner: !others,
                 text: format!(
-                    "{} {who}, so that programs which run with the rights of root could be exchanged; install them in a \
-                     directory where only root can write, such as /usr/lib/mapkeep",
+                    "{} {who}, so that programs which run as root could be replaced; install them in a directory \
+                     where only root can write, such as /usr/lib/mapkeep",
                     path.display()
                 ),
             });

@@ -98,7 +98,7 @@ fn file_names(name: &[u8]) -> Option<Notice> {
          postmap -F hash:F (or lmdb:F), and name that table in tls_server_sni_maps and proxy_read_maps"
             .to_owned()
     };
-    let problem = "for tls_server_sni_maps each entry is a temporary error: its value is the name of a file, whose content \
+    let problem = "for tls_server_sni_maps each entry is a temporary error: its value is the name of a file, whose contents \
                    postmap -F would have put in its place"
         .to_owned();
     Some(Notice { problem, remedy, fails: true })

@@ -94,9 +94,9 @@ usage: mapkeepd [-n proxymap|proxywrite] -t unix [OPTION]...
                       [-o NAME=VALUE]... [-v] [--stderr]
        mapkeepd --version
 
-In the first form master(8) starts it, with the options of its daemons (-i -m -n -o -s -v and others).
+The first form is how master(8) starts it, with the options that all its daemons take (-i -m -n -o -s -v and others).
 serve  listens on a socket of its own, in the foreground; mapkeepd(8) has the details
-exit status: 0 ended as told, 1 failed (standard error and the log say why), 64 wrong usage";
+exit status: 0 ended normally, 1 failed (standard error and the log say why), 64 wrong usage";
 
 /// What a person wants to see instead of a service.
 pub fn wanted_text(words: &[String]) -> Option<Result<String, OptionError>> {

@@ -160,7 +160,7 @@ impl std::fmt::Display for ComplaintKind {
                 write!(f, "-o \"{}\" ignored; write -o name=value or -o {{ name = value }}", shown(text))
             }
             ComplaintKind::ServiceTwice(name, line) => {
-                write!(f, "service {} also stands in line {line}; remove one of the two", shown(name))
+                write!(f, "service {} is also defined in line {line}; remove one of the two", shown(name))
             }
             ComplaintKind::BadValue { error, used } => write!(f, "{error}; using {used}"),
             ComplaintKind::BadList(error) => write!(f, "{error}; the tables named there are not approved"),
@@ -173,7 +173,7 @@ impl std::fmt::Display for ComplaintKind {
             ComplaintKind::UnknownName(name, known) => {
                 write!(f, "unknown name \"{}\": line ignored; known are {}", shown(name), known.join(", "))
             }
-            ComplaintKind::More => f.write_str("further complaints are left out; correct these first"),
+            ComplaintKind::More => f.write_str("further problems are not shown; correct these first"),
         }
     }
 }

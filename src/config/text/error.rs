@@ -78,15 +78,15 @@ impl std::fmt::Display for Reason {
             }
             Reason::TooLarge => f.write_str("the expanded value is too large; list fewer or shorter names"),
             Reason::BadLevel(text) => {
-                write!(f, "\"{}\" is no compatibility level; write it like 3.6", shown(text))
+                write!(f, "\"{}\" is not a compatibility level; write it like 3.6", shown(text))
             }
-            Reason::NotAscii => f.write_str("an international domain name stands here; write its ASCII form"),
+            Reason::NotAscii => f.write_str("this is an internationalized domain name; write its ASCII form"),
             Reason::Unset => f.write_str("the parameter has no value; set it"),
             Reason::BadTime(text) => {
-                write!(f, "\"{}\" is no time; write digits and one of s, m, h, d, w", shown(text))
+                write!(f, "\"{}\" is not a time; write digits and one of s, m, h, d, w", shown(text))
             }
             Reason::BadInteger(text) => {
-                write!(f, "\"{}\" is no number from 0 to 2147483647", shown(text))
+                write!(f, "\"{}\" is not a number from 0 to 2147483647", shown(text))
             }
             Reason::BadBoolean(text) => write!(f, "\"{}\" is neither yes nor no", shown(text)),
             Reason::NotAllowed(text, allowed) => write!(f, "\"{}\" is not {allowed}", shown(text)),

@@ -106,7 +106,7 @@ impl<'n> Expansion<'n> {
         }
         let (name, rest) = split_name(inner);
         if name.is_empty() {
-            return Err(Reason::Syntax("no name stands between the braces").into());
+            return Err(Reason::Syntax("there is no name between the braces").into());
         }
         if self.names.has_domain_functions() && rest.first() == Some(&b'{') && is_domain_function(name) {
             return self.domain(name, rest, out);

@@ -117,13 +117,16 @@ impl Elsewhere {
                 ));
             }
             Elsewhere::Source(source) => {
-                format!("{NSSWITCH} names \"{source}\" for {name}, which is not asked")
+                format!("{NSSWITCH} names \"{source}\" for {name}, which this service does not query")
             }
             Elsewhere::Compat => {
-                format!("lines of /etc/{name} that begin with \"+\" name accounts of NIS, which is not asked")
+                format!(
+                    "lines of /etc/{name} that begin with \"+\" name accounts of NIS, which this service does \
+                         not query"
+                )
             }
             Elsewhere::Unclear(line) => {
-                format!("line {line} of {NSSWITCH} cannot be understood, by the C library either")
+                format!("line {line} of {NSSWITCH} cannot be parsed, nor can the C library parse it")
             }
         };
         Some(format!("an account that is not in /etc/{name} is a temporary error: {why}"))
@@ -136,10 +139,10 @@ impl Elsewhere {
         match self {
             Elsewhere::Nowhere => None,
             Elsewhere::Systemd => Some(format!(
-                "if one of those gets mail, give it a line in /etc/{name}, or stay with stock's proxymap for now"
+                "if one of those accounts receives mail, add it to /etc/{name}, or stay with stock's proxymap for now"
             )),
             Elsewhere::Source(_) | Elsewhere::Compat => {
-                Some("if accounts are there, stay with stock's proxymap for now".to_owned())
+                Some("if that source has accounts, stay with stock's proxymap for now".to_owned())
             }
             Elsewhere::Unclear(_) => Some("correct the line".to_owned()),
         }

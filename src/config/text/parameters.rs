@@ -335,7 +335,7 @@ mod tests {
         let error = found.seconds("max_idle", b's').unwrap_err();
         assert_eq!(
             error.to_string(),
-            "parameter max_idle: \"5x\" is no time; write digits and one of s, m, h, d, w"
+            "parameter max_idle: \"5x\" is not a time; write digits and one of s, m, h, d, w"
         );
         assert_eq!(found.boolean("bad").unwrap_err().parameter.as_deref(), Some(&b"bad"[..]));
         assert_eq!(found.integer("nothing").unwrap_err().reason, Reason::Unset);

@@ -25,7 +25,7 @@ fn log(launch: LoggerLaunch, channel: OwnedFd) -> Result<(), Box<dyn Error>> {
     let supervisor = Channel::from_descriptor(channel);
     let socket = inherit::take(LOG)?;
     if !memory::heap_only() {
-        return Err("the allocator does not take its tuning (not glibc?)".into());
+        return Err("the memory allocator rejected its settings (not glibc?)".into());
     }
     signals::ignore_pipe_and_size()?;
     let destination = match destination {

@@ -117,7 +117,7 @@ impl session::LookupTable for Handle<'_> {
             };
         }
         let Some(table) = scan.content.as_ref().and_then(Weak::upgrade) else {
-            let gone = "it has changed several times since its list was begun";
+            let gone = "it has changed several times since the client began to list it";
             return Err(Failure::Unavailable(Cow::Borrowed(gone)));
         };
         Ok(table.step(&mut scan.cursor, key, value)?)

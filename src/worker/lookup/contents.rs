@@ -112,7 +112,7 @@ impl Contents {
                     Content::Table(Ok(_)) | Content::Composite(..) | Content::Elsewhere => {
                         tracing::warn!(
                             subject = name,
-                            "table {name}: {error} -- keeping the content before it"
+                            "table {name}: {error} -- keeping the previous content"
                         );
                     }
                 }
@@ -202,8 +202,10 @@ fn report(name: &str, complaints: &[Complaint]) {
 
 fn sentence(reason: Unavailable) -> &'static str {
     match reason {
-        Unavailable::Missing => "its file is not there",
-        Unavailable::Refused => "its file, or the way to it, breaks a trust rule (see the log of the start)",
+        Unavailable::Missing => "its file does not exist",
+        Unavailable::Refused => {
+            "its file, or the way to it, breaks a trust rule (an earlier log line names it)"
+        }
         Unavailable::TooLarge => "its file is larger than snapshot_limit",
         Unavailable::Unreadable => "its file cannot be read",
         Unavailable::UnknownType => "unsupported dictionary type",

@@ -225,7 +225,7 @@ impl Elsewhere {
     /// # Errors
     /// Those of epoll_ctl(2).
     pub(crate) fn violated(&mut self, epoll: &Epoll, number: u64, how: &str) -> io::Result<()> {
-        tracing::error!("a rules worker sent {how} -- no longer asking it");
+        tracing::error!("a rules worker sent {how} -- sending it no more questions");
         self.lose(epoll, number, WRONG)
     }
 
@@ -280,10 +280,10 @@ impl Elsewhere {
     }
 }
 
-const GONE: &str = "the rules worker that was asked has exited";
-const WRONG: &str = "the rules worker that was asked sent an invalid answer";
+const GONE: &str = "the rules worker that had the question has exited";
+const WRONG: &str = "the rules worker that had the question sent an invalid answer";
 const UNASKED: &str = "no rules worker accepted the question within a minute";
-const SILENT: &str = "the rules worker that was asked did not answer within a minute";
+const SILENT: &str = "the rules worker that had the question did not answer within a minute";
 
 /// Shows no key.
 impl std::fmt::Debug for Question {

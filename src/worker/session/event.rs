@@ -107,16 +107,16 @@ impl fmt::Display for Event<'_> {
                         write!(formatter, "{table}: non-UTF-8 value: malformed UTF-8 or invalid codepoint")
                     }
                     Failure::NotDone(reason) => {
-                        write!(formatter, "table {table}: {verb} operation is not done: {reason}")
+                        write!(formatter, "table {table}: {verb} operation failed: {reason}")
                     }
                     Failure::TooLong { what, length, limit } => write!(
                         formatter,
-                        "table {table}: {verb} operation is not done: a {what} of {length} bytes is longer than the \
+                        "table {table}: {verb} operation failed: a {what} of {length} bytes is longer than the \
                          {limit} that can be stored"
                     ),
                     Failure::KeyEmpty => write!(
                         formatter,
-                        "table {table}: {verb} operation is not done: the format has no empty keys"
+                        "table {table}: {verb} operation failed: the format has no empty keys"
                     ),
                 }
             }

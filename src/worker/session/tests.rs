@@ -288,7 +288,7 @@ fn failure_statuses_never_kill_clients() {
 #[test]
 fn failure_told_to_another_process_has_the_same_status_and_log_line_there() {
     for failure in [
-        Failure::Unavailable(Cow::Borrowed("its file is not there")),
+        Failure::Unavailable(Cow::Borrowed("its file does not exist")),
         Failure::Content(TableError::OutOfTime { line: 7 }),
         Failure::Content(TableError::ValueNamesFiles),
         Failure::OnPurpose,

@@ -247,8 +247,8 @@ impl<O: Opener> Writer<O> {
                 Ok(Changed::No) => {}
                 Err(error) => {
                     tracing::warn!(
-                        "table {}: {error} -- the updates committed together are undone, and their clients get a \
-                         temporary error",
+                        "table {}: {error} -- rolling back the updates that were to be committed together; their \
+                         clients get a temporary error",
                         self.tables.shown(id)
                     );
                     match error {

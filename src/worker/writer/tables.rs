@@ -241,8 +241,8 @@ fn first_state(name: &[u8], kind: Kind) -> State {
         }
         _ => {
             tracing::error!(
-                "table {shown}: tables of this type cannot be updated, and proxywrite does not serve them; list it in \
-                 proxy_read_maps, and have clients ask proxymap"
+                "table {shown}: tables of this type cannot be updated, and proxywrite does not serve them; list it \
+                 in proxy_read_maps instead, and let clients use proxymap"
             );
             // Stock's words.
             State::Closed(Cow::Owned(format!("{shown} map requires O_RDONLY access mode")))
@@ -257,8 +257,10 @@ fn needs_files(kind: Kind) -> bool {
 
 fn sentence(reason: Unavailable) -> &'static str {
     match reason {
-        Unavailable::Missing => "its file is not there, and cannot be made",
-        Unavailable::Refused => "its file, or the way to it, breaks a trust rule (see the log of the start)",
+        Unavailable::Missing => "its file does not exist, and cannot be created",
+        Unavailable::Refused => {
+            "its file, or the way to it, breaks a trust rule (an earlier log line names it)"
+        }
         Unavailable::TooLarge => "its file is too large",
         Unavailable::Unreadable => "its file cannot be opened",
         Unavailable::UnknownType => "unsupported dictionary type",

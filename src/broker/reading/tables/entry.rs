@@ -157,8 +157,8 @@ impl Entry {
             None => "lookups in this table fail with a temporary error, other tables are not affected",
         };
         let next = match verdict {
-            Verdict::Doubted => "one more worker tries it",
-            _ => "this version of the file is not tried again",
+            Verdict::Doubted => "one more worker will try it",
+            _ => "this version of the file will not be tried again",
         };
         tracing::error!(
             "table {name}: a worker exited while loading {path} -- {serving}; {next}. \
@@ -247,9 +247,8 @@ impl Entry {
                 false
             }
             (None, Some(Unavailable::Unloadable)) => false,
-            (None, _) => {
-                self.trouble(Unavailable::Unloadable, "its file is again the one that was not loaded")
-            }
+            (None, _) => self
+                .trouble(Unavailable::Unloadable, "its file is again the version that could not be loaded"),
         }
     }
 
@@ -282,8 +281,8 @@ impl Entry {
     /// There is no descriptor for a content of this table.
     pub(super) fn leave_out(&mut self, around: &Surroundings, now: Instant) -> Looked {
         self.rest(around, now);
-        let text = "there are more tables than files that the broker may have open; \
-                    raise the hard limit of open files of the service (ulimit -Hn, LimitNOFILE= of systemd)";
+        let text = "there are more tables than the broker may have open files; raise the hard limit of open files \
+                    for the service (ulimit -Hn, LimitNOFILE= of systemd)";
         Looked { changed: self.trouble(Unavailable::Unreadable, text), cost: LOOK }
     }
 
@@ -333,8 +332,8 @@ impl Entry {
         if matches!(refusal, Refusal::Io { errno: Errno::EACCES, .. }) {
             // Landlock lets through what was there, and sound but for its own mode, at the start.
             text.push_str(
-                "; if its directory, or a link to it, was made, replaced or put right after the start, reload the \
-                 service (\"postfix reload\", or \"systemctl reload\" of its own unit)",
+                "; if its directory, or a link to it, was created, replaced or corrected after the start, reload \
+                 the service (\"postfix reload\", or \"systemctl reload\" of its own unit)",
             );
         }
         self.trouble(reason, &text)

@@ -108,7 +108,7 @@ impl Worker {
             ) => {
                 let in_use = matches!(message, LookupToBroker::Loaded { .. });
                 match (self.supply.answered(id, generation, in_use, now), in_use) {
-                    (false, _) => Incoming::Violation("a verdict on a content that it was not sent"),
+                    (false, _) => Incoming::Violation("a verdict on a snapshot that it was not sent"),
                     (true, true) => Incoming::Loaded(id, generation),
                     (true, false) => Incoming::Rejected(id, generation),
                 }
@@ -125,7 +125,7 @@ impl Worker {
             }
             (_, LookupToBroker::Pong(number)) => match self.ping.take() {
                 Some((asked, _)) if asked == number => Incoming::Nothing,
-                _ => Incoming::Violation("an answer to no ping"),
+                _ => Incoming::Violation("an answer without a ping"),
             },
             (_, LookupToBroker::Ready) => Incoming::Violation("ready twice"),
             (_, LookupToBroker::Closed(_)) => {

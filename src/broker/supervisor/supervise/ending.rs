@@ -39,7 +39,9 @@ pub(crate) enum Ending {
 impl fmt::Display for Ending {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Ending::MasterGone => out.write_str("master(8) is done with it (reload, stop, or its own end)"),
+            Ending::MasterGone => {
+                out.write_str("master(8) no longer needs it (reload, stop, or its own exit)")
+            }
             Ending::Idle => out.write_str("no client for max_idle"),
             Ending::Signal(signal) => out.write_str(signal.as_str()),
         }

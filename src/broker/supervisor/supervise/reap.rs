@@ -32,7 +32,8 @@ impl Supervisor {
             _ => String::new(),
         };
         let refused = matches!(status, WaitStatus::Exited(_, code) if code == i32::from(LOCK_FAILED));
-        let lock = |role| Fatal::Lock(role, "it refused to start; its own line above has the reason".into());
+        let lock =
+            |role| Fatal::Lock(role, "it refused to start; its own log line above gives the reason".into());
         let well = matches!(status, WaitStatus::Exited(_, 0));
         let of_broker =
             self.generations().find(|one| one.broker.as_ref().is_some_and(|(child, _)| child.pid == pid));

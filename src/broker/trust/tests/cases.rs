@@ -159,7 +159,7 @@ const CASES: &[Case] = &[
         "s/../g/p/t", "s", Rule::T2, DECLARE),
     case("trailing slash", |_| (), "g/p/t/", "g/p/t/", Rule::T1, "name a file"),
     case("65 directories", |b| { b.directory(&"d/".repeat(65)); b.file(&long_path(65), b""); },
-        "@deep", "@deep", Rule::T1, "move the table nearer to /"),
+        "@deep", "@deep", Rule::T1, "move the table to a directory that is less deep"),
     // T5, what only looks like a file.
     case("memory of the process", |_| (), "/proc/self/mem", "/proc", Rule::T5, "put the table into a file"),
     case("kernel log", |_| (), "/proc/kmsg", "/proc", Rule::T5, "put the table into a file"),

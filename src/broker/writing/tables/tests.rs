@@ -195,7 +195,7 @@ fn no_room_is_told_apart() {
         assert_eq!(tables.entries[0].trouble(&refusal.into(), Instant::now()), reason);
     }
     let text = text_of(&Refusal::Io { component, errno: Errno::ENOSPC });
-    assert!(text.contains("x.mapkeep cannot be made: "), "{text}");
+    assert!(text.contains("x.mapkeep cannot be created: "), "{text}");
 }
 
 #[test]

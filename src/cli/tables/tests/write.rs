@@ -73,7 +73,7 @@ fn tables_that_are_written_are_told_with_their_state() {
     }
     assert_eq!(
         write_table(&json, "hash:/w/bad")["remedy"],
-        "if nobody else is to write it, run: chmod go-w /w/bad.mapkeep"
+        "if nobody else needs to write it, run: chmod go-w /w/bad.mapkeep"
     );
     let remedy = write_table(&json, "btree:/none/x")["remedy"].as_str().unwrap().to_owned();
     assert!(remedy.ends_with(&format!("run: install -d -m 0700 -o {uid} /none")), "{remedy}");

@@ -40,7 +40,7 @@ pub(super) fn not_served(name: &[u8]) -> Option<Remark> {
     let (why, remedy) = match Kind::of(name) {
         Kind::Unknown => (why_unknown(name), remedy_unknown(name)),
         Kind::Environ => (
-            "environ: has nothing to look into: workers have an empty environment",
+            "environ: tables cannot be served: workers have an empty environment",
             "stay with stock's proxymap for now",
         ),
         _ => return None,

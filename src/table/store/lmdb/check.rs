@@ -68,7 +68,11 @@ impl<S: Source + ?Sized> Walk<'_, S> {
             && tree.overflow_pages == overflow_pages
             && tree.entries == entries
             && (tree.root.is_some() || tree.depth == 0);
-        if agrees { Ok(()) } else { Err(StoreError::Corrupt("a tree has not what it says it has".into())) }
+        if agrees {
+            Ok(())
+        } else {
+            Err(StoreError::Corrupt("a tree does not hold what its header says".into()))
+        }
     }
 
     /// Checks the tree below page `number`, `height` pages high. Its keys are at least `low`, and less than `high`.
@@ -152,7 +156,7 @@ impl<S: Source + ?Sized> Walk<'_, S> {
     fn free_pages(&mut self, key: &[u8], value: &[u8]) -> Result<(), Flaw> {
         let transaction = u64_at(key, 0).unwrap_or(0);
         if transaction == 0 || transaction > self.meta.transaction {
-            return Err("free pages are of a transaction that was not");
+            return Err("the list of free pages names a transaction that does not exist");
         }
         let short = "the list of free pages is cut short";
         let count = u64_at(value, 0).and_then(|count| usize::try_from(count).ok()).ok_or(short)?;
@@ -175,7 +179,7 @@ impl<S: Source + ?Sized> Walk<'_, S> {
     fn claim(&mut self, first: u64, count: u64) -> Result<(), Flaw> {
         let end = first.saturating_add(count);
         if first < 2 || end > self.pages {
-            return Err("it is outside of the file");
+            return Err("it is outside the file");
         }
         for number in first..end {
             if !self.seen.add(number) {

@@ -71,7 +71,7 @@ impl Meta {
             Some((other, _)) => {
                 Err(StoreError::Corrupt(format!("its format is {other}; this program knows {FORMAT}")))
             }
-            None => Err(StoreError::Corrupt("it does not say what it has saved".to_owned())),
+            None => Err(StoreError::Corrupt("it has no record of its last checkpoint".to_owned())),
         }
     }
 }

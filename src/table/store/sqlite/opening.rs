@@ -64,7 +64,7 @@ pub(super) fn open(main: OwnedFd, log: OwnedFd) -> Result<SqliteStore, Unopened>
 
 fn open_checked(files: &Arc<Descriptors>) -> Result<SqliteStore, StoreError> {
     if !files::install() {
-        return Err(StoreError::Io("SQLite does not take its files".to_owned()));
+        return Err(StoreError::Io("SQLite does not accept the file layer".to_owned()));
     }
     files.lock()?;
     let is_new = check_files(files)?;
@@ -178,7 +178,7 @@ fn check(connection: &Connection, files: &Descriptors) -> Result<(), StoreError>
     let text =
         |statement: &str| connection.query_row(statement, [], |row| row.get::<_, String>(0)).map_err(meaning);
     if text("PRAGMA journal_mode")? != "wal" {
-        return Err(StoreError::Corrupt("the main file does not say that it has a log".to_owned()));
+        return Err(StoreError::Corrupt("the main file is not marked as having a log".to_owned()));
     }
     meta::check_schema(connection).map_err(meaning)?;
     // The quick check would not see entries that are out of order, which a lookup then misses or gives after they are deleted.

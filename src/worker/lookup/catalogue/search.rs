@@ -79,8 +79,9 @@ impl Terms {
 fn question(table: TableId, key: &[u8], modes: NulModes, terms: Terms) -> Result<Question, Failure> {
     if key.len() > MAX_KEY {
         let length = key.len();
-        let reason =
-            format!("a key of {length} bytes is longer than the {MAX_KEY} that another process is asked for");
+        let reason = format!(
+            "a key of {length} bytes is longer than the limit of {MAX_KEY} for tables of type pcre and regexp"
+        );
         return Err(Failure::Reported(reason));
     }
     let manner = Manner {

@@ -125,9 +125,9 @@ fn member_that_cannot_be_had_elsewhere_is_told_as_one_that_cannot_be_had_here() 
     use mapkeep_proto::NoAnswer;
     let names: [&[u8]; 2] = [b"regexp:/r", b"unionmap:{regexp:/r}"];
     let catalogue = Catalogue::new(names.map(|name| listed(name, true)).to_vec(), true);
-    let why = || Reported::Failed { why: NoAnswer::Unavailable, reason: "its file is not there" };
+    let why = || Reported::Failed { why: NoAnswer::Unavailable, reason: "its file does not exist" };
     for (name, expected) in [
-        (names[0], session::Failure::Unavailable("its file is not there".into())),
+        (names[0], session::Failure::Unavailable("its file does not exist".into())),
         (names[1], session::Failure::Content(TableError::NoMember)),
     ] {
         let (_, table) = catalogue.find(name).unwrap();

@@ -239,8 +239,8 @@ fn contents_come_and_go_and_the_reason_is_told() {
     let mut ask = |service: &mut Service, table, asked| answer(service, &mut asker, table, asked);
     assert_eq!(ask(&mut service, FILE, key), "Unavailable its file is being written");
     service.tell(BrokerToLookup::Unavailable { id: FILE, reason: Unavailable::Missing }, None);
-    assert_eq!(ask(&mut service, FILE, key), "Unavailable its file is not there");
-    assert_eq!(ask(&mut service, FILE, Asked::Usable), "Unavailable its file is not there");
+    assert_eq!(ask(&mut service, FILE, key), "Unavailable its file does not exist");
+    assert_eq!(ask(&mut service, FILE, Asked::Usable), "Unavailable its file does not exist");
     service.load(FILE, 1, "/^key$/ first\n");
     assert_eq!(service.received(), LookupToBroker::Loaded { id: FILE, generation: 1 });
     assert_eq!(ask(&mut service, FILE, key), "=first");

@@ -103,7 +103,7 @@ fn listing_is_a_question_whether_the_table_can_be_asked() {
     let mut service = Service::timeless();
     let mut standin = service.standin();
     let mut client = service.client();
-    let missing = Answered::Failed { why: NoAnswer::Unavailable, reason: "its file is not there" };
+    let missing = Answered::Failed { why: NoAnswer::Unavailable, reason: "its file does not exist" };
     for (answered, reply) in
         [(Answered::Absent, "status|5|key||value|||"), (missing, "status|2|key||value|||")]
     {

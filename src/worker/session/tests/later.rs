@@ -34,7 +34,7 @@ fn late_replies_are_those_that_would_have_come_at_once() {
     let contents: [(&str, Make); 7] = [
         ("regexp:/r", || Content::Same(b"foo".to_vec())),
         ("pcre:/raw", || Content::Same(b"\xff".to_vec())),
-        ("cidr:/none", || Content::Fails(Failure::Unavailable(Cow::Borrowed("its file is not there")))),
+        ("cidr:/none", || Content::Fails(Failure::Unavailable(Cow::Borrowed("its file does not exist")))),
         ("pcre:/slow", || Content::Fails(Failure::Content(TableError::OutOfTime { line: 7 }))),
         ("regexp:/fails", || Content::Fails(Failure::OnPurpose)),
         ("debug:pcre:/r", || {

@@ -48,7 +48,7 @@ pub(super) fn open(
                 .and_then(|(old, old_log)| store.rescue(old, old_log));
             match taken {
                 Ok(found) => Some(format!(
-                    "{} entries were read of its damaged store; {} places of it cannot be read",
+                    "{} entries were read from its damaged store; {} places in it cannot be read",
                     found.entries, found.lost
                 )),
                 Err(error) => return Err(Refused::Later(error, Some(Rescue::Store(old, old_log)))),
@@ -112,7 +112,7 @@ impl Saver for Berkeley {
             Progress::Done(_) => {
                 if checkpoint.left_out() > 0 {
                     tracing::warn!(
-                        "{} entries are too long for a Berkeley DB file, and only in the store",
+                        "{} entries are too long for a Berkeley DB file, and are only in the store",
                         checkpoint.left_out()
                     );
                 }

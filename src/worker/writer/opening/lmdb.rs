@@ -43,7 +43,7 @@ pub(super) fn open(
     };
     let rescued = match rescue {
         Some(Rescue::Lmdb(old)) => match take_over(&mut store, &old, pause) {
-            Ok(count) => Some(format!("{count} entries were read of its damaged file")),
+            Ok(count) => Some(format!("{count} entries were read from its damaged file")),
             Err(error) => {
                 store.undo();
                 return Err(Refused::Later(error, Some(Rescue::Lmdb(old))));

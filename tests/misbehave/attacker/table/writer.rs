@@ -297,7 +297,7 @@ pub(super) const MESSAGES: &[Attack] = &[
     Attack {
         item: 34,
         name: "inventions",
-        outcome: Dismissed("sent an answer to no ping"),
+        outcome: Dismissed("sent an answer without a ping"),
         attempts: &[
             Attempt("a pong", |_| message(WriterToBroker::Pong(u32::MAX))),
             Attempt("a flood of pongs", |_| flood(&WriterToBroker::Pong(7).encode()).or(Ok(0))),
