@@ -37,7 +37,7 @@ pub fn stock_goes_on_after_a_crash(server: Server, kind: &str) {
     let out = checkpoint(&mail);
     let said = String::from_utf8_lossy(&out.stdout);
     assert_eq!(out.status.code(), Some(75), "{said}");
-    assert!(said.contains("NOT written, proxymap (process "), "{said}");
+    assert!(said.contains("NOT written, because proxymap (process "), "{said}");
     assert_eq!(ask_all(&mail), probes, "stock has lost its file");
     stop(&mail);
     assert_content(&mail, &["killed by signal 9"]);

@@ -112,7 +112,7 @@ pub fn start_is_one_line_and_so_is_the_end() {
     }
     master.status = None;
     assert_eq!(master.wait().code(), Some(0));
-    site.wait_for_log(0, &["proxymap stops: master(8) is done with it"]);
+    site.wait_for_log(0, &["proxymap stops: master(8) no longer needs it"]);
     let texts: Vec<String> = site.log().into_iter().map(|line| line.text).collect();
     assert_eq!(texts.len(), 2, "{texts:#?}");
     let mut master = site.start();

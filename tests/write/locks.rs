@@ -94,7 +94,7 @@ pub fn slow_postmap_keeps_its_entries(kind: &str, server: Server) {
                 0,
                 &["cannot write its checkpoint", "is locked, or open for writing", "fuser -v"],
             );
-            assert_checkpoint(&place, PUT_OFF, &["NOT written, postmap (process "]);
+            assert_checkpoint(&place, PUT_OFF, &["NOT written, because postmap (process "]);
         }
         assert_eq!(inode(&file_of(&table)), in_place);
         input.write_all(b"after v\n").unwrap();
@@ -123,7 +123,7 @@ fn stock_has_the_file(kind: &str, flags: u32) {
     let mut client = service.client();
     update(&mut client, &table, flags, "stock1", &mut content);
     let in_place = inode(&file_of(&table));
-    assert_checkpoint(&place, PUT_OFF, &["NOT written, proxymap (process ", "run this again"]);
+    assert_checkpoint(&place, PUT_OFF, &["NOT written, because proxymap (process ", "run this again"]);
     assert_eq!(inode(&file_of(&table)), in_place);
     update(&mut client, &table, flags, "stock2", &mut content);
     drop(client);
@@ -268,8 +268,8 @@ pub fn checkpoint_signals_nobody_who_does_not_wait_for_it(server: Server) {
         "the parent was signalled: {said}"
     );
     assert_eq!(out.status.code(), Some(1), "{said}");
-    assert!(said.contains(&format!("process {} calls itself a writer", impostor.pid)), "{said}");
-    assert!(said.contains(&format!("process {} is no supervisor", impostor.parent.id())), "{said}");
+    assert!(said.contains(&format!("process {} has the title of a mapkeep writer", impostor.pid)), "{said}");
+    assert!(said.contains(&format!("process {}, is not a supervisor", impostor.parent.id())), "{said}");
     let pid = impostor.pid;
     drop(impostor);
     assert_eq!(process::wait_gone(&[pid], PATIENCE), []);

@@ -34,23 +34,24 @@ struct Difference {
 }
 
 pub const NO_REQUEST: &str =
-    "An empty list, or one that does not begin with `request`, closes the connection";
+    "After an empty list, or one that does not begin with `request`, the connection is closed";
 pub const FIRST_OPENER: &str = "stock 3.7's are those of the request that first opened the table";
-pub const OWN_PLACE: &str = "Each connection has its own place in a table";
+pub const OWN_PLACE: &str = "Each connection has its own scan position in a table";
 const NO_TRY: &str = "A lookup without TRY flags tries both ways of storing keys";
-const CLASS_OF_TABLE: &str = "the flags in a reply name the class of the table, whatever the client's did";
+const CLASS_OF_TABLE: &str =
+    "the flags in a reply state the class of the table, whatever the client's flags said";
 /// Seen of stock from 3.11 on only.
 const OF_LATER_STOCK: [&str; 2] = [NO_TRY, CLASS_OF_TABLE];
-const LOCKS: &str = "OPEN_LOCK together with LOCK becomes LOCK; stock panics";
+const LOCKS: &str = "OPEN_LOCK together with LOCK counts as LOCK; stock panics";
 const BULK: &str = "BULK_UPDATE on lmdb is ignored; stock dies";
 const EMPTY_LMDB: &str = "An empty key in lmdb is not found; stock dies";
 const NO_SEQUENCE: &str = "is answered CONFIG; stock dies";
 const CDB_SEQUENCE: &str = "`sequence` on `cdb` gives the entries; stock dies";
 const FILES: &str = "SRC_RHS_IS_FILE in a request for a table of a text type";
-const UTF8_OF_REQUEST: &str = "UTF-8 is checked as the flags of each request say";
+const UTF8_OF_REQUEST: &str = "UTF-8 is checked according to the flags of each request";
 const NO_PLUGIN: &str = "The same goes for types whose Postfix plugin is not installed";
 const FOLDING_OF_REQUEST: &str =
-    "Members of `unionmap` and `pipemap` fold keys as the flags of each request say";
+    "Members of `unionmap` and `pipemap` fold keys according to the flags of each request";
 const NEXT: &str = "`sequence` NEXT without FIRST, or after the end, is answered NOKEY";
 
 /// Each is looked for in this order; the first that fits is counted.
@@ -115,7 +116,7 @@ const DIFFERENCES: &[Difference] = &[
         fits: |c| c.is_account(),
     },
     Difference {
-        line: "written with capitals are found by a folded key; stock's proxymap never finds them",
+        line: "written with capital letters are found by a folded key; stock's proxymap never finds them",
         fits: |c| c.is_text() && c.has(Trait::Capitals) && c.stock_has_no_key() && c.has_entry_of_capitals(),
     },
     Difference {
@@ -126,13 +127,13 @@ const DIFFERENCES: &[Difference] = &[
             unordered && c.is_sequence() && c.statuses() == (Some("0"), Some("0"))
         },
     },
-    Difference { line: "Numbers are digits that fit in 32 bits", fits: |c| c.has_odd_number() },
+    Difference { line: "Numbers consist of digits and must fit in 32 bits", fits: |c| c.has_odd_number() },
     Difference {
         line: "Over a limit, the connection is closed. Stock has none.",
         fits: |c| c.is_over_a_limit() && matches!(c.stock, Received::Reply(_)) && c.ours == &Received::Closed,
     },
     Difference {
-        line: "Both dialects are understood, request by request; each version of stock knows its own.",
+        line: "Both dialects are understood, request by request; each version of stock knows only its own.",
         fits: |c| {
             // Later stock calls whatever is in the old dialect malformed, in its own shape.
             let answered = c.ours_is_sound() || (is_later() && matches!(c.ours, Received::Reply(_)));
@@ -153,7 +154,7 @@ const DIFFERENCES: &[Difference] = &[
         fits: |c| is_later() && !c.raw().is_empty() && c.differs_by_flags(FIXED | PATTERN),
     },
     Difference {
-        line: "A malformed request that ends before its dialect shows closes the connection",
+        line: "If a malformed request ends before its dialect is known, the connection is closed",
         fits: |c| c.hides_its_dialect() && c.status(c.stock) == Some("3") && c.ours == &Received::Closed,
     },
     Difference { line: UTF8_OF_REQUEST, fits: |c| c.is_late_utf8() },
