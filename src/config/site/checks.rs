@@ -67,7 +67,8 @@ impl Programs {
 pub fn nobody_writes(service: Service, ids: Option<RoleIds>) -> Option<&'static str> {
     let problem = "mail_owner in main.cf is not a user in /etc/passwd, and the tables must belong to that user; correct \
                    it, or create the account";
-    (service == Service::Write && ids.is_some_and(|ids| ids.of(Role::WriteBroker).is_none())).then_some(problem)
+    (service == Service::Write && ids.is_some_and(|ids| ids.of(Role::WriteBroker).is_none()))
+        .then_some(problem)
 }
 
 /// What would keep a service from starting under master(8), as the fatal lines of its log would say it; empty if nothing

@@ -123,7 +123,7 @@ impl Configuration {
         let mut read_list = |path: &[u8]| {
             let path = Path::new(OsStr::from_bytes(path));
             if let Some(problem) = distrusted(path, &trusted) {
-                let text = format!("a list of tables does not count: {problem}; let only root write it");
+                let text = format!("a list of tables is ignored: {problem}; make it writable by root only");
                 remarks.push(Remark::error(Subject::General, text));
                 return None;
             }

@@ -98,8 +98,8 @@ mod tests {
 
     #[test]
     fn remark_about_a_whole_file_is_a_sentence_that_names_it() {
-        let remark = Remark::warning(Subject::File(FileName::KeepCf), "does not count".to_owned());
-        assert_eq!(remark.to_string(), "mapkeep.cf does not count");
+        let remark = Remark::warning(Subject::File(FileName::KeepCf), "is ignored".to_owned());
+        assert_eq!(remark.to_string(), "mapkeep.cf is ignored");
         assert_eq!((remark.file(), remark.line()), (Some(FileName::KeepCf), None));
         let remark = Remark::warning(Subject::General, "a list is missing".to_owned());
         assert_eq!((remark.to_string().as_str(), remark.file()), ("a list is missing", None));

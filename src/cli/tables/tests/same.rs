@@ -72,7 +72,8 @@ const CASES: [Case; 9] = [
     USUAL,
     Case {
         what: "overrides in master.cf",
-        master: "proxymap unix - - n - - proxymap -o { proxy_read_maps = proxy:static:b, $more } -o more=proxy:fail: -v\n  \
+        master: "proxymap unix - - n - - proxymap -o { proxy_read_maps = proxy:static:b, $more } -o \
+                 more=proxy:fail: -v\n  \
                  -o queue_directory=/q -o snapshot_limit=1\nproxywrite unix - - n - 1 proxymap -o proxy_write_maps=\n",
         chroot: false,
         tables: [2, 0],
@@ -105,7 +106,8 @@ const CASES: [Case; 9] = [
     Case { what: "unknown owner", keep: "table_owners = no-such-user 7001\n", ..USUAL },
     Case {
         what: "bad lines",
-        main: "nothing here\nalias_maps = proxy:static:a ${\nproxy_read_maps = $alias_maps proxy:static:b\nproxy_write_maps =\n",
+        main: "nothing here\nalias_maps = proxy:static:a ${\nproxy_read_maps = $alias_maps \
+               proxy:static:b\nproxy_write_maps =\n",
         master: "proxymap unix - - y - - proxymap\nproxywrite unix - - y - 1 proxymap\nproxymap unix\n",
         certain: false,
         tables: [1, 0],
@@ -161,7 +163,7 @@ fn service_and_command_read_the_same_of_what_others_can_write() {
     );
     let (_, text) = scene.run(&[]);
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert_eq!(text.contains(" mapkeep.cf: error: does not count, its settings"), is_root, "{text}");
+    assert_eq!(text.contains(" mapkeep.cf: error: is ignored and all its settings"), is_root, "{text}");
     assert_eq!(text.contains(" main.cf: warning: decides what is served, but "), is_root, "{text}");
 }
 

@@ -22,19 +22,19 @@ pub(super) fn as_far_as_trusted(
     for file in [FileName::MainCf, FileName::MasterCf] {
         // They count all the same, as in stock: whoever can write them decides what master(8) runs.
         remarks.extend(problem_of(file).map(|problem| {
-            let text = format!("decides what is served, but {problem}; let only root write it");
+            let text = format!("decides what is served, but {problem}; make it writable by root only");
             Remark::warning(Subject::File(file), text)
         }));
     }
     let file = FileName::KeepCf;
     let unreadable = unreadable.iter().find(|one| one.file == file);
     let (problem, remedy) = match (problem_of(file), unreadable) {
-        (Some(problem), _) => (problem, "let only root write it"),
+        (Some(problem), _) => (problem, "make it writable by root only"),
         (None, Some(unreadable)) => (unreadable.to_string(), "make it a file that the service can read"),
         (None, None) => return keep,
     };
     let text = format!(
-        "does not count, its settings have their defaults: {problem}; {remedy}, then reload the service"
+        "is ignored and all its settings have their defaults: {problem}; {remedy}, then reload the service"
     );
     remarks.push(Remark::error(Subject::File(file), text));
     if unreadable.is_some() {

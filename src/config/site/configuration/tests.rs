@@ -34,7 +34,7 @@ fn unreadable_mapkeep_cf_is_told_and_trusts_nobody() {
         let told: Vec<_> = found.remarks.iter().filter(|one| one.file() == Some(FileName::KeepCf)).collect();
         let text = told[0].to_string();
         assert!(
-            told.len() == 1 && text.starts_with("mapkeep.cf does not count, its settings have"),
+            told.len() == 1 && text.starts_with("mapkeep.cf is ignored and all its settings have"),
             "{text}"
         );
         assert!(text.contains(&bed.path("mapkeep.cf").display().to_string()), "{what}: {text}");
