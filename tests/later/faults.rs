@@ -81,7 +81,7 @@ pub fn process_that_ends_costs_temporary_errors_once() {
         until_replaced(&place, &master, standin);
         waiting.are_answered(&place);
     }
-    assert!(logged(&place.site, "the rules worker that was asked has exited") > 0);
+    assert!(logged(&place.site, "the rules worker that had the question has exited") > 0);
 }
 
 /// It does nothing any more, and the broker has it replaced before the deadline of any question.
@@ -114,7 +114,7 @@ pub fn garbage_costs_the_stream_and_nobody_else() {
         let waiting = waiting.are_told_to_try_again();
         others_are_served(&place, &master);
         let wrong = (number + 1).min(3);
-        assert_eq!(logged(&place.site, "-- no longer asking it"), wrong, "{kind}");
+        assert_eq!(logged(&place.site, "-- sending it no more questions"), wrong, "{kind}");
         // Nobody asks it any more. What is asked now waits for another one, which gets its streams when it comes.
         put(&mut last, Dialect::Old, &place.later("b"), "k");
         signal("KILL", standin);
