@@ -109,12 +109,23 @@ fn files_that_documents_and_comments_name_are_there() {
     assert!(missing.is_empty(), "{missing}correct the reference, or remove it");
 }
 
-/// Names of tests between backquotes, `*` for any beginning.
-fn names(part: &str) -> impl Iterator<Item = &str> {
-    part.split('`').skip(1).step_by(2).filter(|name| {
-        name.contains('_')
-            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_*".contains(&b))
-    })
+/// The tests that a part of a table names between backquotes (`*` for any beginning), each with the file that stands before
+/// it, if any.
+fn named_tests(part: &str) -> Vec<(Option<&str>, &str)> {
+    let mut found = Vec::new();
+    let mut file = None;
+    for (number, piece) in part.split('`').enumerate() {
+        if number % 2 == 0 {
+            let mut files = references(piece);
+            files.retain(|path| path.ends_with(".rs"));
+            file = files.into_iter().max_by_key(|path| piece.rfind(path)).or(file);
+        } else if piece.contains('_')
+            && piece.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_*".contains(&b))
+        {
+            found.push((file, piece));
+        }
+    }
+    found
 }
 
 /// Whether one of these sources has a test, a case or a fuzz target of this name.
@@ -135,26 +146,20 @@ fn tests_that_documents_name_are_where_they_say() {
     let mut missing = String::new();
     for document in ["docs/SECURITY.md", "docs/COMPATIBILITY.md"] {
         let rows = files[Path::new(document)].lines().filter(|line| line.starts_with("| "));
-        for part in rows
-            .filter_map(|row| row.trim_end_matches([' ', '|']).rsplit_once(" | "))
-            .flat_map(|(_, cell)| cell.split(';'))
-        {
-            // A test is in the file that stands before it, or in a module of that file.
-            let file = references(part).into_iter().find(|path| path.ends_with(".rs"));
-            let modules = file.map(|file| file.trim_end_matches(".rs"));
-            for name in names(part) {
-                named += 1;
-                let found = match (file, modules) {
-                    (Some(file), Some(modules)) => has_test(
-                        sources().filter(|(path, _)| path.starts_with(modules) || *path == Path::new(file)),
-                        name,
-                    ),
-                    _ => has_test(sources(), name),
-                };
-                if !found {
-                    let place = file.unwrap_or("the tree");
-                    missing += &format!("{document}: there is no test {name} in {place}\n");
-                }
+        let cells = rows.filter_map(|row| row.trim_end_matches([' ', '|']).rsplit_once(" | "));
+        for (file, name) in cells.flat_map(|(_, cell)| cell.split(';')).flat_map(named_tests) {
+            named += 1;
+            // It may also be in a module of that file.
+            let found = file.map_or_else(
+                || has_test(sources(), name),
+                |file| {
+                    let (file, modules) = (Path::new(file), Path::new(file.trim_end_matches(".rs")));
+                    has_test(sources().filter(|(path, _)| path.starts_with(modules) || *path == file), name)
+                },
+            );
+            if !found {
+                let place = file.unwrap_or("the tree");
+                missing += &format!("{document}: there is no test {name} in {place}\n");
             }
         }
     }
@@ -168,6 +173,9 @@ fn references_are_found_as_they_are_written() {
     assert_eq!(references("(tests/a/{b,c}.rs)"), ["tests/a/{b,c}.rs"]);
     assert_eq!(references("/usr/src/x and other-docs/y, src/"), [""; 0]);
     assert_eq!(alternatives("src/{a,b}/{c,d}.rs"), ["src/a/c.rs", "src/a/d.rs", "src/b/c.rs", "src/b/d.rs"]);
+    let part = "tests/a.rs `x_y`, `not this`, tests/b.rs, src/c.rs `u_v`, `w_x`";
+    let (a, c) = (Some("tests/a.rs"), Some("src/c.rs"));
+    assert_eq!(named_tests(part), [(a, "x_y"), (c, "u_v"), (c, "w_x")]);
     let here = Path::new("tests/documents.rs");
     assert!(
         exists("tests/documents.rs", here) && exists("tests/docu*", here) && exists("tests/life/*.rs", here)

@@ -35,7 +35,7 @@ pub fn question_that_is_not_answered_ends_at_the_deadline() {
         assert_eq!(next(wire), dialect.reply(0, Class::Fixed, "fine"));
     }
     until_counts(&place, &mut master.wire(), 0, wires.len());
-    place.site.wait_for_log(0, &["the rules worker that was asked did not answer"]);
+    place.site.wait_for_log(0, &["the rules worker that had the question did not answer"]);
     // The process is well, so it is asked on; what it had held comes now.
     assert_eq!(master.wire().ask(&Dialect::Old.lookup(&a, "k;a=free")), "status|0|value|a(k;a=free)||");
     for (wire, dialect, class) in &mut wires {
