@@ -105,7 +105,7 @@ fn titles_make_no_process_of_ours() {
             let output = Command::new("bash").args(["-c", &script, program]).output().unwrap();
             let error = String::from_utf8(output.stderr).unwrap();
             assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(64), &b""[..]), "{error}");
-            assert!(error.contains("this program is started by mapkeepd, not by hand"), "{error}");
+            assert!(error.contains("only mapkeepd can start this program"), "{error}");
             assert_eq!(error.lines().count(), 1, "{error}");
         }
     }

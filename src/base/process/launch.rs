@@ -34,7 +34,7 @@ pub fn launched(program: &str, version: impl FnOnce() -> String) -> (Launch, Own
 /// Ends a process that cannot have been started by mapkeepd, with a line that says so.
 pub fn refuse(program: &str, problem: &str) -> ! {
     answer(ByHand::Refuse(format!(
-        "{program}: descriptor {CHANNEL}: {problem}; this program is started by mapkeepd, not by hand"
+        "{program}: descriptor {CHANNEL}: {problem}; only mapkeepd can start this program"
     )))
 }
 
