@@ -257,32 +257,19 @@ fn assert_chrooted(mail: &Instance, program: &str) {
 
 // `cargo test --test postfix stock::` or `ours::` for those of one server.
 common::scenarios_by_server!(
-    stock,
-    crate::Server::Stock,
-    recipients_of_each_class,
-    access_by_client_sender_and_recipient,
-    messages_take_their_route,
-    reached_through_a_link,
-    table_rebuilt_during_a_session,
-    reload_during_a_session,
-    stop_leaves_nothing_behind,
-    missing_table_appears,
-);
-
-common::scenarios_by_server!(
-    ours,
-    crate::Server::Ours,
-    recipients_of_each_class,
-    access_by_client_sender_and_recipient,
-    messages_take_their_route,
-    reached_through_a_link,
-    table_rebuilt_during_a_session,
-    reload_during_a_session,
-    stop_leaves_nothing_behind,
-    missing_table_appears,
-    edited_text_table_steers_the_next_message,
-    worker_killed_during_a_session,
-    broken_rebuild_keeps_the_old_answers,
-    rebuilds_are_never_seen_half_done,
-    account_of_another_source_is_told_to_try_again,
+    both:
+        recipients_of_each_class,
+        access_by_client_sender_and_recipient,
+        messages_take_their_route,
+        reached_through_a_link,
+        table_rebuilt_during_a_session,
+        reload_during_a_session,
+        stop_leaves_nothing_behind,
+        missing_table_appears;
+    ours:
+        edited_text_table_steers_the_next_message,
+        worker_killed_during_a_session,
+        broken_rebuild_keeps_the_old_answers,
+        rebuilds_are_never_seen_half_done,
+        account_of_another_source_is_told_to_try_again,
 );

@@ -85,9 +85,13 @@ pub fn can_run(test: &str) -> bool {
     false
 }
 
-/// One test for each scenario, which is given a server.
+/// One test for each scenario, which is given a server: stock first and then ours, or ours alone.
 macro_rules! scenarios_by_server {
-    ($module:ident, $server:expr, $($name:ident),+ $(,)?) => {
+    (both: $($both:ident),+; ours: $($ours:ident),+ $(,)?) => {
+        crate::common::scenarios_by_server!(stock, crate::Server::Stock, $($both),+);
+        crate::common::scenarios_by_server!(ours, crate::Server::Ours, $($both),+, $($ours),+);
+    };
+    ($module:ident, $server:expr, $($name:ident),+) => {
         mod $module {
             $(
                 #[test]

@@ -3,7 +3,7 @@
 use crate::orders::{Garbage, Order, label, order, value};
 use crate::streams::{Gone, Put, Stream, Wanted};
 use mapkeep_log::ChannelSink;
-use mapkeep_process::{CHANNEL, EPOLL, LOG, PROGRAM, fixed_epoll, leave, privilege, sleep_until};
+use mapkeep_process::{CHANNEL, EPOLL, Fatal, LOG, PROGRAM, fixed_epoll, leave, privilege, sleep_until};
 use mapkeep_proto::{
     Answer, Answered, BrokerToLookup, Decode, LookupToBroker, MAX_MESSAGE, NoAnswer, WorkerLaunch,
     decode_names,
@@ -15,7 +15,6 @@ use mapkeep_sys::{exit, inherit, signals};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use std::collections::{BTreeMap, BTreeSet};
-use std::error::Error;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -29,7 +28,7 @@ pub(crate) fn main(launch: &WorkerLaunch, channel: OwnedFd) -> ! {
     leave(serve(launch, channel))
 }
 
-fn serve(launch: &WorkerLaunch, channel: OwnedFd) -> Result<(), Box<dyn Error>> {
+fn serve(launch: &WorkerLaunch, channel: OwnedFd) -> Result<(), Fatal> {
     let process = &launch.process;
     let broker = Channel::without_freight(channel);
     let log = Channel::without_freight(inherit::take(LOG)?);

@@ -5,15 +5,16 @@
 #![forbid(unsafe_code)]
 
 pub mod broker;
+mod fatal;
 mod launch;
 pub mod outbox;
 
+pub use fatal::Fatal;
 pub use launch::{TITLE, is_launched, launched, refuse};
 use mapkeep_proto::{Duty, Ids, Process};
-use mapkeep_sandbox::{LOCK_FAILED, LockError, Privilege, Role};
+use mapkeep_sandbox::{Privilege, Role};
 use mapkeep_sys::exit;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollTimeout};
-use std::error::Error;
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -41,12 +42,12 @@ pub fn role_of(duty: Duty) -> Role {
 }
 
 /// Ends the process, with a line in the log if something went wrong.
-pub fn leave(ended: Result<(), Box<dyn Error>>) -> ! {
+pub fn leave(ended: Result<(), Fatal>) -> ! {
     let status = match ended {
         Ok(()) => 0,
         Err(error) => {
-            tracing::error!(fatal = true, "{error}");
-            if error.downcast_ref::<LockError>().is_some() { LOCK_FAILED } else { 1 }
+            tracing::error!(fatal = true, "{}", error.text);
+            error.status
         }
     };
     exit::now(status)
@@ -71,10 +72,10 @@ pub fn milliseconds(wait: Duration) -> u16 {
 ///
 /// # Errors
 /// Those of epoll_create1(2), and a number that is taken.
-pub fn fixed_epoll() -> Result<Epoll, Box<dyn Error>> {
+pub fn fixed_epoll() -> Result<Epoll, Fatal> {
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
     if epoll.0.as_raw_fd() != EPOLL {
-        return Err("descriptor 5 was open at start: only mapkeepd can start this program".into());
+        return Err(Fatal::new("descriptor 5 was open at start: only mapkeepd can start this program"));
     }
     Ok(epoll)
 }

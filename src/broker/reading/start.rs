@@ -7,10 +7,9 @@ use crate::workers::Workers;
 use mapkeep_broker_serving::prepare::{DESCRIPTORS, FIXED, HEAP, PROGRAM, Prepared, prepare};
 use mapkeep_broker_trust::{Directory, Owners, People, Refusal, located};
 use mapkeep_name::Kind;
-use mapkeep_process::{leave, privilege};
+use mapkeep_process::{Fatal, leave, privilege};
 use mapkeep_proto::{BrokerLaunch, BrokerToLookup, Duty, TableId};
 use mapkeep_sandbox::{FileRules, Limits, Located, Lock, Role, enter};
-use std::error::Error;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -28,7 +27,7 @@ pub fn main(launch: BrokerLaunch, channel: OwnedFd) -> ! {
 }
 
 /// Prepares, locks down and serves until the supervisor says that it is over.
-fn run(launch: BrokerLaunch, channel: OwnedFd) -> Result<(), Box<dyn Error>> {
+fn run(launch: BrokerLaunch, channel: OwnedFd) -> Result<(), Fatal> {
     let BrokerLaunch { process, serving, .. } = &launch;
     let Prepared { supervisor_channel, epoll, listeners, names, size, list, inside, anchor } =
         prepare(Role::Broker, process, serving, channel)?;

@@ -5,27 +5,21 @@ use crate::rhythm::LISTENERS;
 use crate::supervisor_channel::SupervisorChannel;
 use mapkeep_broker_trust::{Anchor, anchor_at};
 use mapkeep_log::ChannelSink;
+pub use mapkeep_process::PROGRAM;
+use mapkeep_process::{CHANNEL, EPOLL, Fatal, LOG, fixed_epoll};
 use mapkeep_proto::{Listed, Process, Serving, decode_names};
 use mapkeep_sandbox::{Given, Role};
 use mapkeep_sys::channel::Channel;
 use mapkeep_sys::mapping::Mapping;
 use mapkeep_sys::{inherit, memory, signals};
-use nix::sys::epoll::{Epoll, EpollCreateFlags};
-use std::error::Error;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use nix::sys::epoll::Epoll;
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::path::PathBuf;
-
-/// Fixed descriptors of the broker.
-const SUPERVISOR: RawFd = 3;
-const LOG: RawFd = 4;
-const EPOLL: RawFd = 5;
 
 /// Descriptors that a broker may have open, if its tables do not need more.
 pub const DESCRIPTORS: u64 = 8192;
 /// Heap, in bytes: lists of names and directories, buffers for account files.
 pub const HEAP: u64 = 512 << 20;
-/// Address space for programs, libraries and stacks, in bytes.
-pub const PROGRAM: u64 = 256 << 20;
 
 /// What each of the two brokers is given, and makes before its lock-down.
 pub struct Prepared {
@@ -53,20 +47,17 @@ pub fn prepare(
     process: &Process,
     serving: &Serving,
     channel: OwnedFd,
-) -> Result<Prepared, Box<dyn Error>> {
+) -> Result<Prepared, Fatal> {
     let supervisor = Channel::from_descriptor(channel);
     let log = Channel::from_descriptor(inherit::take(LOG)?);
     // Lines of the configuration, which nobody can flood: all of them are wanted.
     mapkeep_log::install(Box::new(ChannelSink::new(log)), process.verbose, 1000)?;
     signals::ignore_pipe_and_size()?;
     if !memory::heap_only() {
-        return Err("the memory allocator rejected its settings (not glibc?)".into());
+        return Err(Fatal::new("the memory allocator rejected its settings (not glibc?)"));
     }
     drop(inherit::take(EPOLL)?);
-    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-    if epoll.0.as_raw_fd() != EPOLL {
-        return Err("epoll did not get descriptor 5".into());
-    }
+    let epoll = fixed_epoll()?;
 
     let names = inherit::take(number_of(role, Given::Names)?)?;
     let size = serving.names_size;
@@ -82,10 +73,10 @@ pub fn prepare(
 }
 
 /// The descriptors that every broker has, besides those of its sockets and its names.
-pub const FIXED: [RawFd; 6] = [0, 1, 2, SUPERVISOR, LOG, EPOLL];
+pub const FIXED: [RawFd; 6] = [0, 1, 2, CHANNEL, LOG, EPOLL];
 
 /// Where the table of roles says that this is; of several, the first.
-fn number_of(role: Role, given: Given) -> Result<RawFd, Box<dyn Error>> {
+fn number_of(role: Role, given: Given) -> Result<RawFd, Fatal> {
     let number = role.row().descriptors.iter().position(|one| *one == given);
-    Ok(number.ok_or_else(|| format!("{} has no {given:?}", role.name()))?.try_into()?)
+    Ok(number.ok_or_else(|| Fatal::new(format!("{} has no {given:?}", role.name())))?.try_into()?)
 }

@@ -31,11 +31,10 @@ mod writer;
 
 use mapkeep_broker_serving::prepare::{DESCRIPTORS, FIXED, HEAP, PROGRAM, Prepared, prepare};
 use mapkeep_broker_trust::{People, write_directories};
-use mapkeep_process::{leave, privilege};
+use mapkeep_process::{Fatal, leave, privilege};
 use mapkeep_proto::{BrokerToWriter, WriteBrokerLaunch};
 use mapkeep_sandbox::{FileRules, Limits, Lock, Role, enter};
 use serve::{Bounds, State, WriteBroker};
-use std::error::Error;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use tables::Tables;
@@ -46,7 +45,7 @@ pub fn main(launch: WriteBrokerLaunch, channel: OwnedFd) -> ! {
 }
 
 /// Prepares, locks down and serves until the supervisor says that it is over.
-fn run(launch: WriteBrokerLaunch, channel: OwnedFd) -> Result<(), Box<dyn Error>> {
+fn run(launch: WriteBrokerLaunch, channel: OwnedFd) -> Result<(), Fatal> {
     let WriteBrokerLaunch { process, serving } = &launch;
     let Prepared { supervisor_channel, epoll, listeners, names, size, list, inside, anchor } =
         prepare(Role::WriteBroker, process, serving, channel)?;

@@ -1,12 +1,11 @@
 //! The start of the logger: what it is given, and its lock-down.
 
 use mapkeep_log::{Destination, Facility, MailLog};
-use mapkeep_process::{CHANNEL, EPOLL, LOG, PROGRAM, fixed_epoll, leave, privilege};
+use mapkeep_process::{CHANNEL, EPOLL, Fatal, LOG, PROGRAM, fixed_epoll, leave, privilege};
 use mapkeep_proto::{LogTo, LoggerLaunch};
 use mapkeep_sandbox::{FileRules, Limits, Lock, Role, enter};
 use mapkeep_sys::channel::Channel;
 use mapkeep_sys::{inherit, memory, signals};
-use std::error::Error;
 use std::os::fd::OwnedFd;
 
 /// Heap of the logger, in bytes.
@@ -20,12 +19,12 @@ pub fn main(launch: LoggerLaunch, channel: OwnedFd) -> ! {
     leave(log(launch, channel))
 }
 
-fn log(launch: LoggerLaunch, channel: OwnedFd) -> Result<(), Box<dyn Error>> {
+fn log(launch: LoggerLaunch, channel: OwnedFd) -> Result<(), Fatal> {
     let LoggerLaunch { process, destination, facility, ident, host } = launch;
     let supervisor = Channel::from_descriptor(channel);
     let socket = inherit::take(LOG)?;
     if !memory::heap_only() {
-        return Err("the memory allocator rejected its settings (not glibc?)".into());
+        return Err(Fatal::new("the memory allocator rejected its settings (not glibc?)"));
     }
     signals::ignore_pipe_and_size()?;
     let destination = match destination {

@@ -4,14 +4,13 @@ use crate::Lookup;
 use crate::elsewhere::PATIENCE;
 use crate::rules_worker::RulesWorker;
 use mapkeep_log::ChannelSink;
-use mapkeep_process::{CHANNEL, EPOLL, LOG, PROGRAM, fixed_epoll, leave, privilege, role_of};
+use mapkeep_process::{CHANNEL, EPOLL, Fatal, LOG, PROGRAM, fixed_epoll, leave, privilege, role_of};
 use mapkeep_proto::{Duty, WorkerLaunch, version_text};
 use mapkeep_sandbox::{Confined, FileRules, Limits, Lock, enter};
 use mapkeep_sys::channel::Channel;
 use mapkeep_sys::{inherit, signals};
 use mapkeep_worker_session::Service;
 use nix::sys::epoll::Epoll;
-use std::error::Error;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -43,7 +42,7 @@ enum Worker {
 }
 
 impl Worker {
-    fn new(duty: Duty, broker: Channel, epoll: Epoll, patience: Duration) -> Result<Worker, Box<dyn Error>> {
+    fn new(duty: Duty, broker: Channel, epoll: Epoll, patience: Duration) -> Result<Worker, Fatal> {
         Ok(match duty {
             Duty::Rules => Worker::Rules(Box::new(RulesWorker::new(broker, epoll)?)),
             Duty::Clients => {
@@ -60,7 +59,7 @@ impl Worker {
     }
 }
 
-fn lookup(launch: &WorkerLaunch, channel: OwnedFd, patience: Duration) -> Result<(), Box<dyn Error>> {
+fn lookup(launch: &WorkerLaunch, channel: OwnedFd, patience: Duration) -> Result<(), Fatal> {
     let process = &launch.process;
     let broker = Channel::without_freight(channel);
     let log = Channel::without_freight(inherit::take(LOG)?);

@@ -3,12 +3,11 @@
 use crate::opening::Stores;
 use crate::serve::Writer;
 use mapkeep_log::ChannelSink;
-use mapkeep_process::{CHANNEL, EPOLL, LOG, PROGRAM, fixed_epoll, leave, privilege};
+use mapkeep_process::{CHANNEL, EPOLL, Fatal, LOG, PROGRAM, fixed_epoll, leave, privilege};
 use mapkeep_proto::WriterLaunch;
 use mapkeep_sandbox::{FileRules, Limits, Lock, Role, enter};
 use mapkeep_sys::channel::Channel;
 use mapkeep_sys::{inherit, signals};
-use std::error::Error;
 use std::os::fd::OwnedFd;
 
 /// Memory, in bytes: connections, what the stores keep of their files, files and damaged stores that are taken over.
@@ -21,7 +20,7 @@ pub fn main(launch: &WriterLaunch, channel: OwnedFd) -> ! {
     leave(run(launch, channel))
 }
 
-fn run(launch: &WriterLaunch, channel: OwnedFd) -> Result<(), Box<dyn Error>> {
+fn run(launch: &WriterLaunch, channel: OwnedFd) -> Result<(), Fatal> {
     let process = &launch.process;
     let broker = Channel::without_freight(channel);
     let log = Channel::without_freight(inherit::take(LOG)?);
