@@ -1,5 +1,5 @@
 //! What documents and comments refer to exists: files of the tree, and the tests that the tables of docs/ name.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![cfg(test)]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
