@@ -75,7 +75,7 @@ fn reload_and_settle(mail: &Instance) {
     assert!(poll(PATIENCE, delivered).is_some(), "no delivery after a reload");
 }
 
-/// One login is refused; deliveries after that are put off without another, also after a reload, until the password
+/// One login is refused; deliveries after that are deferred without another, also after a reload, until the password
 /// is another one, or the entry has expired.
 pub fn refused_logins_are_cached(server: Server, kind: &str) {
     let remote = Refusing::start();

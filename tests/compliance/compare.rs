@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// How often each thread asks what stock is known to die of, for each reason.
 const DEATHS: usize = 2;
-/// After so many deaths of stock that nothing explains, a thread asks no more; each costs a second.
+/// After this number of unexplained deaths of stock, a thread asks no more; each costs a second.
 const SURPRISES: usize = 20;
 
 /// Stock, mapkeepd, and the state that stock is in.

@@ -325,7 +325,7 @@ pub fn ask_odd_forms(pair: &mut Pair<'_>, tables: &[Table]) {
     if !is_later() {
         open_after_another(pair, find("cdb:"));
     }
-    // Last, because stock dies of it: a number that wraps around to all flags at once.
+    // Last, because stock dies on it: a number that wraps around to all flags at once.
     let minus = format!("request|open|table|{}|flags|-1||", tables[0].name);
     pair.ask(&Question::new(tables[0], 0, What::Raw(bytes(&minus))));
 }

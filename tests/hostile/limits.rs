@@ -186,7 +186,7 @@ pub fn unfinished_requests_are_bounded() {
     let mut clients: Vec<Wire> = Vec::new();
     for number in 0..CLIENTS {
         let mut wire = Wire::connect(&master.socket());
-        // The service may close it at any moment: for its slowness, or for want of room.
+        // The service may close it at any moment: for its slowness, or for lack of space.
         let _ = wire.send(&body);
         clients.push(wire);
         if number % 20 == 0 {

@@ -1,7 +1,7 @@
 //! Every process of a service hijacked in turn, under the lock that the product itself installs: once as it is, and once
 //! with filters that let everything through, so that Landlock, ids and limits are seen by themselves.
 //!
-//! May: start services, and listen where the deeds go for. Never: judge by anything but what was required by hand in the
+//! May: start services, and listen where the deeds go for. Never: judge by anything but the list of what is required in the
 //! attacker's `deeds`.
 
 use crate::common::{PATIENCE, poll};

@@ -150,7 +150,7 @@ impl Service {
         };
         let all = || {
             let family = process::descendants(self.daemon.id());
-            // The broker, the logger, and the one that hears clients.
+            // The broker, the logger, and the one that reads from clients.
             (family.len() >= 3 && family.iter().all(checked)).then_some(())
         };
         poll(PATIENCE, all).is_some()
@@ -173,7 +173,7 @@ impl Service {
         outside
     }
 
-    /// The process that hears clients.
+    /// The process that reads from clients.
     pub fn victim(&self) -> Option<Process> {
         self.child(if self.tables.is_some() { "writer" } else { "lookup worker" })
     }

@@ -32,7 +32,7 @@ pub fn cases(t: &Tables) -> Vec<(String, String)> {
         case(lookup(&table[..table.len() - 1], OLD_LOOKUP, "alice"), DENIED);
     }
     for table in [&t.hash, &t.btree, &t.cdb, &t.texthash] {
-        // Stock dies of an empty key in lmdb.
+        // Stock dies on an empty key in lmdb.
         case(lookup(table, OLD_LOOKUP, ""), ABSENT);
     }
     for table in [t.texthash.as_str(), INLINE] {

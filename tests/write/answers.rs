@@ -90,7 +90,7 @@ pub fn read_only_types_are_unavailable(server: Server) {
         file("nosuchtype", "t"),
     ];
     if server == Server::Ours {
-        // Stock dies of it.
+        // Stock dies on it.
         tables.push(file("cdb", "t"));
     }
     let names: Vec<&str> = tables.iter().map(String::as_str).collect();
@@ -111,7 +111,7 @@ pub fn read_only_types_are_unavailable(server: Server) {
     }
 }
 
-/// What stock dies of, because the type has no such operation, is a configuration error.
+/// What stock dies on, because the type has no such operation, is a configuration error.
 pub fn impossible_operations_are_configuration_errors(server: Server) {
     let place = Place::new();
     place.approve(&["static:x", "static:{two words}"], "");
@@ -131,7 +131,7 @@ pub fn impossible_operations_are_configuration_errors(server: Server) {
     }
 }
 
-/// lmdb has keys of 1 to 511 bytes, the NUL included; stock dies of others.
+/// lmdb has keys of 1 to 511 bytes, the NUL included; stock dies on others.
 pub fn keys_that_lmdb_cannot_hold(server: Server) {
     let place = Place::new();
     let table = place.name("lmdb", "t");

@@ -1,6 +1,6 @@
 //! Damaged files: set aside, never deleted, with a warning; the service goes on, and what can be read is answered.
 //!
-//! Only mapkeepd runs these: stock dies of most.
+//! Only mapkeepd runs these: stock dies on most.
 
 use crate::common::poll;
 use crate::common::postfix::Server;

@@ -211,7 +211,7 @@ pub fn two_scans_at_a_time(kind: &str, server: Server) {
     assert_eq!(seen, [content.clone(), content]);
 }
 
-/// The writer dies, then the whole service is started anew, in the middle of a scan: the client's connection ends, the
+/// The writer dies, then the whole service is started again, in the middle of a scan: the client's connection ends, the
 /// next step finds nothing to go on from, and a new scan sees everything.
 pub fn restart_in_the_middle_of_a_scan(kind: &str, server: Server) {
     let place = Place::new();

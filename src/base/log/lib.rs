@@ -1,6 +1,6 @@
 //! From a `tracing` event to one line in the mail log.
 //!
-//! Purpose: format events in Postfix's manner, limit their rate, and send them where the mail log is. May: write to one
+//! Purpose: format events in the style of Postfix, limit their rate, and send them where the mail log is. May: write to one
 //! socket that was made before lock-down. Never: read, open, or show a key or a value.
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 #![forbid(unsafe_code)]

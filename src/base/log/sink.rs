@@ -100,7 +100,7 @@ impl Sink for ChannelSink {
 /// Which log the configuration names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Destination {
-    /// The system log. Each line is sent to the path anew, so that a restart of the log service is survived.
+    /// The system log. Each line is sent to the path again, so that a restart of the log service is survived.
     Syslog(PathBuf),
     /// Postfix's own log service; the socket of postlogd(8), which master(8) keeps across its restarts.
     Postlog(PathBuf),

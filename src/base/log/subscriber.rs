@@ -165,7 +165,7 @@ mod tests {
         });
         let windows = usize::try_from(begun.elapsed().as_secs()).unwrap() + 1;
         let shown = kept.lock().unwrap().iter().filter(|(_, text)| text == "flood").count();
-        // On a machine that is so busy that this took seconds, so many a second.
+        // On a machine so busy that this took seconds, the limit is for each second.
         assert!((10..=10 * windows).contains(&shown), "{shown} lines in {windows} s");
         // The count comes when the second has ended, though no further line does.
         let end = Instant::now() + Duration::from_secs(2);

@@ -332,7 +332,7 @@ pub fn remedy_unknown(name: &[u8]) -> &'static str {
         b"mysql" | b"pgsql" | b"sqlite" | b"ldap" | b"mongodb" | b"memcache" | b"socketmap" | b"tcp"
         | b"nis" | b"nisplus" | b"netinfo" | b"unix" => "stay with stock's proxymap for now",
         b"dbm" | b"sdbm" => {
-            "make it anew as hash, lmdb or cdb, and name that type in main.cf; or stay with stock's proxymap for now"
+            "rebuild it as hash, lmdb or cdb, and name that type in main.cf; or stay with stock's proxymap for now"
         }
         _ => "correct the name where it is written",
     }

@@ -43,7 +43,7 @@ pub struct TableId(pub u16);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WorkerId(pub u32);
 
-/// Lookup workers that drain while no more of those that serve, of so many, are replaced for their age.
+/// The number of draining lookup workers at which no other is replaced for its age, while `serve` workers serve.
 #[must_use]
 pub fn max_draining(serve: u32) -> u32 {
     serve.saturating_add(3)

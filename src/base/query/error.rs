@@ -54,7 +54,7 @@ pub enum TableError {
         /// The line, counted from 1; 0 for a member of a composite table.
         line: u32,
     },
-    /// The lookup was interrupted, as the query allows ([`crate::Pause`]). It is not an answer, and is to be gone on with.
+    /// The lookup was interrupted, as the query allows ([`crate::Pause`]). It is not an answer, and is to be continued.
     Paused,
     /// The key is so long, and the rules before this line are so many, that the request was given up.
     TooMuchWork {

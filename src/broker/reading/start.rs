@@ -84,7 +84,7 @@ fn run(launch: BrokerLaunch, channel: OwnedFd) -> Result<(), Fatal> {
     Ok(())
 }
 
-/// The descriptor limit of a broker with so many tables, and how many contents there are descriptors for: fewer where
+/// The descriptor limit of a broker with this number of tables, and how many contents there are descriptors for: fewer where
 /// the hard limit that the service was started with is low.
 fn descriptors_for(tables: usize) -> (u64, usize) {
     use nix::sys::resource::{Resource, getrlimit};

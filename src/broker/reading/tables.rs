@@ -38,8 +38,7 @@ use surroundings::Surroundings;
 const TURN: usize = 8 << 20;
 /// Tables looked at in one turn, at most.
 const LOOKS: usize = 1024;
-/// Tables of which two contents are kept because no worker has judged the newer. While there are so many, no other copy
-/// is begun.
+/// Tables of which two contents are kept because no worker has judged the newer. At this number, no other copy is begun.
 const UNJUDGED: usize = 256;
 /// Tables of which a doubtful content is kept for another worker.
 const DOUBTS: usize = 256;

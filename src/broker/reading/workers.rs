@@ -41,7 +41,7 @@ use worker::Bench;
 const ANSWER_TIME: Duration = Duration::from_secs(5);
 /// How fast a worker must at least be able to load a content, in bytes a second.
 const LOAD_SPEED: u64 = 10 << 20;
-/// Messages that may wait for room in a worker's channel. While there are so many, it gets no clients, who wait in the
+/// Messages that may wait for room in a worker's channel. At this number, it gets no clients, who wait in the
 /// queue of the socket instead, and no contents, which wait as numbers.
 const WAITING: usize = 256;
 

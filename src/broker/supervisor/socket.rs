@@ -4,7 +4,7 @@
 //! somebody else can write.
 //!
 //! Source of the facts: sockets of Debian's Postfix 3.7.11 (owner and group mail_owner's, mode 0666, in a directory of
-//! mail_owner with mode 0700); master(8) removes and binds anew every socket that master.cf names. For activation:
+//! mail_owner with mode 0700); master(8) removes and binds again every socket that master.cf names. For activation:
 //! sd_listen_fds(3).
 
 use mapkeep_config_site::accounts::Ids;

@@ -51,7 +51,7 @@ pub(super) struct Entry {
     approved: bool,
     /// When to open it, if the writer does not have it.
     due: Option<Instant>,
-    /// The last trouble as it was logged, so that it is logged once.
+    /// The last problem that was logged, so that it is logged only once.
     told: String,
     pub(super) told_checkpoint: String,
     generation: u32,

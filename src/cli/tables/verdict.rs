@@ -156,7 +156,7 @@ impl Judge {
         Verdict { table, path, facts, trouble, note, writing: None }
     }
 
-    /// The trouble of the first member that has one: a table made of others answers no better than they do.
+    /// The problem of the first member that has one: a composite table cannot answer where a member cannot.
     fn composite_trouble(&self, table: &ApprovedTable, notices: &Notices) -> Option<Trouble> {
         let members = match leaves(&table.name) {
             Ok(members) => members,
@@ -267,7 +267,7 @@ fn bad_name(error: TableError) -> Option<Trouble> {
     Some(fault(State::BadName, error.to_string(), "correct the name where it is written"))
 }
 
-/// A trouble with the name.
+/// A problem with the name.
 pub(super) fn fault(state: State, problem: String, remedy: &str) -> Trouble {
     Trouble { state, component: None, rule: None, problem, remedy: Some(remedy.to_owned()) }
 }

@@ -63,7 +63,7 @@ impl Judge {
 }
 
 impl Claims {
-    /// Notes whose the files are; a trouble if they are those of a table before.
+    /// Records which table the files belong to; a problem if they belong to an earlier table.
     fn add(&mut self, files: &WriteFiles, (dev, ino): (u64, u64), name: &[u8]) -> Option<Trouble> {
         let main = files.name(files.main());
         let shown = String::from_utf8_lossy(name).into_owned();

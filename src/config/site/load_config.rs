@@ -134,7 +134,7 @@ impl Source {
     }
 }
 
-/// A service of its own stays until it is told to go.
+/// A service of its own stays until it is told to stop.
 fn max_idle(options: &Options, settings: &Settings) -> Duration {
     match (options.mode, options.max_idle) {
         (_, Some(seconds)) => Duration::from_secs(seconds),

@@ -1,4 +1,4 @@
-//! Tables that are served in part: what there is to say of them, in the log of the start and in `mapkeep tables`.
+//! Tables that are served in part: what the log at the start and `mapkeep tables` say about them.
 //!
 //! Called by `load_config`, and by the `mapkeep` command. May: read nsswitch.conf and, where `compat` is named, the account
 //! files. Never: ask the name service.

@@ -44,7 +44,7 @@ pub struct ServicePlan {
     pub max_use: u32,
     /// Lookup workers that serve at a time, and rules workers where there are tables of rules.
     pub workers: u32,
-    /// Zero: never leave for want of clients.
+    /// Zero: never leave for lack of clients.
     pub max_idle: Duration,
     /// How long a process may be silent.
     pub daemon_timeout: Duration,

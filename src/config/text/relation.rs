@@ -1,7 +1,7 @@
 //! Comparisons inside `${{left} OP {right} ...}`.
 //!
 //! Pure. Source: measured with postconf 3.7.11: two all-digit operands compare as numbers, others as bytes; operators
-//! that end in `level` compare `major.minor.patch`. Stock dies of numbers beyond 63 bits; here they may have any
+//! that end in `level` compare `major.minor.patch`. Stock dies on numbers beyond 63 bits; here they may have any
 //! length.
 
 use std::cmp::Ordering;

@@ -1,6 +1,6 @@
 //! The settings that the daemon itself uses.
 //!
-//! Pure. Where stock dies of a bad value, the default stands in and a complaint says file, line and remedy.
+//! Pure. Where stock dies on a bad value, the default stands in and a complaint says file, line and remedy.
 
 use std::time::Duration;
 

@@ -70,7 +70,7 @@ pub enum Fault {
         /// The prefix length, in bits.
         length: u8,
     },
-    /// There are so many more faults than are worth a line each.
+    /// The number of further faults, which get no line each.
     More(u32),
 }
 

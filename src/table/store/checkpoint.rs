@@ -19,11 +19,11 @@ use mapkeep_table_format::build::{
 use crate::sqlite::{Form, SqliteStore, calls, io_meaning};
 use crate::{Stamp, Store, StoreError};
 
-/// A step takes so many entries at most,
+/// The most entries that a step takes,
 const ENTRIES_A_STEP: usize = 500;
-/// and no more after so many bytes of keys and values,
+/// the bytes of keys and values after which it takes no more,
 const BYTES_A_STEP: usize = 256 * 1024;
-/// and syncs what it has written when that is so many bytes, so that the last sync does not take long.
+/// and the bytes after which it syncs what it has written, so that the last sync does not take long.
 const BYTES_A_SYNC: u64 = 1 << 20;
 
 /// Whether there is more to do.

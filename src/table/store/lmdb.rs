@@ -41,7 +41,7 @@ pub const MAP_LIMIT: u64 = 64 << 30;
 #[derive(Debug)]
 pub struct LmdbStore {
     table: Table,
-    /// The changes of the open group, for when it has to be begun anew.
+    /// The changes of the open group, for when it has to be restarted.
     group: Vec<Change>,
     /// Why the open group cannot be committed any more.
     lost: Option<StoreError>,
@@ -118,7 +118,7 @@ impl LmdbStore {
         }
     }
 
-    /// Makes the changes of the open group anew, in a map that is large enough for them.
+    /// Makes the changes of the open group again, in a map that is large enough for them.
     fn grow(&mut self) -> Result<(), StoreError> {
         loop {
             if let Err(error) = self.table.grow() {

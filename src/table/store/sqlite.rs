@@ -184,7 +184,7 @@ impl SqliteStore {
         }
     }
 
-    /// Brings the log into the main file if it has more than so many pages. The next change begins it anew.
+    /// Copies the log into the main file if it has more than this number of pages. The next change restarts it.
     fn tidy(&mut self, pages: u64) {
         if self.files.logged_pages() > pages {
             // Whatever it says, nothing is lost: what is not in the main file stays in the log.

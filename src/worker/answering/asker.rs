@@ -20,7 +20,7 @@ pub const WAITING: usize = 32 << 20;
 /// Answers that the asker has not read, in bytes, beside those in the socket. Over this it gets no more until it has read,
 /// and nothing is read from it. The longest answer may come on top.
 pub const UNREAD: usize = 256 << 10;
-/// What a waiting question takes beside its key, in bytes: about as much as its place in line.
+/// What a waiting question takes beside its key, in bytes: about as much as its place in the queue.
 const OVERHEAD: usize = 200;
 
 /// Why a stream is closed.

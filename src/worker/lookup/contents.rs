@@ -16,7 +16,7 @@ use std::rc::Rc;
 
 /// Complaints about lines of one table that are logged; the rest is counted.
 const SHOWN_COMPLAINTS: usize = 10;
-/// Contents of before that one table keeps for clients who are listing it: with more of them, those who began earliest get a
+/// Previous contents that one table keeps for clients who are listing it: with more of them, those who began earliest get a
 /// temporary error. A client that never goes on could otherwise hold any number of them in memory.
 pub(crate) const LISTED: usize = 2;
 
@@ -28,7 +28,7 @@ pub(crate) struct Slot {
     /// As [`Listed`] has it.
     incomplete: bool,
     pub(crate) content: Content,
-    /// Contents of before that somebody is listing, the oldest first.
+    /// Previous contents that somebody is listing, the oldest first.
     pub(crate) listed: VecDeque<Rc<Table<Mapping>>>,
 }
 
@@ -87,7 +87,7 @@ impl Contents {
         held.map(|slot| slot.nature.kind)
     }
 
-    /// Takes a new content into use. False when it does not parse; then the content before it stays.
+    /// Switches to a new content. False when it does not parse; then the previous content stays.
     pub(crate) fn take(
         &mut self,
         id: TableId,
@@ -121,7 +121,7 @@ impl Contents {
         }
     }
 
-    /// Lets go of contents of before that nobody is listing any more. To be called now and then.
+    /// Releases previous contents that nobody is listing any more. To be called now and then.
     pub(crate) fn tidy(&mut self) {
         self.0.iter_mut().for_each(Slot::tidy);
     }
@@ -142,7 +142,7 @@ impl Contents {
 }
 
 impl Slot {
-    /// Takes a new content into use, and keeps the one before it for those who are listing that.
+    /// Switches to a new content, and keeps the one before it for those who are listing that.
     fn replace(&mut self, table: Rc<Table<Mapping>>) {
         if let Content::Table(Ok(before)) = std::mem::replace(&mut self.content, Content::Table(Ok(table))) {
             self.listed.push_back(before);

@@ -1,5 +1,5 @@
-//! Questions to the processes that answer for tables which this one does not have: who has asked what, of whom, and until
-//! when the answer is waited for.
+//! Questions to the processes that have the tables which this one does not have: which client asked, which process was
+//! asked, and the deadline of each.
 //!
 //! A question waits here until a peer has room for it, and then there. Each client has one at a time. Whoever waits gets
 //! its answer, or at the deadline, or when the peer is lost, none.

@@ -111,7 +111,7 @@ impl Lookup {
     ///
     /// Everybody who is there is served for a turn: first clients whose answers have come from other processes, then clients
     /// that have sent something, then those that have sent more than a turn had room for, and the broker. What is to be asked
-    /// of other processes is sent in one go. Then new contents are gone on with for a step.
+    /// of other processes is sent in one go. Then new contents are continued for a step.
     fn round(&mut self) -> io::Result<bool> {
         let mut events = [EpollEvent::empty(); EVENTS];
         let timeout = self.sleep();

@@ -274,7 +274,7 @@ impl<T: Tables<Id = u32>> Client<T> {
             match write(&self.socket, rest) {
                 Ok(count) => {
                     self.sent = self.sent.saturating_add(count);
-                    // It reads: it has its time anew for the rest.
+                    // The client reads, so its time starts again for the rest.
                     self.deadline = now.checked_add(DEADLINE);
                 }
                 Err(Errno::EAGAIN) => {

@@ -14,7 +14,7 @@ type Entries = Vec<(Vec<u8>, Vec<u8>)>;
 pub(super) enum Content {
     /// Entries in order.
     Entries(Mutex<Entries>),
-    /// Entries of a table that takes changes; with a limit, only those whose keys have so many bytes, and at least one.
+    /// Entries of a table that takes changes; with a limit, only those whose keys have at most this number of bytes, and at least one.
     Changeable(Mutex<Entries>, Option<usize>),
     /// The same value for every key.
     Same(Vec<u8>),

@@ -4,7 +4,7 @@
 //! trait. May: compute, and ask the tables. Never: read or write a connection, open anything, or let a client's flags
 //! be more than hints.
 //!
-//! Source of the rules: replies and log lines of Postfix 3.7.11 and 3.12. Where stock dies of a
+//! Source of the rules: replies and log lines of Postfix 3.7.11 and 3.12. Where stock dies on a
 //! request (a sequence on a table that has none, missing TRY flags, OPEN_LOCK with LOCK), this
 //! answers something defined instead.
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]

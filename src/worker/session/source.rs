@@ -31,7 +31,7 @@ pub enum Failure {
     /// It could not be done for now, and nothing of it has been: no room, a lock of another program, a damaged file.
     /// The text is ours and goes to the log.
     NotDone(String),
-    /// Key or value is longer than can be stored. Stock dies of a long key in lmdb.
+    /// Key or value is longer than can be stored. Stock dies on a long key in lmdb.
     TooLong {
         /// Which of the two.
         what: &'static str,
@@ -40,7 +40,7 @@ pub enum Failure {
         /// The longest that can be stored, in bytes.
         limit: usize,
     },
-    /// The format has no empty keys. Stock dies of it.
+    /// The format has no empty keys. Stock dies on it.
     KeyEmpty,
 }
 

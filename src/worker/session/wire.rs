@@ -60,7 +60,7 @@ impl Limits {
         }
     }
 
-    /// Whether a request of so many bytes is within all limits but that of its numbers.
+    /// Whether a request of this length, in bytes, is within all limits except that of its numbers.
     fn allow(&self, request: &Request<'_>, length: usize) -> bool {
         let (key, value): (&[u8], &[u8]) = match request.call {
             Call::Update { key, value } => (key, value),

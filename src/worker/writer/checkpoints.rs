@@ -60,7 +60,7 @@ impl Checkpoints {
         Checkpoints { plans: BTreeMap::new(), work: Work::None, finishing: false, all_wanted: false }
     }
 
-    /// A table has been opened, or its file has been read anew. `wanted`: it has no good file.
+    /// A table has been opened, or its file has been read again. `wanted`: it has no good file.
     pub(crate) fn opened(&mut self, id: TableId, tables: &Tables, wanted: bool, now: Instant) {
         let Some(unsaved) = with(tables, id, |saver| saver.unsaved()) else { return };
         let plan = self.plans.entry(id).or_default();

@@ -255,7 +255,7 @@ impl<O: Opener> Openings<O> {
         });
         let error = match taken {
             Ok(Some(import)) => return Some(Event::TakenOver { id, import }),
-            // The table has been closed meanwhile, and gets its files anew.
+            // The table has been closed meanwhile, and gets its files again.
             Ok(None) => return None,
             Err(StoreError::Corrupt(what)) => return Some(Event::Broken { id, what }),
             Err(error) => error,

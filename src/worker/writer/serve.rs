@@ -295,7 +295,7 @@ impl<O: Opener> Writer<O> {
         self.apply(effect)
     }
 
-    /// When a checkpoint is to be begun, or to be gone on with. While clients are being let go, none is begun: they still
+    /// When a checkpoint is to be begun, or to be continued. While clients are being let go, none is begun: they still
     /// change tables.
     fn next_checkpoint(&self, now: Instant) -> When {
         let waits = self.finishing.is_some() && !self.clients.is_empty() && self.checkpoints.is_idle();

@@ -22,7 +22,7 @@ struct Slot {
     state: RefCell<State>,
     /// As the broker numbered the last opening.
     generation: Cell<u32>,
-    /// The last trouble as it was logged, so that it is logged once.
+    /// The last problem that was logged, so that it is logged only once.
     told: RefCell<String>,
     turn: RefCell<Turn>,
 }
@@ -128,7 +128,7 @@ impl Tables {
         }
     }
 
-    /// Notes a trouble with a table that may come again and again. False: it was the last one that was noted.
+    /// Records a problem with a table that may recur. False if it is the same as the last one.
     pub(crate) fn tell(&self, id: TableId, trouble: &str) -> bool {
         let Some(slot) = self.slot(id) else { return false };
         slot.told.replace(trouble.to_owned()) != trouble

@@ -57,9 +57,9 @@ const SUPERVISORS: &[Process] = &[Supervisor, WriteSupervisor];
 /// Those that have the supervisor's list of calls.
 const OUTER: &[Process] = &[Supervisor, WriteSupervisor, Starting];
 const BROKERS: &[Process] = &[Broker, WriteBroker];
-/// Those that hear clients.
+/// Those that read from clients.
 const WORKERS: &[Process] = &[Lookup, Writer];
-/// Those of the supervisor's children that hear no client.
+/// Those of the supervisor's children that read from no client.
 const SERVANTS: &[Process] = &[Broker, WriteBroker, Logger];
 /// Those that have a lock of their own.
 const CHILDREN: &[Process] = &[Broker, WriteBroker, Logger, Lookup, Writer];

@@ -1,6 +1,6 @@
 //! Hostile code in every process of a real service, the supervisor included, under the lock that the product installs.
 //!
-//! Purpose: the processes that hear no client have no bytes by which to be hijacked. Here they take orders from a file that
+//! Purpose: the processes that read from no client have no bytes by which to be hijacked. Here they take orders from a file that
 //! each of them maps when it starts, and look at it wherever they wait for events. On the same order sheet stands whether the
 //! system call filters are to be the product's, or filters that let everything through: then the other layers of the
 //! product's lock are seen by themselves. May: be unsafe. Never: ships.
@@ -57,7 +57,7 @@ pub fn order(process: Process, deed: usize, target: u32, port: u16) -> Vec<u8> {
     bytes
 }
 
-/// Makes this process hostile from the first event that it waits for on; one that hears clients also before its lock, if
+/// Makes this process hostile from the first event that it waits for on; one that reads from clients also before its lock, if
 /// that is the order. To be called at its start.
 ///
 /// # Errors

@@ -57,10 +57,10 @@ pub(crate) struct Entry {
     pub(super) due: Instant,
     /// When the present run of changes began.
     touched_since: Option<Instant>,
-    /// A look is put off until workers have judged the last content.
+    /// A look is deferred until workers have judged the last content.
     waits_for_judgement: bool,
     start: Instant,
-    /// The last trouble as it was logged, so that it is logged once.
+    /// The last problem that was logged, so that it is logged only once.
     pub(super) told: String,
 }
 
@@ -348,7 +348,7 @@ impl Entry {
         }
     }
 
-    /// Notes and logs a trouble. Present content goes on answering.
+    /// Records and logs a problem. The present content stays in use.
     pub(super) fn trouble(&mut self, reason: Unavailable, text: &str) -> bool {
         let changed = self.trouble.replace(reason) != Some(reason);
         if self.told != text {

@@ -21,7 +21,7 @@ pub(super) struct Surroundings {
 }
 
 impl Surroundings {
-    /// For so many tables with files.
+    /// The number of tables with files.
     pub(super) fn new(anchor: Anchor, owners: Owners, limit: u64, tables: usize) -> Surroundings {
         let round = LOOK_TIME.saturating_mul(u32::try_from(tables).unwrap_or(u32::MAX));
         Surroundings { anchor, owners, limit, round }

@@ -41,7 +41,7 @@ impl Scene {
         changes.len()
     }
 
-    /// Turns, until so many changes have been told of in all.
+    /// Runs turns until this number of changes has been reported in all.
     fn turns_until(&mut self, told: u32) {
         let begun = Instant::now();
         while self.told.values().sum::<u32>() < told {

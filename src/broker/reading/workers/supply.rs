@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 const WINDOW: usize = 64;
 /// and the bytes of the small ones among them. One that has more alone is large; of those one is on its way.
 const WINDOW_BYTES: u64 = 1 << 20;
-/// Tables that are put off at a time, at most: each until something has been answered, and then there is another time.
+/// Tables that are passed over at a time, at most: each until a worker has answered something.
 const SKIPS: usize = 1024;
 /// How long a worker may take over the content that it has had longest,
 const LOAD_TIME: Duration = Duration::from_secs(60);
-/// plus a second for so many bytes of it.
+/// plus one second for each block of this many bytes.
 const SLOWEST_LOAD: u64 = 1 << 20;
 
 /// A content that was sent.

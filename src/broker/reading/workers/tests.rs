@@ -129,7 +129,7 @@ fn content_that_is_still_in_the_outbox_is_not_blamed() {
     assert_eq!(one.blame(), Blame::Nobody);
 }
 
-/// Workers of which there are to be so many of each duty.
+/// Workers, with the number that there should be of each duty.
 pub(super) fn workers(wanted: &[(Duty, u32)]) -> Workers {
     let names = std::fs::File::open("/dev/null").unwrap().into();
     Workers::new(names, BrokerToLookup::Finish, wanted.iter().copied().collect())

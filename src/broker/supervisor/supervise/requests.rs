@@ -1,6 +1,6 @@
 //! What one broker process has asked for, and how much it may: a hijacked broker is a client like any other.
 //!
-//! What no broker of ours ever says ends the broker. What ours may say, but not so often, is put off: the workers that
+//! What no broker of ours ever says ends the broker. What ours may say, but not so often, is deferred: the workers that
 //! it has serve on meanwhile.
 
 use mapkeep_config_site::plan::ServicePlan;

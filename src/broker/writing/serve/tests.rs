@@ -198,7 +198,7 @@ fn next_writer_comes_only_after_the_end_of_the_last() {
     scene.expect(BrokerToSupervisor::Clients(0));
     scene.expect_silence();
     scene.tell(SupervisorToBroker::Gone(WorkerId(1)));
-    // Its clients have gone with it; the tables are handed out anew.
+    // Its clients have gone with it; the tables are handed out again.
     let writer = admitted(&scene, 2, 2);
     say(&writer, WriterToBroker::Opened { id: ID, generation: 2 });
     let _client = scene.connect();

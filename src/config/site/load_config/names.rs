@@ -1,4 +1,4 @@
-//! The list of tables: what is added to what is approved, and what there is to say of single tables.
+//! The list of tables: members that are added to the approved tables, and remarks on single tables.
 
 use crate::notices::{Notice, Notices};
 use crate::remark::{Remark, Subject};

@@ -14,7 +14,7 @@ use crate::version::PostfixVersion;
 const PARAMETER: &str = "tls_server_sni_maps";
 
 /// The names (`type:rest`) of the tables with `proxy:` that `tls_server_sni_maps` refers to, in main.cf and with the
-/// options of each service in master.cf. What cannot be expanded names nothing: whoever uses it dies of it.
+/// options of each service in master.cf. What cannot be expanded names nothing: whoever uses it dies.
 #[must_use]
 pub fn tables_of_file_content(
     params: &Parameters,

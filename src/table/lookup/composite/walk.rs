@@ -65,7 +65,7 @@ impl Composite {
     /// empty otherwise.
     ///
     /// `ask` looks the key up in a leaf, and fills the answer, which is empty before. When it says nothing, the lookup can
-    /// be gone on with at any later time: it asks for the same leaf first. It is called only for the leaves that the lookup
+    /// be continued at any later time: it asks for the same leaf first. It is called only for the leaves that the lookup
     /// comes to, and its first error ends the lookup.
     ///
     /// `unionmap:` asks all members and joins their answers with commas; an empty answer before the first that is not

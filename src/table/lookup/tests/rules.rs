@@ -1,4 +1,4 @@
-//! `cidr:`, `regexp:` and `pcre:` tables against the real `postmap`: rules made from a grammar, and odd ones by hand.
+//! `cidr:`, `regexp:` and `pcre:` tables against the real `postmap`: rules made from a grammar, and odd ones.
 #![cfg(test)]
 
 mod common;

@@ -4,7 +4,7 @@
 //! that one call for the whole subject would not give.
 //!
 //! PCRE2 tries a pattern at each place of the subject, one after another, and cannot be interrupted. Its limit of steps
-//! counts anew at each place, and a step may read the rest of the subject. So a match on a long subject can take minutes
+//! counts again at each place, and a step may read the rest of the subject. So a match on a long subject can take minutes
 //! below every limit: `[0-9]+@` reads a row of digits to its end from each of them. Here a call is for some places only
 //! (PCRE2's offset limit), with so few steps for each that it ends soon; the next one goes on, with more places or more
 //! steps, for as long as there is time. A key as they come takes one call, or a few.
@@ -196,7 +196,7 @@ impl Matcher {
         }
     }
 
-    /// Steps for each try of a call that tries so many places.
+    /// Steps for each try of a call that tries this number of places.
     fn steps_each(&self, places: usize) -> u32 {
         let places = u32::try_from(places).unwrap_or(u32::MAX).max(1);
         STEPS_A_CALL.checked_div(places).unwrap_or(1).clamp(1, self.most_steps)

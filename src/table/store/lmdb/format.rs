@@ -174,7 +174,7 @@ pub(super) enum To<'p> {
     Page(u64),
     /// A leaf node: to the value beside it.
     Here(&'p [u8]),
-    /// A leaf node: to a value of so many bytes in pages of its own, from this page on.
+    /// A leaf node: a value of this length, in bytes, in pages of its own from this page on.
     Pages(u64, usize),
 }
 

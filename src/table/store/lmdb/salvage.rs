@@ -260,7 +260,7 @@ fn apart(mut ranges: Vec<Range>) -> Vec<Range> {
     apart
 }
 
-/// Whether an entry is one of the list of free pages: a number, and a count with so many numbers.
+/// Whether an entry is one of the list of free pages: a number, and a count followed by as many numbers.
 fn is_free_list(key: &[u8], value: &[u8]) -> bool {
     let count = super::format::u64_at(value, 0).and_then(|count| usize::try_from(count).ok());
     key.len() == 8 && value.len().is_multiple_of(8) && count.is_some_and(|count| count < value.len() / 8)

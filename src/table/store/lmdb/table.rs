@@ -8,7 +8,7 @@
 //! what other programs have done meanwhile. When they have done more than to commit transactions, it is checked again.
 //!
 //! This is needed for `postmap` of Postfix (3.7 to 3.12, strace and dict_lmdb.c): with `-i` it takes no lock, and when it
-//! builds a table anew it begins its transaction before it takes the lock. What another program commits meanwhile is
+//! builds a table again it begins its transaction before it takes the lock. What another program commits meanwhile is
 //! lost then, and the file may be damaged, whether that program is this engine or Postfix's own. `postmap -d`,
 //! `postmap -q` and the daemons lock first.
 
@@ -116,7 +116,7 @@ impl Table {
                 self.file.unlock();
             }
             Err(Code::MAP_FULL) => self.state = State::Idle(env),
-            // liblmdb refuses everything after a failure to write the meta page. It is closed and opened anew.
+            // liblmdb refuses everything after a failure to write the meta page. It is closed and reopened.
             Err(_) => self.file.unlock(),
         }
         result
@@ -135,7 +135,7 @@ impl Table {
         Ok(())
     }
 
-    /// What an error of liblmdb means. After some of them the environment is closed, to be opened anew.
+    /// What an error of liblmdb means. After some of them the environment is closed, to be reopened.
     pub fn failure(&mut self, code: Code) -> StoreError {
         if let Some(what) = code.corruption() {
             self.state = State::Closed;
@@ -227,7 +227,7 @@ impl Table {
         }
     }
 
-    /// Gives the environment another map. When there is no memory for it, the next environment has the map of before.
+    /// Gives the environment another map. When there is no memory for it, the next environment has the previous map.
     fn resize(&mut self, env: Env, map: u64) -> Result<Env, StoreError> {
         match env.set_map_size(bytes(map)) {
             Ok(()) => {

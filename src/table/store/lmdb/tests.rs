@@ -224,7 +224,7 @@ fn map_for_which_there_is_no_memory_costs_the_group_only() {
     store.put(b"kept", b"1").unwrap();
     store.commit().unwrap();
     store.put(b"lost", b"2").unwrap();
-    // No machine has an address space of so many bits.
+    // No machine has an address space that large.
     let refused = (0..64).find_map(|_| store.table.grow().err());
     assert!(matches!(refused, Some(StoreError::Io(_))), "{refused:?}");
     store.undo();

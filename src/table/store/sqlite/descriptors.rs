@@ -205,12 +205,12 @@ impl Descriptors {
         }
     }
 
-    /// What is in the log counts no more: the next write begins it anew, or says where it goes on.
+    /// What is in the log counts no more: the next write restarts it, or says where it goes on.
     pub fn log_is_old(&self) {
         self.logged.store(0, Ordering::Relaxed);
     }
 
-    /// How many pages were written to the log since it was last begun anew.
+    /// How many pages were written to the log since its last restart.
     pub fn logged_pages(&self) -> u64 {
         self.logged.load(Ordering::Relaxed).checked_div(PAGE as u64).unwrap_or(0)
     }

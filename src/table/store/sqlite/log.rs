@@ -31,7 +31,7 @@ pub(super) struct Frame {
     pub commits: bool,
     /// If so, how many pages the main file then has.
     pub size: u32,
-    /// Of the present use of the log; others are from before it last began anew.
+    /// It belongs to the present log; other frames are from before the last restart of the log.
     pub present: bool,
     /// It has its checksum, which goes over all frames before it by what the one before says of them.
     pub sound: bool,

@@ -103,7 +103,7 @@ impl Pages {
         let missing = last.saturating_sub(1).saturating_sub(count as u64);
         let mut rescued = Rescued { entries: 0, lost: missing };
         let free = self.free();
-        // A page of a long row belongs to that row alone; to two, where one of them is on a page of before.
+        // A page of a long row belongs to that row alone; to two, where one of them is on an earlier page.
         let mut fuel = count.saturating_mul(2);
         for page in self.present().filter(|page| !free.contains(page)) {
             let Some(bytes) = self.get(page) else {

@@ -15,7 +15,7 @@ use std::os::fd::OwnedFd;
 const UNREAD: usize = 64 << 10;
 /// Questions that one peer may have at a time,
 const AT_ONCE: usize = 16_384;
-/// and their keys, in bytes: half of what the peer puts in line before it stops reading, so that it always reads what is
+/// and their keys, in bytes: half of what the peer queues before it stops reading, so that it always reads what is
 /// withdrawn.
 const KEYS_AT_ONCE: usize = 16 << 20;
 /// What a question counts for beside its key.

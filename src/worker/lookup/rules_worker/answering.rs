@@ -31,7 +31,7 @@ pub(super) struct Waiting {
 }
 
 /// How far an interrupted lookup has come. It goes on in the content that it began with; if that has been replaced, it
-/// begins anew, in the time that is left to it.
+/// starts again, in the time that is left to it.
 #[derive(Default)]
 struct Interrupted {
     content: Weak<Table<Mapping>>,
@@ -46,7 +46,7 @@ impl Waiting {
         Waiting { ticket: question.ticket, asked: question.asked, interrupted: Interrupted::default() }
     }
 
-    /// Works out the answer, with the value in `value`; nothing if it was interrupted, and is to be gone on with later.
+    /// Works out the answer, with the value in `value`; nothing if it was interrupted, and is to be continued later.
     pub(super) fn answer(
         &mut self,
         table: TableId,

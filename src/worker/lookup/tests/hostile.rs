@@ -154,7 +154,7 @@ fn peer_that_does_not_read_has_a_bounded_queue_and_others_are_asked() {
     assert!(waiting >= 5, "{waiting}");
 }
 
-/// Else the peer would have as much in line as may wait there, and not read what is withdrawn.
+/// Else the peer would have as much queued as is allowed, and not read what is withdrawn.
 #[test]
 fn long_keys_that_one_peer_has_at_a_time_are_bounded() {
     let mut service = Service::timeless();

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// have read the last reply.
 const REQUESTS: u32 = 256;
 
-/// After so many requests of one turn, and so many more each time, the clock is read.
+/// The clock is read after this number of requests of a turn, and again after each further such number.
 const BETWEEN_LOOKS: u32 = 16;
 /// How long a turn may go on then. Only tables with very many rules that cannot be indexed take so long.
 const LONGEST: Duration = Duration::from_millis(20);

@@ -29,7 +29,7 @@ impl Numbers {
     }
 }
 
-/// One request; nothing when stock dies of it.
+/// One request; nothing when stock dies on it.
 fn request(table: &str, numbers: &mut Numbers) -> Option<Vec<u8>> {
     let verb = numbers.below(&["update", "update", "update", "delete", "lookup", "lookup", "sequence"]);
     let (flags, key, value) = (numbers.below(&FLAGS), numbers.below(&KEYS), numbers.below(&VALUES));

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 const IDLE: Duration = Duration::from_secs(1);
 /// One that is changed all the time is written at the latest after this,
 const LATEST: Duration = Duration::from_secs(10);
-/// or after so many times as long as the last checkpoint took: then it takes a twentieth of the time.
+/// or after this multiple of the time that the last checkpoint took: then checkpoints take a twentieth of the time.
 const SHARE: u32 = 20;
 /// The first pause after a failure, which doubles with each further one, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);

@@ -8,9 +8,9 @@ use mapkeep_table_store::lmdb::salvage_file;
 use mapkeep_table_store::{LmdbStore, Store, StoreError};
 use std::os::fd::{AsFd, OwnedFd};
 
-/// Entries of a damaged file are stored in groups of so many,
+/// Entries of a damaged file are stored in groups of at most this number,
 const ENTRIES: usize = 1000;
-/// or of about so many bytes.
+/// or of about this number of bytes.
 const BYTES: usize = 1 << 20;
 
 /// A table's store.

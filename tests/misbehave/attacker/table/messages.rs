@@ -54,7 +54,7 @@ fn balloon() -> Answer {
     }
 }
 
-/// What every process of ours that hears clients may try.
+/// What every process of ours that reads from clients may try.
 pub(super) const BOTH: &[Attack] = &[
     Attack {
         item: 34,

@@ -16,7 +16,7 @@ const LOG: i32 = 4;
 const NOTHING: i32 = 9999;
 /// The harness lists an lmdb table under this number.
 const LMDB: TableId = TableId(2);
-/// No directory of tables may be filled with so many files in one go.
+/// No directory of tables may be filled with this number of files at once.
 const MANY: i64 = 20;
 
 /// Attempts of the common table that do not kill the writer: item, name, outcome. The descriptor that they are made on is

@@ -1,4 +1,4 @@
-//! The steps against the meaning: a lookup in a random tree gives what plain recursion gives, whenever leaves are put off.
+//! The steps against the meaning: a lookup in a random tree gives what plain recursion gives, whenever leaves are deferred.
 
 use std::borrow::Cow;
 
@@ -116,7 +116,7 @@ fn recursive(name: &[u8], query: &Query<'_>, answer: &mut Vec<u8>) -> Found {
     Ok(Outcome::Found(NulMode::Bare))
 }
 
-/// The same in steps, where each leaf is put off as often as `times` says, and the walk moves in memory meanwhile.
+/// The same in steps, where each leaf is deferred as often as `times` says, and the walk moves in memory meanwhile.
 fn in_steps(name: &[u8], query: &Query<'_>, mut times: impl FnMut() -> usize, answer: &mut Vec<u8>) -> Found {
     let composite = Composite::parse(name).unwrap();
     let mut walk = Box::new(composite.walk(query));

@@ -27,7 +27,7 @@ pub struct Watched {
     pub page_size: usize,
     pub bytes: Vec<u8>,
     pub written: BTreeSet<u64>,
-    /// Fails with the write after so many.
+    /// Fails at the write after this number of them.
     pub writes_left: usize,
 }
 

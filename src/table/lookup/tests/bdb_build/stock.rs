@@ -228,7 +228,7 @@ fn built_files_updated_by_postmap_stay_sound() {
     }
 }
 
-/// One entry in so many.
+/// One entry in this number.
 fn every(nth: usize, model: &Model) -> Pairs {
     let counted = without_nul(model).into_iter().enumerate();
     counted.filter(|(number, _)| number % nth == 1).map(|(_, pair)| pair).collect()

@@ -147,7 +147,7 @@ fn log_that_is_brought_into_the_main_file_with_a_fault_at_every_call() {
         store.commit()
     };
     at_every_call(at_once, change);
-    // The commit that begins the log anew.
+    // The commit that restarts the log.
     at_every_call(
         |store| {
             at_once(store);

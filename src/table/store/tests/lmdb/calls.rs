@@ -86,7 +86,7 @@ pub fn failing(path: &Path, call: &str) {
     let call = CALLS.iter().find(|(name, _)| *name == call).unwrap().1;
     raw::confine(&[], &[call]);
     for _ in 0..3 {
-        // After the first failure the file is opened anew, which needs a sync as well.
+        // After the first failure the file is reopened, which needs a sync as well.
         let failed = store.put(b"new", &vec![b'v'; 100_000]).and_then(|()| store.commit());
         assert!(matches!(failed, Err(StoreError::Io(_))), "{failed:?}");
         assert!(!store.is_open());

@@ -256,7 +256,7 @@ fn damaged_while_open_is_noticed_before_liblmdb_reads_it() {
         assert!(matches!(refused, Err(StoreError::Corrupt(_))), "{name}: {refused:?}");
         let refused = store.get(key, &mut Vec::new());
         assert!(matches!(refused, Err(StoreError::Corrupt(_))), "{name}: {refused:?}");
-        // The file comes back, and so does the table, without being opened anew.
+        // The file comes back, and so does the table, without being reopened.
         fs::write(directory.table(), &bytes).unwrap();
         assert_eq!(get(&mut store, key).as_ref(), Some(value), "{name}");
         store.put(b"new", b"value").unwrap();

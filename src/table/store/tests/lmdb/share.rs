@@ -122,7 +122,7 @@ fn pages_of_another_program_in_a_file_that_was_long_already_are_seen() {
 }
 
 /// What a program does to others that begins its transaction before it has the lock, as `postmap` does when it builds a
-/// table anew, or takes no lock, as `postmap -i`: what it writes is made from the file as it was `commits` transactions ago.
+/// table again, or takes no lock, as `postmap -i`: what it writes is made from the file as it was `commits` transactions ago.
 fn overwritten_by_a_late_program(commits: usize, order: &[&str]) -> (LmdbStore, Directory) {
     const PAGE: usize = 4096;
     let directory = Directory::new();
