@@ -3,7 +3,6 @@
 //! Purpose: before a roll-back to stock Postfix, or for a backup, bring `NAME.db` to what the service has acknowledged. May:
 //! read the configuration, look which writer has a store open, signal that process's supervisor, start a service of
 //! its own where none runs. Never: open a store for writing, write a table itself, or wait without a bound.
-//! Called by: the `mapkeep` program.
 //!
 //! | file | purpose |
 //! |---|---|

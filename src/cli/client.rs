@@ -2,7 +2,7 @@
 //!
 //! Purpose: connect, check the announcement, open a table, look keys up, in either dialect. May: use one
 //! local socket, with a time limit on each read and write. Never: retry or wait as the daemons do;
-//! a person wants the error. Called by: query and demo.
+//! a person wants the error.
 //!
 //! Source of the bytes: traffic of `postmap -q` of Postfix 3.7.11 (old dialect) and of clients of
 //! 3.12 (new dialect). This is written apart from the server's parser, so that one checks the other.

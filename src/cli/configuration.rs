@@ -1,6 +1,6 @@
 //! The configuration of one service, as the service itself reads it (`mapkeep_config_site`), for all commands.
 //!
-//! May: read the configuration; run `postconf -d`. Called by: all commands that need to know what is configured.
+//! May: read the configuration; run `postconf -d`.
 
 use mapkeep_config_site::configuration::{Configuration, Request, Start};
 use mapkeep_config_site::defaults::installed_defaults;

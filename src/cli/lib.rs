@@ -2,7 +2,6 @@
 //!
 //! Purpose: query a running service as Postfix would, and show what it serves and how it is confined. May: run postconf,
 //! postmap and mapkeepd, connect to the service's socket, print. The service runs without it.
-//! Called by: the `mapkeep` program.
 #![forbid(unsafe_code)]
 
 mod checkpoint;

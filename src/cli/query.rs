@@ -3,7 +3,6 @@
 //! Purpose: show what Postfix gets to see for a key, and by the exit status whether it gets anything.
 //! May: read the configuration to find the socket, connect, read keys from standard input, print. Never: read a
 //! table itself; `postmap -q` without `proxy:` does that.
-//! Called by: the `mapkeep` program.
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, Write};

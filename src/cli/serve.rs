@@ -1,7 +1,7 @@
 //! `mapkeep serve`: becomes the daemon beside this program.
 //!
 //! May: exec. Never: read the configuration, or open anything; descriptors and environment of a service manager
-//! go through untouched, and the process id stays. Called by: the `mapkeep` command.
+//! go through untouched, and the process id stays.
 
 use crate::error::{Error, Exit};
 use mapkeep_config_site::checks::own_path;

@@ -5,7 +5,6 @@
 //! service from starting. May: read the configuration, run postconf(1), make the start's own checks, look at table files
 //! with the broker's own rules. Never: read a table's content, change anything, ask the
 //! running service (`mapkeep query` does).
-//! Called by: the `mapkeep` program.
 //!
 //! | file | purpose |
 //! |---|---|

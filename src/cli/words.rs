@@ -2,7 +2,7 @@
 //!
 //! Options may stand anywhere before `--`; what begins with a dash and follows `--` is no option. `--help` anywhere
 //! before it prints the usage on standard output and ends with status 0. Anything that is not understood is one line on
-//! standard error that names the word, and status 64. May: print. Called by: all commands.
+//! standard error that names the word, and status 64. May: print.
 
 use crate::error::{Error, Exit};
 use lexopt::Parser;

@@ -6,7 +6,6 @@
 //! mapkeepd under the name `mapkeep-worker` is the product's lookup worker and logger, and this stand-in where a rules
 //! worker is wanted. mapkeepd starts it, looks at its lock and hands it its streams as it does with the product's own.
 //! Never: ships.
-//! Called by: tests/later, benches/later.
 
 mod orders;
 mod process;

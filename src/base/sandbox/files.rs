@@ -1,6 +1,5 @@
 //! Purpose: Landlock, which holds whatever a path or a descriptor says.
 //! May: narrow. Never: settles for less than all of ABI 6.
-//! Called by: `enter`.
 //!
 //! Handled are all file system rights of ABI 6 (truncate and device ioctls included), TCP bind and connect, abstract
 //! unix sockets and signals to processes outside of the domain. ABI 6 came with Linux 6.12. Not covered by it: UDP, unix

@@ -1,6 +1,5 @@
 //! Purpose: turns a role's rules into a system call filter and installs it.
 //! May: make the filter. Never: allows a call that no rule names.
-//! Called by: `enter`, and the tests that execute every rule.
 //!
 //! The default action kills the whole process. The kernel then notes the number of the call in the audit log (type
 //! 1326), even without auditd. The program begins by comparing the architecture, so that calls through the 32-bit

@@ -1,6 +1,5 @@
 //! Purpose: resource limits, so that a hijacked process can exhaust nothing but itself.
 //! May: lower limits. Never: raises one.
-//! Called by: `enter`.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 

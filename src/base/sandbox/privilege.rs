@@ -1,6 +1,5 @@
 //! Purpose: chroot, user and group ids, capabilities.
 //! May: give up. Never: keeps more than was asked for.
-//! Called by: `enter`.
 //!
 //! privdrop does the chroot and nothing else. Its id change asks the name service first, numeric ids included: a user
 //! whose *name* is that number would win, modules of the name service would be loaded into the process that is being

@@ -1,6 +1,5 @@
 //! Purpose: the terms in which the table of roles (role.rs) speaks of each.
 //! May: be read. Never: names a role.
-//! Called by: the table, `enter`, and whoever starts processes.
 
 /// Which of the two services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,6 @@
 //! Purpose: the system calls that the policy allows.
 //! May: hand out the lists that build.rs wrote from policy/seccomp.json.
 //! Never: adds to them.
-//! Called by: the table of roles, `filter`, and the tests that execute every rule.
 
 /// One allowed system call.
 #[derive(Debug)]

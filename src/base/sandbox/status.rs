@@ -1,7 +1,6 @@
 //! Purpose: reads what the kernel says about a process, and compares it with what the role should be.
-//! May: parse the text of /proc/PID/status. Never: opens anything itself.
-//! Called by: `enter` for the check from inside, the supervisor for the check from outside (every process may read
-//! every other's status, so no capability is needed).
+//! May: parse the text of /proc/PID/status, which every process may read of every other, without a capability. Never:
+//! opens anything itself.
 
 use std::fmt;
 

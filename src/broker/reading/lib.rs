@@ -1,8 +1,7 @@
 //! The broker of the reading service: opens, copies and watches the approved tables, accepts clients, and hands both to
 //! the lookup workers.
 //!
-//! May: see docs/SECURITY.md, section 3. Never: see a client's byte, a key or a result. Called by: the `mapkeepd` program,
-//! in a process of its own.
+//! May: see docs/SECURITY.md, section 3. Never: see a client's byte, a key or a result.
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 #![forbid(unsafe_code)]
 

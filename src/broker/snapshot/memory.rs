@@ -6,7 +6,7 @@
 //! What the mode alone leaves to a worker of another uid is to touch the times, to set user attributes and to
 //! flock the copy: none changes a byte of it, and its system call filter allows none.
 //!
-//! May: memfd_create, fcntl(F_ADD_SEALS), openat2 of our own descriptor. Called by `snapshot`.
+//! May: memfd_create, fcntl(F_ADD_SEALS), openat2 of our own descriptor.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 

@@ -1,6 +1,6 @@
 //! The supervisor: starts and ends the other processes, and answers to master(8) or a service manager.
 //!
-//! May: see docs/SECURITY.md, section 3. Never: read from a worker or a client. Called by: the `mapkeepd` program.
+//! May: see docs/SECURITY.md, section 3. Never: read from a worker or a client.
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 #![forbid(unsafe_code)]
 

@@ -1,6 +1,6 @@
 //! The rules themselves: what the status of a component says about who could have written the table.
 //!
-//! Functions of a path and a status, so that each rule is read and tested by itself. Called by `read`.
+//! Functions of a path and a status, so that each rule is read and tested by itself.
 //!
 //! Most access lists need no look of their own: while a file has one, the group bits that fstat(2) shows are
 //! its *mask*, the upper limit of every named user, named group and owning group entry. An entry that lets

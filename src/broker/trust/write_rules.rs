@@ -7,7 +7,7 @@
 //! proxymap(8) asks for tables under `data_directory`). So a directory, and all files of a table, are one user's, and
 //! that user is the one who writes.
 //!
-//! Functions of a path and a status. Called by `write`.
+//! Functions of a path and a status.
 
 use mapkeep_sys::status::Status;
 

@@ -3,8 +3,7 @@
 //! A name that holds something is never overwritten unseen: it is exchanged, or the new name must be free. File systems
 //! that can do neither (NFS) get a plain rename from callers that have looked before.
 //!
-//! May: renameat, renameat2, unlinkat, fsync, and openat2 of the directory itself. Called by `checkpoint`, `quarantine`,
-//! `opening` and `tables`.
+//! May: renameat, renameat2, unlinkat, fsync, and openat2 of the directory itself.
 
 use mapkeep_broker_trust::Place;
 use nix::errno::Errno;

@@ -5,7 +5,7 @@
 //! for smtp_sasl_auth_cache_name. What it writes into a file that is not `NAME.db` any more, nobody reads. But it has the
 //! file open for writing all the time, and while somebody has, there is no lease on it.
 //!
-//! May: flock(2), leases, open files by `trust`. Never: wait. Called by `checkpoint` and `tables`.
+//! May: flock(2), leases, open files by `trust`. Never: wait.
 
 use super::trouble::Trouble;
 use mapkeep_broker_trust::{Access, Place, Refusal, WriteOpened, settled};

@@ -3,7 +3,6 @@
 //!
 //! May: what mail_owner, the owner of the tables, may do in the directories that Landlock leaves; no capability. Never:
 //! see a client's byte, a key or a value.
-//! Called by: the `mapkeepd` program, in a process of its own.
 //!
 //! | file | purpose |
 //! |---|---|

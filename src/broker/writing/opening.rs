@@ -1,6 +1,6 @@
 //! The files of one table, opened for the writer, and made where they are missing.
 //!
-//! May: what `trust` does for files that are written. Called by `tables`.
+//! May: what `trust` does for files that are written.
 
 use super::change;
 use mapkeep_broker_trust::{Access, Place, Refusal, WriteFile, WriteFiles, WriteOpened};

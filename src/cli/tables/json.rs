@@ -1,7 +1,7 @@
 //! The list for programs: one JSON document (RFC 8259), whose keys mapkeep(1) documents.
 //!
 //! Every key is there every time, `null` where there is nothing to say; tables that are written have two more. Bytes that
-//! are not UTF-8 become U+FFFD. May: print. Called by `tables`.
+//! are not UTF-8 become U+FFFD. May: print.
 
 use std::io::{self, Write};
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! The list for people: one paragraph for each table, at most [`WIDTH`] columns wide.
 //!
-//! A single word that is longer (a path, or a command to paste) stays whole. May: print. Called by `tables`.
+//! A single word that is longer (a path, or a command to paste) stays whole. May: print.
 
 use std::io::{self, Write};
 

@@ -1,7 +1,7 @@
 //! One approved table: its file as it is now, and whether the service can serve it.
 //!
 //! The rules are the broker's own (`mapkeep_broker_trust`). May: look at the file and open it. Never: read it, or
-//! judge its content: that is the confined worker's task. Called by `tables`. Tables that are written are in `write.rs`.
+//! judge its content: that is the confined worker's task. Tables that are written are in `write.rs`.
 
 use std::ffi::OsStr;
 use std::fs::{File, Metadata};

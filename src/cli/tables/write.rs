@@ -1,7 +1,7 @@
 //! One table that is approved for writing: its files as they are now, and whether the service can write it.
 //!
 //! The rules are those of the writing service's broker, applied for the user who writes. May: look at the files. Never:
-//! open or make one. Called by `tables`.
+//! open or make one.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;

@@ -1,6 +1,6 @@
 //! Tables that are served in part: what the log at the start and `mapkeep tables` say about them.
 //!
-//! Called by `load_config`, and by the `mapkeep` command. May: read nsswitch.conf and, where `compat` is named, the account
+//! May: read nsswitch.conf and, where `compat` is named, the account
 //! files. Never: ask the name service.
 
 use mapkeep_config_text::{

@@ -1,7 +1,7 @@
 //! Constant databases, as `cdb:` tables.
 //!
 //! Purpose: lookups and scans in files of D. J. Bernstein's cdb format. May: borrow from the snapshot.
-//! Never: copy more than an answer. Called by: `Table`.
+//! Never: copy more than an answer.
 //!
 //! The format (<https://cr.yp.to/cdb/cdb.txt>): 256 pairs of position and number of slots; records (key length, value
 //! length, key, value); 256 hash tables of slots (hash, record position). All numbers are 32 bits, little-endian.

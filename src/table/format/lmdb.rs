@@ -2,7 +2,6 @@
 //!
 //! Purpose: lookups and scans in the main database of an LMDB file, without liblmdb.
 //! May: borrow from the snapshot. Never: copy more than an answer; follow a page number unchecked.
-//! Called by: `Table`.
 //!
 //! The format is data version 1 as liblmdb 0.9 writes it on 64-bit little-endian machines; its numbers are those of
 //! the machine, so files of other machines cannot be read by liblmdb either. Source: files made by Postfix, and

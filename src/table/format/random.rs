@@ -1,7 +1,7 @@
 //! `randmap:` tables: one of the values in the name, at random, for every key.
 //!
 //! Purpose: parse the name, spread the answers evenly. May: count its answers. Never: ask the kernel for randomness;
-//! what is random here must be even, not secret. Called by: `Table`.
+//! what is random here must be even, not secret.
 
 use std::cell::Cell;
 

@@ -2,7 +2,7 @@
 //!
 //! Purpose: [`Store`] on the two descriptors of an lmdb file. May: lock, check and change that file. Never: touch it
 //! without the lock that Postfix programs honour; let liblmdb see a file that has not been checked; hold a lock or a
-//! transaction while nothing is to be done. Called by: the writer.
+//! transaction while nothing is to be done.
 //!
 //! | file | purpose |
 //! |---|---|

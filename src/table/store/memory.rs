@@ -1,6 +1,6 @@
 //! A table in memory, for `internal:`.
 //!
-//! Purpose: an engine without a file: nothing outlives the process. May: allocate. Never: I/O. Called by: the writer.
+//! Purpose: an engine without a file: nothing outlives the process. May: allocate. Never: I/O.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;

@@ -2,7 +2,6 @@
 //!
 //! Purpose: hold the truth of the table while the service runs, durable at each commit, and know what has changed since
 //! the last checkpoint. May: use the two descriptors that it was given. Never: open a file, wait for a lock.
-//! Called by: the writer.
 //!
 //! Each entry has the number of the change that made it, its version. A deleted entry stays as a tombstone (an entry
 //! without a value) until a checkpoint has been saved that does not have it: so an import can tell what the file does

@@ -3,7 +3,6 @@
 //! Purpose: answer the clients of the writing service from stores, durably before it says so, and write stores into the
 //! files that stock Postfix reads. May: what policy/seccomp.json lists for `writer`, on descriptors that the broker has
 //! handed over. Never: a path, open, socket or exec once locked down.
-//! Called by: the `mapkeep-writer` program, which mapkeepd starts.
 //!
 //! | file | purpose |
 //! |---|---|

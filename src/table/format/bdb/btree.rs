@@ -1,7 +1,7 @@
 //! Berkeley DB btrees.
 //!
 //! Purpose: from the root to the leaf of a key by binary search, and the scan along the leaves.
-//! May: refuse. Never: copy a key to compare it. Called by: `bdb`.
+//! May: refuse. Never: copy a key to compare it.
 //!
 //! Keys of internal pages are cut to the bytes that tell their neighbours apart; the first of a page counts as
 //! lower than every key, whatever it says.

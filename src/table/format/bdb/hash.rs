@@ -1,7 +1,7 @@
 //! Berkeley DB hash tables.
 //!
 //! Purpose: from a key to its bucket, along the bucket's chain of pages, to the value; and the scan over all buckets.
-//! May: refuse. Never: copy a key to compare it. Called by: `bdb`.
+//! May: refuse. Never: copy a key to compare it.
 
 use std::cmp::Ordering;
 

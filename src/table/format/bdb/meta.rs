@@ -1,7 +1,7 @@
 //! The meta page of a Berkeley DB file.
 //!
 //! Purpose: decide whether a file is one that can be read, and take from its first 512 bytes what lookups need.
-//! May: refuse. Never: look at another page. Called by: `bdb`.
+//! May: refuse. Never: look at another page.
 //!
 //! Source of the offsets: measured on files of Berkeley DB 5.3.28 in both byte orders; they agree with the structures
 //! DBMETA, HMETA and BTMETA of libdb's headers. Versions 8 to 10 of both access methods have them in common.

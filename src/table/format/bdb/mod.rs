@@ -2,7 +2,6 @@
 //!
 //! Purpose: lookups and scans in files of Berkeley DB 4.x and 5.x, of either byte order, without libdb.
 //! May: borrow from the snapshot. Never: copy more than an answer; follow a page number unchecked.
-//! Called by: `Table`.
 
 mod btree;
 pub mod build;

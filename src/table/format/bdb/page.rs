@@ -2,7 +2,6 @@
 //!
 //! Purpose: bounded access to a page by its number, and comparing and copying of items.
 //! May: refuse. Never: visit more pages in one request than the file has.
-//! Called by: `bdb::hash`, `bdb::btree`.
 
 use std::cmp::Ordering;
 

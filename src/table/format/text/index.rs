@@ -3,7 +3,7 @@
 //! Purpose: find an entry of a text in the snapshot by its key, at 8 bytes an entry and without a copy of any key.
 //! May: allocate, once, through try_reserve. Never: take longer than a binary search for a lookup, whatever the
 //! keys are: the order is by hash first and by the keys themselves where hashes are equal, so that keys chosen
-//! to have the same hash gain nothing. Called by: `text::texthash`, `accounts`.
+//! to have the same hash gain nothing.
 
 use std::cmp::Ordering;
 

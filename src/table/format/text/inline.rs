@@ -1,7 +1,7 @@
 //! `inline:` and `static:` tables, whose content is in their name.
 //!
 //! Purpose: parse the name, answer from it. May: copy it (names are short). Never: guess at a name that is not well
-//! formed. Called by: `Table`.
+//! formed.
 
 use std::collections::BTreeMap;
 

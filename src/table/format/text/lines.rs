@@ -3,7 +3,6 @@
 //! Purpose: cut a text into logical lines. A line that begins with white space continues the one before it;
 //! comment lines (first byte that is not white space is `#`) and blank lines are skipped, also between a line and
 //! its continuation. May: borrow. Never: copy, unless a line has a continuation.
-//! Called by: `text::texthash`.
 
 use std::borrow::Cow;
 

@@ -1,7 +1,7 @@
 //! `texthash:` tables: text files with `key value` on each logical line.
 //!
 //! Purpose: the index of such a file (`build.rs`), lookups that find a key in whatever case it is written, and the scan in file order.
-//! May: complain about lines. Never: quote them; keep a copy of a key. Called by: `Table`.
+//! May: complain about lines. Never: quote them; keep a copy of a key.
 
 mod build;
 

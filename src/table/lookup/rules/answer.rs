@@ -2,7 +2,6 @@
 //!
 //! Purpose: parse it once, and put the groups of a match into it. `$n`, `${n}` and `$(n)` stand for a group, `$$` for
 //! a dollar sign. May: copy the text. Never: answer with more than [`mapkeep_query::MAX_ITEM`] bytes.
-//! Called by: `rules::patterns`.
 
 use mapkeep_table_regex::Groups;
 

@@ -2,7 +2,7 @@
 //!
 //! Purpose: parse the rules, and find the first that holds for an address. May: index runs of plain rules, so that
 //! 100,000 of them cost no more than a few dozen steps. Never: let a rule hold for an address of the other family, also
-//! if it is negated. Called by: `Table`.
+//! if it is negated.
 //!
 //! Addresses are written as inet_pton() takes them: four decimal numbers without leading zeros, or IPv6. A prefix length
 //! that does not fit its type is refused here; Postfix lets it wrap around, so that `/4294967296` is `/0`.

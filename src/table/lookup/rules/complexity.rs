@@ -2,7 +2,6 @@
 //!
 //! Purpose: see, before regcomp() does, that a POSIX pattern needs gigabytes, minutes or a deep stack; the standard
 //! sets no limits, and glibc has none. May: compute. Never: judge whether a pattern is well formed.
-//! Called by: `rules::regexp`.
 
 /// How deep the groups of a pattern may be nested: regcomp() of glibc calls itself for each level.
 const MAX_DEPTH: usize = 250;

@@ -1,7 +1,7 @@
 //! Tables that are lists of rules: `cidr:`, `regexp:` and `pcre:`, from a file or from braces in the name.
 //!
 //! Purpose: what the three have in common: lines, keywords, blocks, the bounds of a lookup. May: borrow, complain.
-//! Never: quote a rule. Called by: `Table`.
+//! Never: quote a rule.
 //!
 //! The syntax is that of regexp_table(5), pcre_table(5) and cidr_table(5); where these say nothing, that of
 //! Postfix 3.7 as observed. A faulty rule is skipped and the others stay, as in Postfix.

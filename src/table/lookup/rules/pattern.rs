@@ -1,7 +1,6 @@
 //! A pattern between delimiters, and the option letters after it.
 //!
 //! Purpose: cut `[!]/pattern/options` off the start of a text. May: borrow. Never: look into the pattern.
-//! Called by: `rules::patterns`.
 
 use mapkeep_table_format::Fault;
 use mapkeep_table_format::text::is_space;

@@ -2,7 +2,7 @@
 //!
 //! Purpose: compile the rules, and find the first that holds for a key. May: use the processor as long as the query
 //! allows. Never: take "not known" for "no match": where Postfix goes on to the next rule after a match that ran
-//! into a limit, the lookup ends here with an error. Called by: `Table`.
+//! into a limit, the lookup ends here with an error.
 //!
 //! The clock is read before each rule, and within matches that take long: those of PCRE2 are run in parts, and what
 //! regexec() of the C library would take is measured on pieces of the key. With back-references in a `regexp:` pattern

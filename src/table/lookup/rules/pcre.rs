@@ -1,6 +1,6 @@
 //! `pcre:` tables: the patterns of Perl, by PCRE2.
 //!
-//! Purpose: the options of pcre_table(5). May: call the regex room. Never: use JIT. Called by: `rules::patterns`.
+//! Purpose: the options of pcre_table(5). May: call the regex room. Never: use JIT.
 
 use std::ffi::CString;
 

@@ -1,7 +1,7 @@
 //! `regexp:` tables: the patterns of POSIX, by the C library.
 //!
 //! Purpose: the options of regexp_table(5). May: call the regex room. Never: hand regcomp() a pattern that is too
-//! complex for it. Called by: `rules::patterns`.
+//! complex for it.
 
 use std::ffi::CString;
 

@@ -1,7 +1,7 @@
 //! One call of pcre2_match(), with its limits.
 //!
 //! Purpose: hold the memory of matches, and run a pattern from a place of the subject. May: call PCRE2.
-//! Never: decide how a match is cut into calls; that is `search`. Called by: `search`.
+//! Never: decide how a match is cut into calls; that is `search`.
 
 use std::ptr::{self, NonNull};
 

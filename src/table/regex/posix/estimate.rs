@@ -1,7 +1,7 @@
 //! Whether a call of regexec() will end in time.
 //!
 //! Purpose: refuse, before it begins, a call that would hold the process. May: run the pattern on pieces of the subject,
-//! and read the caller's clock. Never: unsafe code; change an answer. Called by: `posix`.
+//! and read the caller's clock. Never: unsafe code; change an answer.
 //!
 //! regexec() tries a pattern at each place of the subject, and at each it may read the rest: time in the square of the
 //! length, whatever the pattern is, unless it is anchored. Short pieces show what a try costs where it has little to

@@ -1,7 +1,7 @@
 //! The two descriptors of an lmdb file, and the lock that Postfix programs honour.
 //!
 //! Purpose: lock, measure, read and sync. May: fcntl(F_OFD_SETLK, F_DUPFD_CLOEXEC), statx without a path, fstat, pread,
-//! fdatasync, ftruncate, and sleep for a lock. Never: write. Called by: `LmdbStore`, the check, the rescue.
+//! fdatasync, ftruncate, and sleep for a lock. Never: write.
 //!
 //! Postfix programs lock the whole file with F_SETLK, shared to read and exclusive to write. Those locks belong to a
 //! process and are lost when it closes any descriptor of the file; the locks of an open file description, used here,

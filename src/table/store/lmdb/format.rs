@@ -1,10 +1,10 @@
 //! The pages of an lmdb file, with every number checked before it is used.
 //!
 //! Purpose: meta pages, branch and leaf pages, nodes, the heads of long values. May: compute. Never: I/O; follow a
-//! number that leads out of its page. Called by: the check and the rescue.
+//! number that leads out of its page.
 //!
 //! Data version 1 as liblmdb writes it on 64-bit little-endian machines (structures in liblmdb's mdb.c; files made by
-//! Postfix). `mapkeep-table` reads the same for lookups; here are also the parts that only a writer depends on.
+//! Postfix). src/table/format/lmdb.rs reads the same for lookups; here are also the parts that only a writer depends on.
 
 use crate::StoreError;
 

@@ -3,7 +3,6 @@
 //! Purpose: the entries of the newest transaction; where its tree is damaged, those of the transaction before, whose
 //! pages LMDB has not yet used again; when no meta page is left, those of all pages that hold entries.
 //! May: read. Never: fail because of what it reads; visit a page twice; give many more bytes than the file has.
-//! Called by: the writer, for a file that is set aside.
 //!
 //! Damage inside of a value, or a bit flip in a key that keeps the order, cannot be seen.
 

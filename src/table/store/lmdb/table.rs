@@ -2,7 +2,7 @@
 //!
 //! Purpose: each transaction under the lock of the whole file, shared or exclusive, as Postfix programs have it, on a
 //! file of which it is known that liblmdb can be trusted with it. May: what `file` and `ffi` may. Never: keep the lock
-//! without a transaction, or a transaction without the lock. Called by: `LmdbStore`.
+//! without a transaction, or a transaction without the lock.
 //!
 //! The file is checked wholly when it is opened. Afterwards the meta pages and the length tell before each transaction
 //! what other programs have done meanwhile. When they have done more than to commit transactions, it is checked again.

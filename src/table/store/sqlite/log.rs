@@ -1,7 +1,7 @@
 //! The log of a store, looked at before SQLite does.
 //!
 //! Purpose: find damage that SQLite would take for the end of the log, and so lose what was committed after it; and cut
-//! off what a killed writer has left unfinished. Called by: opening, salvage.
+//! off what a killed writer has left unfinished.
 //!
 //! SQLite reads a log up to the first frame whose checksum is wrong: where a writer was killed, that is the one that it
 //! was writing. But each transaction is on disk before the next one begins. So where frames of a later transaction

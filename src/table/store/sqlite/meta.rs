@@ -1,7 +1,6 @@
 //! The tables of a store, and what it knows of the Berkeley DB file beside it.
 //!
 //! Purpose: make and check the schema; keep the stamps of checkpoints and the version up to which they are saved.
-//! Called by: the store.
 
 use rusqlite::{Connection, OptionalExtension, Row};
 

@@ -1,7 +1,7 @@
 //! Opening a store.
 //!
 //! Purpose: from two descriptors to a database that is checked and set up, or the reason why not. May: make the tables
-//! in an empty file. Never: change a file that fails a check. Called by: the store.
+//! in an empty file. Never: change a file that fails a check.
 
 use std::io;
 use std::os::fd::OwnedFd;

@@ -2,7 +2,6 @@
 //!
 //! Purpose: find every entry on a page that makes sense by itself, whatever leads there. May: skip. Never: believe a
 //! length or a number; read more pages of long items than the file has; take much more from a page than it has bytes.
-//! Called by: `berkeley`.
 //!
 //! The layout is that of the reader of tables (src/table/format/bdb), which needs a way from the header to each page.
 

@@ -1,7 +1,7 @@
 //! Entries on a page of SQLite's, without SQLite.
 //!
 //! Purpose: read the rows of a page whatever the rest of the database is like. May: refuse a row. Never: believe a
-//! length or a page number; follow more pages than a row needs; give more bytes of a page than it has. Called by: salvage.
+//! length or a page number; follow more pages than a row needs; give more bytes of a page than it has.
 //!
 //! Source of the format: <https://sqlite.org/fileformat2.html#b_tree_pages> and the sections after it.
 

@@ -3,7 +3,7 @@
 //! A file of some millions of lines takes a second, in which nobody could be answered.
 //!
 //! Purpose: read the lines, put them in order, look for keys that are there twice. May: complain about lines; hold the index
-//! twice while it is put in order. Never: quote a line. Called by: `Opening`.
+//! twice while it is put in order. Never: quote a line.
 
 use super::{entry_at, hash_folded, parse};
 use crate::MAX_CASE_VARIANTS;

@@ -1,6 +1,6 @@
 //! The pattern of a cidr rule.
 //!
-//! Purpose: parse `[!]address[/length]` with its brackets. May: compute. Never: guess. Called by: `rules::cidr`.
+//! Purpose: parse `[!]address[/length]` with its brackets. May: compute. Never: guess.
 
 use super::{Address, address};
 use mapkeep_table_format::Fault;

@@ -2,7 +2,7 @@
 //!
 //! Purpose: find the first rule that holds for an address. Rules that follow one another without negation and without
 //! `if` are indexed by prefix length; the rest is tried in order. May: allocate through try_reserve where the
-//! number of rules decides. Never: change which rule is first. Called by: `rules::cidr`.
+//! number of rules decides. Never: change which rule is first.
 
 use super::network::{Bits, Prefix};
 use crate::rules::Effort;

@@ -1,6 +1,6 @@
 //! A writer process and the broker's end of its channel; clients; the directory with their files.
 //!
-//! May: start this program as the writer. Called by: `main`.
+//! May: start this program as the writer.
 
 use mapkeep_log::ChannelSink;
 use mapkeep_process::TITLE;
