@@ -1,7 +1,7 @@
 //! `mapkeep checkpoint`: has the Berkeley DB files of the tables in proxy_write_maps written now.
 //!
-//! Purpose: before a roll-back to stock Postfix, or for a backup, bring `NAME.db` to what the service has acknowledged. May:
-//! read the configuration, look which writer has a store open, signal that process's supervisor, start a service of
+//! Purpose: before a return to stock Postfix, or a backup, bring `NAME.db` up to all acknowledged changes. May: read the
+//! configuration, find the writer that has a store open, signal that process's supervisor, start a service of
 //! its own where none runs. Never: open a store for writing, write a table itself, or wait without a bound.
 //!
 //! | file | purpose |

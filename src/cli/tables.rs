@@ -1,8 +1,8 @@
 //! `mapkeep tables`: what clients may ask for, who said so, and whether it can be served.
 //!
-//! Purpose: show an administrator, before or after the start of the services, each approved table with the place
-//! that names it, and what to do about those that cannot be served; those that are written, too; and what would keep a
-//! service from starting. May: read the configuration, run postconf(1), make the start's own checks, look at table files
+//! Purpose: show an administrator, before or after the start of the services, each approved table of both services with
+//! the place that names it, what to do about those that cannot be served, and what would prevent a service from
+//! starting. May: read the configuration, run postconf(1), make the start's own checks, look at table files
 //! with the broker's own rules. Never: read a table's content, change anything, ask the
 //! running service (`mapkeep query` does).
 //!

@@ -1,4 +1,4 @@
-//! Tables that can be changed: engines on descriptors, durable before they say so.
+//! Tables that can be changed: engines on descriptors; a change is durable before it is reported as done.
 //!
 //! Purpose: put, delete, get and list entries of one table. May: read, write, lock, truncate and sync the descriptors
 //! that it was given. Never: open, rename or remove a file, know a path or a client.

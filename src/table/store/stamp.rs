@@ -1,4 +1,4 @@
-//! By what a file is known again.
+//! How a file is recognised.
 //!
 //! Purpose: tell whether `NAME.db` is still the file that was read or written last. May: fstat. Never: read the file.
 //! Called by: the writer; the store, which keeps stamps.

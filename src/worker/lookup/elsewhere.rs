@@ -1,8 +1,8 @@
 //! Questions to the processes that have the tables which this one does not have: which client asked, which process was
 //! asked, and the deadline of each.
 //!
-//! A question waits here until a peer has room for it, and then there. Each client has one at a time. Whoever waits gets
-//! its answer, or at the deadline, or when the peer is lost, none.
+//! A question waits here until a peer has room for it, and then with the peer. Each client has one at a time. It ends with
+//! its answer, or without one at the deadline or when the peer is lost.
 //!
 //! May: read and write streams that it was handed. Never: wait, ask the clock, or know what is in a table.
 

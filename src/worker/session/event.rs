@@ -1,4 +1,4 @@
-//! What session has to say in the log, in stock's words where stock has any.
+//! The log lines of a session, in stock's words where stock has such a line.
 //!
 //! Table names that come from clients are shown through [`Printable`]: no control bytes, 100 bytes at
 //! most. Keys and values never appear: they are addresses and credentials. (Stock logs the key that is

@@ -1,4 +1,4 @@
-//! The tables as session sees them. Implemented by serve for the table room, and by fakes in tests.
+//! The tables as session sees them. Implemented by the two workers that serve clients, and by fakes in tests.
 
 use std::borrow::Cow;
 use std::convert::Infallible;

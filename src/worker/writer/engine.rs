@@ -1,4 +1,4 @@
-//! What the writer needs of a store beyond its entries.
+//! What the writer needs from a store besides its entries.
 
 use mapkeep_proto::Part;
 use mapkeep_table_store::{MemoryStore, Stamp, Store, StoreError};

@@ -1,8 +1,9 @@
 //! Whose question is answered next.
 //!
-//! Tables take turns. Of those who wait for one table, each stands where it has come, but who has used much of the table's
-//! time stands behind who has not: first among the askers, then among the clients of one asker, so that nothing that an
-//! asker says of its clients takes time from another's. A table of which a lookup took long rests while others ask.
+//! Tables take turns. Within a table, questions are answered in the order of their arrival, except that whoever has used
+//! much of the table's time comes after those who have not: first among the askers, then among the clients of one asker,
+//! so that nothing that an asker says about its clients takes time from another asker's. A table in which a lookup took
+//! long rests while others are asked.
 //!
 //! May: compute with times that it is given. Never: read the clock, or know an asker or a client by more than its number.
 

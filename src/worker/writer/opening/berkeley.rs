@@ -1,4 +1,4 @@
-//! Hash and btree tables: an SQLite store, and Berkeley DB files that are made of it.
+//! Hash and btree tables: an SQLite store, and Berkeley DB files that are made from it.
 
 use super::{Fresh, Refused};
 use crate::engine::{Engine, Import, Rescue, Saver, Stage};
