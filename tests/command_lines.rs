@@ -8,9 +8,10 @@ const MAPKEEP: &str = env!("CARGO_BIN_EXE_mapkeep");
 const MAPKEEPD: &str = env!("CARGO_BIN_EXE_mapkeepd");
 const WORKER: &str = env!("CARGO_BIN_EXE_mapkeep-worker");
 const WRITER: &str = env!("CARGO_BIN_EXE_mapkeep-writer");
+const GATEWAY: &str = env!("CARGO_BIN_EXE_mapkeep-gateway");
 
 /// Each program with the words that name a command of it.
-const COMMANDS: [(&str, &[&str]); 10] = [
+const COMMANDS: [(&str, &[&str]); 11] = [
     (MAPKEEP, &[]),
     (MAPKEEP, &["query"]),
     (MAPKEEP, &["tables"]),
@@ -21,6 +22,7 @@ const COMMANDS: [(&str, &[&str]); 10] = [
     (MAPKEEPD, &["serve"]),
     (WORKER, &[]),
     (WRITER, &[]),
+    (GATEWAY, &[]),
 ];
 
 fn run(program: &str, words: &[&str]) -> Output {

@@ -5,12 +5,14 @@
 //! Never: read a file, the clock or a random number; the same bytes always do the same.
 
 mod config;
+mod gateways;
 mod messages;
 mod questions;
 mod service;
 mod tables;
 
 pub use config::{main_cf, master_cf};
+pub use gateways::{socketmap, tcp};
 pub use messages::{messages, names};
 pub use questions::questions;
 pub use service::{session, wire_request};
@@ -20,7 +22,7 @@ pub use tables::{accounts, bdb_btree, bdb_hash, cdb, cidr, composite, inline, lm
 pub type Target = fn(&[u8]);
 
 /// Every target by name, for those who replay seeds.
-pub const TARGETS: [(&str, Target); 18] = [
+pub const TARGETS: [(&str, Target); 20] = [
     ("bdb_hash", bdb_hash),
     ("bdb_btree", bdb_btree),
     ("lmdb", lmdb),
@@ -39,4 +41,6 @@ pub const TARGETS: [(&str, Target); 18] = [
     ("messages", messages),
     ("names", names),
     ("questions", questions),
+    ("socketmap", socketmap),
+    ("tcp", tcp),
 ];

@@ -3,8 +3,9 @@
 use std::fmt::Debug;
 
 use mapkeep_proto::{
-    BrokerToLookup, BrokerToSupervisor, BrokerToWriter, Decode, Launch, LookupToBroker, SupervisorToBroker,
-    SupervisorToLogger, SupervisorToProcess, WriterToBroker, decode_names, encode_names,
+    BrokerToDialer, BrokerToGateway, BrokerToLookup, BrokerToSupervisor, BrokerToWriter, Decode,
+    DialerToBroker, GatewayToBroker, Launch, LookupToBroker, SupervisorToBroker, SupervisorToLogger,
+    SupervisorToProcess, WriterToBroker, decode_names, encode_names,
 };
 
 /// One packet, taken for a message of each channel, and for a launch.
@@ -17,6 +18,10 @@ pub fn messages(packet: &[u8]) {
     one_way::<SupervisorToProcess>(packet);
     one_way::<BrokerToWriter>(packet);
     one_way::<WriterToBroker>(packet);
+    one_way::<BrokerToGateway>(packet);
+    one_way::<GatewayToBroker>(packet);
+    one_way::<BrokerToDialer>(packet);
+    one_way::<DialerToBroker>(packet);
     let Ok(launch) = Launch::decode(packet) else { return };
     assert_eq!(launch.encode(), packet, "{launch:?} has two spellings");
 }

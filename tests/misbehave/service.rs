@@ -27,9 +27,15 @@ impl Ground {
     pub fn make() -> Ground {
         let own = std::env::current_exe().expect("the path of this program");
         let daemon = Path::new(env!("CARGO_BIN_EXE_mapkeepd"));
+        let gateway = Path::new(env!("CARGO_BIN_EXE_mapkeep-gateway"));
         let ground = Ground::bare();
         make_directory(&ground.empty(), 0o755);
-        for (from, name) in [(daemon, "mapkeepd"), (&own, "mapkeep-worker"), (&own, "mapkeep-writer")] {
+        for (from, name) in [
+            (daemon, "mapkeepd"),
+            (&own, "mapkeep-worker"),
+            (&own, "mapkeep-writer"),
+            (gateway, "mapkeep-gateway"),
+        ] {
             let to = ground.0.join(name);
             fs::copy(from, &to).expect("a copy of the program");
             fs::set_permissions(&to, fs::Permissions::from_mode(0o755)).expect("its mode");
@@ -47,7 +53,7 @@ impl Ground {
     /// One where this test program takes the place of mapkeepd, too, with an order sheet for the service of this number.
     pub fn hijacked(other: &Ground, number: usize, open: bool) -> Ground {
         let ground = Ground::bare();
-        for name in ["mapkeepd", "mapkeep-worker", "mapkeep-writer"] {
+        for name in ["mapkeepd", "mapkeep-worker", "mapkeep-writer", "mapkeep-gateway"] {
             // The same file under one name more: it is large.
             fs::hard_link(other.0.join("mapkeep-worker"), ground.0.join(name)).expect("a name more");
         }

@@ -155,6 +155,18 @@ record! {
 }
 
 record! {
+    /// A gateway.
+    GatewayLaunch {
+        /// What every process is told.
+        process: Process,
+        /// The empty directory that becomes its root.
+        chroot: PathBuf,
+        /// Descriptors that it may have open.
+        descriptors: u64,
+    }
+}
+
+record! {
     /// The logger.
     LoggerLaunch {
         /// What every process is told.
@@ -219,6 +231,8 @@ pub enum Launch {
     Writer(WriterLaunch),
     /// The logger.
     Logger(LoggerLaunch),
+    /// A gateway.
+    Gateway(GatewayLaunch),
 }
 
 impl Launch {
@@ -231,6 +245,7 @@ impl Launch {
             Launch::WriteBroker(launch) => (3, launch),
             Launch::Writer(launch) => (4, launch),
             Launch::Logger(launch) => (5, launch),
+            Launch::Gateway(launch) => (6, launch),
         };
         let mut out = vec![tag];
         fields.put(&mut out);
@@ -249,6 +264,7 @@ impl Launch {
             3 => Launch::WriteBroker(Field::take(&mut from)?),
             4 => Launch::Writer(Field::take(&mut from)?),
             5 => Launch::Logger(Field::take(&mut from)?),
+            6 => Launch::Gateway(Field::take(&mut from)?),
             tag => return Err(DecodeError::UnknownTag(tag)),
         };
         from.end()?;

@@ -21,8 +21,8 @@ pub use gateway::{
     BrokerToDialer, BrokerToGateway, DialerToBroker, GatewayId, GatewayToBroker, SupervisorToDialer,
 };
 pub use launch::{
-    BrokerLaunch, Ids, Launch, LogTo, LoggerLaunch, Process, Serving, SupervisorToProcess, WorkerLaunch,
-    WriteBrokerLaunch, WriterLaunch,
+    BrokerLaunch, GatewayLaunch, Ids, Launch, LogTo, LoggerLaunch, Process, Serving, SupervisorToProcess,
+    WorkerLaunch, WriteBrokerLaunch, WriterLaunch,
 };
 pub use message::{
     BrokerToLookup, BrokerToSupervisor, Decode, LookupToBroker, SupervisorToBroker, SupervisorToLogger,

@@ -174,6 +174,21 @@ roles! {
         descriptors: WORKER_HAS,
         outlives_broker: Some(WORKER_TIME),
     }
+    /// Asks one database or server of the network, on connections that it is handed, and answers lookup workers.
+    Gateway {
+        name: "gateway",
+        title: "gateway",
+        program: "mapkeep-gateway",
+        service: Service::Reading,
+        parents: &[Role::Supervisor],
+        account: Account::Own { name: "mapkeep-gateway", offset: 4 },
+        keep: &[],
+        root: Root::Empty,
+        files: Files::NONE,
+        rules: lists::GATEWAY,
+        descriptors: WORKER_HAS,
+        outlives_broker: Some(WORKER_TIME),
+    }
     /// The supervisor of the writing service, whose children write files.
     WriteSupervisor {
         name: "write_supervisor",

@@ -321,7 +321,7 @@ fn make_directories(path: &Path) -> io::Result<()> {
 /// Programs that others can exchange are not started with the rights of root. Their owner could do so as well: that costs
 /// a line, and so does a group outside of master(8), since it is what the directory of somebody who tries us looks like.
 fn check_programs(mode: Mode, own: &Path) -> Result<(), Box<dyn Error>> {
-    for exposed in exposed_programs(own, &People::read()) {
+    for exposed in exposed_programs(own, Programs::names(None), &People::read()) {
         if exposed.is_fatal(mode) {
             return Err(exposed.text.into());
         }

@@ -165,7 +165,7 @@ impl Supervisor {
         let started = match start.role {
             Role::Logger => self.start_logger(now),
             Role::Broker | Role::WriteBroker => self.start_broker(start.number, now),
-            Role::Lookup | Role::Rules | Role::Writer => self.start_worker(start, now),
+            Role::Lookup | Role::Rules | Role::Gateway | Role::Writer => self.start_worker(start, now),
             Role::Supervisor | Role::WriteSupervisor => Ok(()),
         };
         match started.map_err(|error| Fatal::Io("cannot start a process", error)) {

@@ -226,9 +226,9 @@ mod tests {
             };
             assert_eq!(ids.of(role), wanted, "{role:?}");
         }
-        let known = [Role::Broker, Role::Logger, Role::Lookup, Role::Rules, Role::Writer];
+        let known = [Role::Broker, Role::Logger, Role::Lookup, Role::Rules, Role::Writer, Role::Gateway];
         let uids = known.map(|role| ids.of(role).unwrap().uid);
-        assert_eq!(uids, [61100, 61101, 61102, 61102, 61103], "as packages and their users know them");
+        assert_eq!(uids, [61100, 61101, 61102, 61102, 61103, 61104], "as packages and their users know them");
     }
 
     #[test]

@@ -89,7 +89,7 @@ pub fn obstacles(configuration: &Configuration, program: &Path) -> Vec<String> {
         }
     }
     found.extend(Programs::beside(program, configuration.service == Service::Write).err());
-    let exposed = exposed_programs(program, &configuration.people).into_iter();
+    let exposed = exposed_programs(program, Programs::names(None), &configuration.people).into_iter();
     found.extend(exposed.filter(|exposed| exposed.is_fatal(Mode::Master)).map(|exposed| exposed.text));
     found
 }

@@ -50,9 +50,14 @@ impl Exposed {
     }
 }
 
-/// Who besides root could exchange `own`, or a program beside it. The path is absolute and free of links.
-pub fn exposed_programs(own: &Path, people: &People) -> Vec<Exposed> {
-    let programs = ["mapkeepd", "mapkeep-worker", "mapkeep-writer"].map(|name| own.with_file_name(name));
+/// Who besides root could exchange `own`, or a program of one of these names beside it. The path is absolute and free of
+/// links.
+pub fn exposed_programs<'n>(
+    own: &Path,
+    names: impl IntoIterator<Item = &'n str>,
+    people: &People,
+) -> Vec<Exposed> {
+    let programs: Vec<PathBuf> = names.into_iter().map(|name| own.with_file_name(name)).collect();
     let mut programs: Vec<&Path> = programs.iter().map(PathBuf::as_path).collect();
     if !programs.contains(&own) {
         programs.push(own);

@@ -49,8 +49,13 @@ pub struct Pending {
 pub enum Taken<P> {
     /// A question. It counts as waiting until [`Asker::answer`].
     Question(Pending),
-    /// A question of it that waits at this place is asked no more.
-    Withdrawn(P),
+    /// Nobody waits for the answer to a question of it any more.
+    Withdrawn {
+        /// Its number.
+        ticket: u32,
+        /// Where it waits.
+        place: P,
+    },
 }
 
 /// The stream, and what waits at both of its ends. A place `P` is where its owner keeps a question.
@@ -121,7 +126,7 @@ impl<P> Asker<P> {
                 Asked::Lookup { key, manner } => Some((Box::from(key), manner)),
                 Asked::Usable => None,
                 Asked::Withdrawn => match self.forget(ticket) {
-                    Some(place) => return Ok(Some(Taken::Withdrawn(place))),
+                    Some(place) => return Ok(Some(Taken::Withdrawn { ticket, place })),
                     // It has been answered by now.
                     None => continue,
                 },

@@ -268,7 +268,7 @@ fn sort(
                 let who = Who { asker: number, client: question.client };
                 asker.waits_at(ticket, (table, pace.join(table, who, Waiting::new(question), now)));
             }
-            Taken::Withdrawn((table, place)) => drop(pace.withdraw(table, number, place)),
+            Taken::Withdrawn { place: (table, place), .. } => drop(pace.withdraw(table, number, place)),
         }
     }
     Ok(())

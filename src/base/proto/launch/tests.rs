@@ -44,6 +44,7 @@ fn launches() -> Vec<Launch> {
     };
     let writer =
         WriterLaunch { process: process(ids), chroot: odd_path.clone(), descriptors: 1024, tables: 7 };
+    let gateway = GatewayLaunch { process: process(None), chroot: odd_path.clone(), descriptors: 200 };
     let logger = |destination| LoggerLaunch {
         process: process(ids),
         destination,
@@ -61,6 +62,7 @@ fn launches() -> Vec<Launch> {
         Launch::Logger(logger(LogTo::Syslog("/dev/log".into()))),
         Launch::Logger(logger(LogTo::Postlog(odd_path))),
         Launch::Logger(logger(LogTo::Stderr)),
+        Launch::Gateway(gateway),
     ]
 }
 
@@ -79,7 +81,7 @@ fn launches_roundtrip_and_any_cut_or_tail_is_an_error() {
         }
         assert_eq!(Launch::decode(&[&bytes[..], &[0]].concat()), Err(DecodeError::Trailing), "{launch:?}");
     }
-    for tag in [0, 6, 114, 255] {
+    for tag in [0, 7, 114, 255] {
         assert_eq!(Launch::decode(&[tag, 0, 0]), Err(DecodeError::UnknownTag(tag)));
     }
 }

@@ -39,7 +39,7 @@ impl Scene {
                     self.line.insert(self.joined, question.ticket);
                     self.asker.waits_at(question.ticket, self.joined);
                 }
-                Taken::Withdrawn(place) => assert!(self.line.remove(&place).is_some()),
+                Taken::Withdrawn { ticket, place } => assert_eq!(self.line.remove(&place), Some(ticket)),
             }
         }
         Ok(())

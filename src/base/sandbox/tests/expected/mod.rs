@@ -96,6 +96,7 @@ pub fn calls(role: Role) -> Vec<Call> {
         Role::Broker => read::BROKER.to_vec(),
         Role::Logger => read::LOGGER.to_vec(),
         Role::Lookup | Role::Rules => read::LOOKUP.to_vec(),
+        Role::Gateway => read::GATEWAY.to_vec(),
         Role::WriteSupervisor => {
             let own = |nr| write::WRITE_SUPERVISOR.iter().any(|call| call.nr == nr);
             let common = read::SUPERVISOR.iter().filter(|call| !own(call.nr));

@@ -185,3 +185,27 @@ pub const LOOKUP: &[Call] = rules! {
     SYS_sendto: [3 int = MSG_NOSIGNAL | MSG_DONTWAIT, 4 long = 0];
     SYS_write: any;
 };
+
+/// Asks a server, and answers lookup workers.
+pub const GATEWAY: &[Call] = rules! {
+    SYS_brk: any;
+    SYS_clock_gettime: [0 int = CLOCK_MONOTONIC] [0 int = CLOCK_REALTIME];
+    SYS_close: any;
+    SYS_epoll_ctl:
+        [0 int = 5, 1 int = EPOLL_CTL_ADD]
+        [0 int = 5, 1 int = EPOLL_CTL_MOD]
+        [0 int = 5, 1 int = EPOLL_CTL_DEL];
+    SYS_epoll_wait: any;
+    SYS_exit_group: [0 int = 0] [0 int = 1];
+    SYS_fstat: any;
+    SYS_mmap:
+        [2 long = PROT_READ, 3 long = MAP_SHARED | MAP_POPULATE]
+        [2 long = PROT_READ | PROT_WRITE, 3 long = MAP_PRIVATE | MAP_ANONYMOUS];
+    SYS_mremap: [3 long = MREMAP_MAYMOVE];
+    SYS_munmap: any;
+    SYS_read: any;
+    SYS_recvfrom: [3 int = MSG_DONTWAIT, 4 long = 0];
+    SYS_recvmsg: [0 int = 3, 2 int = MSG_CMSG_CLOEXEC | MSG_DONTWAIT];
+    SYS_sendto: [3 int = MSG_NOSIGNAL | MSG_DONTWAIT, 4 long = 0];
+    SYS_write: any;
+};
