@@ -140,6 +140,6 @@ pub fn others_are_served(place: &Place, master: &Master<'_>) {
 pub fn until_replaced(place: &Place, master: &Master<'_>, former: u32) {
     let replaced = || master.of_role("rules worker").first().copied().filter(|pid| *pid != former);
     let now = poll(PATIENCE, replaced);
-    assert!(now.is_some() && !process::alive(former), "{:?}", master.family());
+    assert!(now.is_some() && process::wait_gone(&[former], PATIENCE).is_empty(), "{:?}", master.family());
     assert_eq!(master.wire().ask(&Dialect::Old.lookup(&place.later("a"), "k")), "status|0|value|a(k)||");
 }
