@@ -40,6 +40,20 @@ pub(super) struct Looked {
     pub(super) cost: usize,
 }
 
+/// Where a table is between two looks at its file. When the next one is due is in [`Entry::due`].
+#[derive(Default)]
+enum State {
+    /// Nothing has happened since the last look.
+    #[default]
+    Quiet,
+    /// Something has happened to the file; a run of such events began then.
+    Touched { since: Instant },
+    /// A look is deferred until workers have judged the last content; what happens to the file meanwhile, from when on.
+    AwaitsJudgement { touched_since: Option<Instant> },
+    /// Its file is open, and a part of it is copied.
+    Copying(Box<Copy>),
+}
+
 /// One table.
 pub(crate) struct Entry {
     pub(crate) name: Vec<u8>,
@@ -52,13 +66,9 @@ pub(crate) struct Entry {
     pub(crate) trouble: Option<Unavailable>,
     /// Whether inotify tells us of changes; else the file is polled.
     pub(crate) watched: bool,
-    copy: Option<Copy>,
+    state: State,
     pace: Pace,
     pub(super) due: Instant,
-    /// When the present run of changes began.
-    touched_since: Option<Instant>,
-    /// A look is deferred until workers have judged the last content.
-    waits_for_judgement: bool,
     start: Instant,
     /// The last problem that was logged, so that it is logged only once.
     pub(super) told: String,
@@ -77,11 +87,9 @@ impl Entry {
             contents: Contents::default(),
             trouble,
             watched: false,
-            copy: None,
+            state: State::Quiet,
             pace: Pace::default(),
             due: now,
-            touched_since: None,
-            waits_for_judgement: false,
             start: now,
             told: String::new(),
         }
@@ -89,14 +97,21 @@ impl Entry {
 
     /// Whether a copy is under way.
     pub(super) fn is_copying(&self) -> bool {
-        self.copy.is_some()
+        matches!(self.state, State::Copying(_))
     }
 
     /// Something happened to the file: it is looked at once it is quiet.
     pub(super) fn touched(&mut self, now: Instant) {
         self.give_up_copy(now);
         self.let_the_start_go(now);
-        let since = *self.touched_since.get_or_insert(now);
+        let since = match &mut self.state {
+            State::Touched { since } => *since,
+            State::AwaitsJudgement { touched_since } => *touched_since.get_or_insert(now),
+            State::Quiet | State::Copying(_) => {
+                self.state = State::Touched { since: now };
+                now
+            }
+        };
         let quiet = now.checked_add(SETTLE).unwrap_or(now);
         self.due = since.checked_add(LONGEST_SETTLE).map_or(quiet, |latest| latest.min(quiet));
     }
@@ -171,7 +186,8 @@ impl Entry {
             return;
         }
         self.pace.judged(now);
-        if std::mem::take(&mut self.waits_for_judgement) {
+        if let State::AwaitsJudgement { touched_since } = self.state {
+            self.state = touched_since.map_or(State::Quiet, |since| State::Touched { since });
             self.due = self.pace.rests_until(now).unwrap_or(now);
         }
     }
@@ -185,9 +201,14 @@ impl Entry {
         room: bool,
         now: Instant,
     ) -> Looked {
-        if self.copy.is_none() {
+        if !self.is_copying() {
             if on_the_way {
-                self.waits_for_judgement = true;
+                let touched_since = match self.state {
+                    State::Touched { since } => Some(since),
+                    State::AwaitsJudgement { touched_since } => touched_since,
+                    State::Quiet | State::Copying(_) => None,
+                };
+                self.state = State::AwaitsJudgement { touched_since };
                 self.due = now.checked_add(ON_THE_WAY).unwrap_or(now);
                 return Looked { changed: false, cost: LOOK / 16 };
             }
@@ -199,7 +220,7 @@ impl Entry {
                 return Looked { changed, cost: LOOK };
             }
         }
-        let size = self.copy.as_ref().map_or(0, Copy::size);
+        let size = if let State::Copying(copy) = &self.state { copy.size() } else { 0 };
         let cost = usize::try_from(size).unwrap_or(usize::MAX).min(STEP.saturating_mul(STEPS));
         Looked { changed: self.go_on(around, now), cost: cost.saturating_add(LOOK) }
     }
@@ -209,8 +230,7 @@ impl Entry {
     fn open(&mut self, around: &Surroundings, room: bool, now: Instant) -> Option<bool> {
         let Some(path) = self.path.clone() else { return Some(false) };
         let Surroundings { anchor, owners, limit, .. } = around;
-        self.touched_since = None;
-        self.waits_for_judgement = false;
+        self.state = State::Quiet;
         self.rest(around, now);
         match trust::identity_by_name(anchor, &path, owners, *limit) {
             Ok(identity) if self.contents.knows(&identity, room) => return Some(self.is_known()),
@@ -226,7 +246,7 @@ impl Entry {
                     self.watched = false;
                 }
                 match Copy::begin(trusted, self.kind, *limit, redact::of(self.kind)) {
-                    Ok(copy) => self.copy = Some(copy),
+                    Ok(copy) => self.state = State::Copying(Box::new(copy)),
                     Err(failure) => return Some(self.fail(&failure, now)),
                 }
                 self.pace.open();
@@ -255,7 +275,7 @@ impl Entry {
     /// Takes some steps of the copy. True if workers have to be told something.
     fn go_on(&mut self, around: &Surroundings, now: Instant) -> bool {
         for _ in 0..STEPS {
-            let Some(copy) = &mut self.copy else { return false };
+            let State::Copying(copy) = &mut self.state else { return false };
             match copy.step(STEP) {
                 Ok(Progress::More) => self.pace.copy(now),
                 Ok(Progress::Busy) => return self.retry(now),
@@ -273,7 +293,8 @@ impl Entry {
     }
 
     fn give_up_copy(&mut self, now: Instant) {
-        if self.copy.take().is_some() {
+        if self.is_copying() {
+            self.state = State::Quiet;
             self.pace.copied(now);
         }
     }
