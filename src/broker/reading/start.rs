@@ -1,15 +1,17 @@
 //! The broker's start: what it is given, what it prepares, and its lock-down.
 
-use crate::serve::{Bounds, Broker, State};
+use crate::serve::{Bounds, Broker};
 use crate::tables::Tables;
 use crate::watch::Watch;
 use crate::workers::Workers;
+use mapkeep_broker_serving::event_loop;
 use mapkeep_broker_serving::prepare::{DESCRIPTORS, FIXED, HEAP, PROGRAM, Prepared, prepare};
 use mapkeep_broker_trust::{Directory, Owners, People, Refusal, located};
 use mapkeep_name::Kind;
 use mapkeep_process::{Fatal, leave, privilege};
 use mapkeep_proto::{BrokerLaunch, BrokerToLookup, Duty, TableId};
 use mapkeep_sandbox::{FileRules, Limits, Located, Lock, Role, enter};
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -29,7 +31,7 @@ pub fn main(launch: BrokerLaunch, channel: OwnedFd) -> ! {
 /// Prepares, locks down and serves until the supervisor says that it is over.
 fn run(launch: BrokerLaunch, channel: OwnedFd) -> Result<(), Fatal> {
     let BrokerLaunch { process, serving, .. } = &launch;
-    let Prepared { supervisor_channel, epoll, listeners, names, size, list, inside, anchor } =
+    let Prepared { front, names, size, list, inside, anchor } =
         prepare(Role::Broker, process, serving, channel)?;
     let hello =
         BrokerToLookup::Names { size, smtputf8: serving.smtputf8, approval_known: serving.approval_known };
@@ -46,10 +48,8 @@ fn run(launch: BrokerLaunch, channel: OwnedFd) -> Result<(), Fatal> {
     let mut watch = Watch::new()?;
     let directories = watch_all(&mut tables, &mut watch, &inside);
 
-    let broker = Broker {
-        supervisor: supervisor_channel,
-        epoll,
-        listeners,
+    let mut broker = Broker {
+        front,
         tables,
         watch,
         workers: Workers::new(names, hello, wanted),
@@ -58,7 +58,7 @@ fn run(launch: BrokerLaunch, channel: OwnedFd) -> Result<(), Fatal> {
             room: serving.room,
             daemon_timeout: serving.daemon_timeout,
         },
-        state: State::default(),
+        asked: BTreeMap::new(),
     };
     broker.register()?;
     let expected = broker.descriptors();
@@ -80,8 +80,7 @@ fn run(launch: BrokerLaunch, channel: OwnedFd) -> Result<(), Fatal> {
     };
     let (confined, report) = enter(lock)?;
     tracing::debug!("{report}");
-    broker.run(&confined)?;
-    Ok(())
+    Ok(event_loop::run(&mut broker, &confined)?)
 }
 
 /// The descriptor limit of a broker with this number of tables, and how many contents there are descriptors for: fewer where
@@ -130,7 +129,7 @@ impl Broker {
         let mut numbers = FIXED.to_vec();
         numbers.push(self.watch.as_fd().as_raw_fd());
         numbers.push(self.workers.names().as_raw_fd());
-        numbers.extend(self.listeners.descriptors());
+        numbers.extend(self.front.listeners.descriptors());
         numbers.extend(self.tables.anchor_descriptors());
         numbers
     }

@@ -67,6 +67,12 @@ impl Listeners {
         Ok(())
     }
 
+    /// Whether this is the token of one.
+    pub fn has(&self, token: u64) -> bool {
+        let index = token.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
+        index.is_some_and(|index| index < self.sockets.len())
+    }
+
     /// Takes one client at the socket with this token; none when nobody waits, or no descriptor is free.
     pub fn accept(&mut self, token: u64) -> io::Result<Option<OwnedFd>> {
         let index = usize::try_from(token.saturating_sub(self.first)).unwrap_or(usize::MAX);

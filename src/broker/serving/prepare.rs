@@ -1,7 +1,6 @@
 //! What the starts of both brokers have in common: what they are given, what they hold, and their end.
 
-use crate::listeners::Listeners;
-use crate::rhythm::LISTENERS;
+use crate::event_loop::Front;
 use crate::supervisor_channel::SupervisorChannel;
 use mapkeep_broker_trust::{Anchor, anchor_at};
 use mapkeep_log::ChannelSink;
@@ -12,7 +11,6 @@ use mapkeep_sandbox::{Given, Role};
 use mapkeep_sys::channel::Channel;
 use mapkeep_sys::mapping::Mapping;
 use mapkeep_sys::{inherit, memory, signals};
-use nix::sys::epoll::Epoll;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 
@@ -23,12 +21,8 @@ pub const HEAP: u64 = 512 << 20;
 
 /// What each of the two brokers is given, and makes before its lock-down.
 pub struct Prepared {
-    /// The channel to the supervisor.
-    pub supervisor_channel: SupervisorChannel,
-    /// epoll, at its fixed number.
-    pub epoll: Epoll,
-    /// The listening sockets.
-    pub listeners: Listeners,
+    /// The ways to the supervisor and to clients.
+    pub front: Front,
     /// The sealed list of names, and its size in bytes.
     pub names: OwnedFd,
     /// The size of the list of names, in bytes.
@@ -67,9 +61,8 @@ pub fn prepare(
     let list = decode_names(Mapping::of(names.as_fd(), size)?.as_ref())?;
     let inside = serving.inside.clone();
     let anchor = anchor_at(&inside)?;
-    let (supervisor_channel, listeners) =
-        (SupervisorChannel::new(supervisor), Listeners::new(sockets, LISTENERS));
-    Ok(Prepared { supervisor_channel, epoll, listeners, names, size, list, inside, anchor })
+    let front = Front::new(SupervisorChannel::new(supervisor), epoll, sockets);
+    Ok(Prepared { front, names, size, list, inside, anchor })
 }
 
 /// The descriptors that every broker has, besides those of its sockets and its names.

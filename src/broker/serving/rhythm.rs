@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 /// How often workers with clients are asked for a sign of life.
 pub const HEARTBEAT: Duration = Duration::from_secs(2);
+/// The token of the channel to the supervisor.
+pub const SUPERVISOR: u64 = 0;
 /// The token of the first listening socket.
 pub const LISTENERS: u64 = 2;
 /// The longest sleep, in the unlikely case that nothing is due.

@@ -6,7 +6,7 @@
 //!
 //! | file | purpose |
 //! |---|---|
-//! | `serve.rs` | the event loop |
+//! | `serve.rs` | what it does in the event loop of both brokers |
 //! | `writer.rs` | what the writer may say, and is owed |
 //! | `tables.rs` | each table: handed out, refused, damaged |
 //! | `opening.rs` | a table's files, opened and made |
@@ -28,12 +28,14 @@ mod tables;
 mod trouble;
 mod writer;
 
+use mapkeep_broker_serving::event_loop;
 use mapkeep_broker_serving::prepare::{DESCRIPTORS, FIXED, HEAP, PROGRAM, Prepared, prepare};
 use mapkeep_broker_trust::{People, write_directories};
 use mapkeep_process::{Fatal, leave, privilege};
 use mapkeep_proto::{BrokerToWriter, WriteBrokerLaunch};
 use mapkeep_sandbox::{FileRules, Limits, Lock, Role, enter};
-use serve::{Bounds, State, WriteBroker};
+use serve::{Bounds, WriteBroker, WriterState};
+use std::collections::VecDeque;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use tables::Tables;
@@ -46,7 +48,7 @@ pub fn main(launch: WriteBrokerLaunch, channel: OwnedFd) -> ! {
 /// Prepares, locks down and serves until the supervisor says that it is over.
 fn run(launch: WriteBrokerLaunch, channel: OwnedFd) -> Result<(), Fatal> {
     let WriteBrokerLaunch { process, serving } = &launch;
-    let Prepared { supervisor_channel, epoll, listeners, names, size, list, inside, anchor } =
+    let Prepared { front, names, size, list, inside, anchor } =
         prepare(Role::WriteBroker, process, serving, channel)?;
     let hello =
         BrokerToWriter::Names { size, smtputf8: serving.smtputf8, approval_known: serving.approval_known };
@@ -56,17 +58,15 @@ fn run(launch: WriteBrokerLaunch, channel: OwnedFd) -> Result<(), Fatal> {
     let approved = list.iter().filter(|table| table.approved).map(|table| table.name.as_slice());
     let directories = write_directories(approved, &inside, &anchor, owner);
     mapkeep_sys::signals::ignore_lease_breaks()?;
-    let broker = WriteBroker {
-        supervisor: supervisor_channel,
-        epoll,
-        listeners,
+    let mut broker = WriteBroker {
+        front,
         tables: Tables::new(list, anchor, owner),
         hello: (hello, Rc::new(names)),
         bounds: Bounds { room: serving.room, daemon_timeout: serving.daemon_timeout },
-        writer: None,
-        state: State::default(),
+        writer: WriterState::Absent,
+        waiting: VecDeque::new(),
     };
-    broker.register()?;
+    broker.front.register()?;
     let expected = broker.descriptors();
     let lock = Lock {
         role: Role::WriteBroker,
@@ -87,8 +87,7 @@ fn run(launch: WriteBrokerLaunch, channel: OwnedFd) -> Result<(), Fatal> {
     };
     let (confined, report) = enter(lock)?;
     tracing::debug!("{report}");
-    broker.run(&confined)?;
-    Ok(())
+    Ok(event_loop::run(&mut broker, &confined)?)
 }
 
 impl WriteBroker {
@@ -96,7 +95,7 @@ impl WriteBroker {
     fn descriptors(&self) -> Vec<RawFd> {
         let mut numbers = FIXED.to_vec();
         numbers.push(self.hello.1.as_raw_fd());
-        numbers.extend(self.listeners.descriptors());
+        numbers.extend(self.front.listeners.descriptors());
         numbers.extend(self.tables.anchor_descriptors());
         numbers
     }

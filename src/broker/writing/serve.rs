@@ -1,4 +1,4 @@
-//! The event loop of the writing service's broker: accept clients, hand tables to the one writer, and do for it what
+//! What the writing service's broker does in the event loop of both (broker/serving): accept clients, hand tables to the one writer, and do for it what
 //! needs a name.
 //!
 //! May: everything that policy/seccomp.json lists for `write_broker`. Never: read from a client's connection, look into
@@ -6,22 +6,16 @@
 
 use super::tables::Tables;
 use super::writer::{Incoming, Writer};
-use mapkeep_broker_serving::listeners::{ACCEPTS, Listeners};
-use mapkeep_broker_serving::rhythm::{HEARTBEAT, Stage, sleep_until};
-use mapkeep_broker_serving::supervisor_channel::{SupervisorChannel, Told};
-use mapkeep_process::outbox::Sent;
-use mapkeep_proto::{BrokerToSupervisor, BrokerToWriter, Duty, SupervisorToBroker, TrustClass, WorkerId};
-use mapkeep_sandbox::Confined;
+use mapkeep_broker_serving::event_loop::{self, Front, Standing};
+use mapkeep_broker_serving::rhythm::Stage;
+use mapkeep_proto::{BrokerToSupervisor, BrokerToWriter, Duty, TrustClass, WorkerId};
 use mapkeep_sys::channel::Channel;
-use nix::errno::Errno;
-use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags, EpollTimeout};
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-const SUPERVISOR: u64 = 0;
 const WRITER: u64 = 1;
 
 /// Numbers from the configuration that the loop goes by.
@@ -33,93 +27,158 @@ pub(super) struct Bounds {
     pub(super) daemon_timeout: Duration,
 }
 
+/// Whether there is a writer. There is one at a time: two must never have the same files.
+pub(super) enum WriterState {
+    /// There is none.
+    Absent,
+    /// One has been asked for.
+    Asked,
+    /// It serves, is about to, or finishes.
+    Present(Box<Writer>),
+    /// It is lost, and its process may still be there.
+    Ending(WorkerId),
+}
+
+impl WriterState {
+    fn get(&self) -> Option<&Writer> {
+        match self {
+            WriterState::Present(writer) => Some(writer),
+            WriterState::Absent | WriterState::Asked | WriterState::Ending(_) => None,
+        }
+    }
+
+    fn get_mut(&mut self) -> Option<&mut Writer> {
+        match self {
+            WriterState::Present(writer) => Some(writer),
+            WriterState::Absent | WriterState::Asked | WriterState::Ending(_) => None,
+        }
+    }
+}
+
 /// All that the broker holds.
 pub(super) struct WriteBroker {
-    pub(super) supervisor: SupervisorChannel,
-    pub(super) epoll: Epoll,
-    pub(super) listeners: Listeners,
+    pub(super) front: Front,
     pub(super) tables: Tables,
     /// What every writer gets first: the message, and the sealed list of names.
     pub(super) hello: (BrokerToWriter, Rc<OwnedFd>),
     pub(super) bounds: Bounds,
-    pub(super) writer: Option<Writer>,
-    pub(super) state: State,
-}
-
-/// What changes while it runs.
-#[derive(Debug, Default)]
-pub(super) struct State {
-    /// A writer has been asked for.
-    wanted: bool,
-    /// A writer that is lost, and whose process may still be there. Two must never have the same files.
-    ending: Option<WorkerId>,
+    pub(super) writer: WriterState,
     /// Clients that a writer was to have, and that it did not take before it was lost.
-    waiting: VecDeque<Rc<OwnedFd>>,
-    clients_told: bool,
-    next_heartbeat: Option<Instant>,
-    said_ready: bool,
-    /// Nobody is accepted any more.
-    finishing: bool,
+    pub(super) waiting: VecDeque<Rc<OwnedFd>>,
 }
 
-impl WriteBroker {
-    /// Registers the fixed descriptors. To be called before lock-down.
-    pub(super) fn register(&self) -> io::Result<()> {
-        self.epoll.add(&self.supervisor, EpollEvent::new(EpollFlags::EPOLLIN, SUPERVISOR))?;
-        self.listeners.register(&self.epoll)
+impl event_loop::Broker for WriteBroker {
+    type Seat = ();
+
+    fn front(&mut self) -> &mut Front {
+        &mut self.front
     }
 
-    /// Serves until the supervisor closes its channel, or until the writer has gone after the supervisor has said that
-    /// it is over. Demands the proof of lock-down.
-    pub(super) fn run(self, _confined: &Confined) -> io::Result<()> {
-        self.serve()
+    fn work(&mut self, now: Instant) -> io::Result<()> {
+        self.hand_out(now);
+        self.beat(now)?;
+        self.want_writer()?;
+        self.seat_waiting();
+        self.flush()
     }
 
-    fn serve(mut self) -> io::Result<()> {
-        let mut events = [EpollEvent::empty(); 64];
-        loop {
-            let now = Instant::now();
-            self.hand_out(now);
-            self.beat(now)?;
-            self.want_writer()?;
-            self.seat();
-            self.flush()?;
-            self.listen(now)?;
-            self.supervisor.flush()?;
-            if self.state.finishing && self.writer.is_none() {
-                return Ok(());
-            }
-            let count = match self.epoll.wait(&mut events, self.sleep(Instant::now())) {
-                Ok(count) => count,
-                Err(Errno::EINTR) => 0,
-                Err(error) => return Err(error.into()),
-            };
-            for event in events.iter().take(count) {
-                match event.data() {
-                    SUPERVISOR => {
-                        if !self.receive_from_supervisor()? {
-                            return Ok(());
-                        }
-                    }
-                    WRITER => self.receive_from_writer()?,
-                    token => self.accept(token)?,
-                }
-            }
+    fn standing(&self) -> Standing {
+        let clients = self.writer.get().map_or(0, |writer| writer.clients);
+        Standing { complete: true, takes_clients: self.takes_clients(), clients }
+    }
+
+    fn is_deserted(&self) -> bool {
+        self.writer.get().is_none()
+    }
+
+    fn moments(&mut self, _now: Instant) -> [Option<Instant>; 2] {
+        let Some(writer) = self.writer.get() else { return [None, None] };
+        [self.tables.next_due(), self.front.next_beat().filter(|_| !writer.is_resting())]
+    }
+
+    fn ready(&mut self, token: u64) -> io::Result<()> {
+        match token {
+            WRITER => self.receive_from_writer(),
+            // A listening socket that is no longer there.
+            _ => Ok(()),
         }
     }
 
-    /// How long nothing has to be done.
-    fn sleep(&self, now: Instant) -> EpollTimeout {
-        let tables = self.writer.as_ref().and_then(|_| self.tables.next_due());
-        let owes = self.writer.as_ref().is_some_and(|writer| !writer.is_resting());
-        let heartbeat = self.state.next_heartbeat.filter(|_| owes);
-        let log = mapkeep_log::settle(now);
-        sleep_until([tables, heartbeat, self.listeners.paused_until(), log], self.supervisor.is_quiet(), now)
+    fn seat(&mut self) -> Option<()> {
+        self.takes_clients().then_some(())
+    }
+
+    fn hand_over(&mut self, (): (), client: OwnedFd) {
+        if let Some(writer) = self.writer.get_mut() {
+            writer.client(Rc::new(client));
+        }
+    }
+
+    fn started(&mut self, id: WorkerId, _: TrustClass, _: Duty, channel: Channel) -> io::Result<()> {
+        match self.writer {
+            WriterState::Asked | WriterState::Absent => {}
+            // Ours starts no second one.
+            WriterState::Present(_) | WriterState::Ending(_) => {
+                return self.front.say(BrokerToSupervisor::Kill(id));
+            }
+        }
+        let now = Instant::now();
+        self.front.watch(&channel, WRITER)?;
+        let hello = (self.hello.0, Rc::clone(&self.hello.1));
+        self.writer =
+            WriterState::Present(Box::new(Writer::new(id, channel, self.tables.count(), hello, now)));
+        self.tables.reset(now);
+        Ok(())
+    }
+
+    fn admitted(&mut self, id: WorkerId) {
+        if let Some(writer) = self.writer.get_mut().filter(|writer| writer.id == id)
+            && writer.stage == Stage::Checking
+        {
+            writer.stage = Stage::Admitted;
+        }
+    }
+
+    fn gone(&mut self, id: WorkerId) -> io::Result<()> {
+        match &self.writer {
+            WriterState::Present(writer) if writer.id == id => self.part(WriterState::Absent),
+            WriterState::Ending(ending) if *ending == id => {
+                self.writer = WriterState::Absent;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Lets the writer go when it has done what it was asked. It is still served until then: its checkpoints need us.
+    fn finish(&mut self) -> io::Result<()> {
+        self.waiting.clear();
+        match self.writer.get_mut().map(|writer| (writer.stage, writer)) {
+            // It has done nothing yet.
+            Some((Stage::Starting, _)) => self.lose(),
+            Some((Stage::Checking | Stage::Admitted, writer)) => {
+                writer.finish();
+                Ok(())
+            }
+            Some((Stage::Draining, _)) | None => Ok(()),
+        }
+    }
+
+    fn checkpoint(&mut self) {
+        if let Some(writer) = self.writer.get_mut().filter(|one| one.stage != Stage::Draining) {
+            writer.say(BrokerToWriter::Checkpoint);
+        }
+    }
+}
+
+impl WriteBroker {
+    fn takes_clients(&self) -> bool {
+        self.writer.get().is_some_and(|writer| writer.takes_clients(self.bounds.room))
     }
 
     /// Hands the writer the tables that it lacks, as far as they can be had.
     fn hand_out(&mut self, now: Instant) {
-        let Some(writer) = &mut self.writer else { return };
+        let Some(writer) = self.writer.get_mut() else { return };
         for id in self.tables.due(now) {
             if !writer.lacks(id) {
                 continue;
@@ -132,11 +191,10 @@ impl WriteBroker {
     }
 
     fn beat(&mut self, now: Instant) -> io::Result<()> {
-        let Some(writer) = self.writer.as_mut().filter(|writer| !writer.is_resting()) else { return Ok(()) };
-        if self.state.next_heartbeat.is_some_and(|moment| now < moment) {
+        let Some(writer) = self.writer.get_mut().filter(|writer| !writer.is_resting()) else { return Ok(()) };
+        if !self.front.takes_beat(now) {
             return Ok(());
         }
-        self.state.next_heartbeat = now.checked_add(HEARTBEAT);
         if writer.is_silent(now, self.bounds.daemon_timeout) {
             tracing::error!("writer {} does not respond -- replacing it", writer.id.0);
             self.lose()?;
@@ -146,144 +204,41 @@ impl WriteBroker {
 
     /// Asks for a writer where there is none, not even one that is about to end.
     fn want_writer(&mut self) -> io::Result<()> {
-        let State { wanted, ending, finishing, .. } = &self.state;
-        if self.writer.is_none() && !wanted && ending.is_none() && !finishing {
-            self.supervisor.say(BrokerToSupervisor::Need(TrustClass::EVERYONE, Duty::Clients))?;
-            self.state.wanted = true;
+        if matches!(self.writer, WriterState::Absent) && !self.front.is_finishing() {
+            self.front.say(BrokerToSupervisor::Need(TrustClass::EVERYONE, Duty::Clients))?;
+            self.writer = WriterState::Asked;
         }
         Ok(())
     }
 
     /// Hands over the clients that are left from before.
-    fn seat(&mut self) {
-        let Some(writer) = &mut self.writer else { return };
+    fn seat_waiting(&mut self) {
+        let Some(writer) = self.writer.get_mut() else { return };
         while writer.takes_clients(self.bounds.room)
-            && let Some(client) = self.state.waiting.pop_front()
+            && let Some(client) = self.waiting.pop_front()
         {
             writer.client(client);
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let Some(writer) = &mut self.writer else { return Ok(()) };
-        let more = match writer.flush() {
-            Ok(Sent::All) => false,
-            Ok(Sent::Part) => true,
-            Ok(Sent::Crowded) => {
-                self.listeners.pause();
-                false
-            }
-            // Its end is closed, but what it said before that still counts; the end follows.
-            Err(_) => return self.receive_from_writer(),
-        };
-        if writer.waits_for_room != more {
-            writer.waits_for_room = more;
-            let room = if more { EpollFlags::EPOLLOUT } else { EpollFlags::empty() };
-            let mut event = EpollEvent::new(EpollFlags::EPOLLIN | room, WRITER);
-            self.epoll.modify(&writer.channel, &mut event)?;
+        let WriterState::Present(writer) = &mut self.writer else { return Ok(()) };
+        let sent = writer.flush();
+        if !self.front.sent(&sent, &writer.channel, WRITER, &mut writer.waits_for_room)? {
+            return self.receive_from_writer();
         }
         Ok(())
-    }
-
-    /// Listens only while the writer takes clients; until then they wait in the socket's queue.
-    fn listen(&mut self, now: Instant) -> io::Result<()> {
-        let takes = self.writer.as_ref().is_some_and(|writer| writer.takes_clients(self.bounds.room));
-        if takes && !self.state.said_ready {
-            self.supervisor.say(BrokerToSupervisor::Ready)?;
-            self.state.said_ready = true;
-        }
-        self.listeners.set(&self.epoll, takes, now)?;
-        let clients = self.writer.as_ref().map_or(0, |writer| writer.clients);
-        // Only the latest state matters, so a supervisor that is busy is not sent every change.
-        if (clients > 0) != self.state.clients_told && self.supervisor.is_quiet() {
-            self.supervisor.say(BrokerToSupervisor::Clients(clients))?;
-            self.state.clients_told = clients > 0;
-        }
-        Ok(())
-    }
-
-    fn accept(&mut self, token: u64) -> io::Result<()> {
-        for _ in 0..ACCEPTS {
-            let Some(writer) = self.writer.as_mut().filter(|one| one.takes_clients(self.bounds.room)) else {
-                return Ok(());
-            };
-            let Some(client) = self.listeners.accept(token)? else { return Ok(()) };
-            writer.client(Rc::new(client));
-        }
-        Ok(())
-    }
-
-    fn receive_from_supervisor(&mut self) -> io::Result<bool> {
-        loop {
-            let (message, descriptor) = match self.supervisor.receive()? {
-                Told::Message(message, descriptor) => (message, descriptor),
-                Told::Nothing => return Ok(true),
-                Told::Closed => return Ok(false),
-            };
-            match (message, descriptor) {
-                (SupervisorToBroker::Worker { id, .. }, Some(channel)) => {
-                    self.greet(id, Channel::from_descriptor(channel))?;
-                }
-                (SupervisorToBroker::Admit(id), _) => {
-                    if let Some(writer) = self.writer.as_mut().filter(|writer| writer.id == id)
-                        && writer.stage == Stage::Checking
-                    {
-                        writer.stage = Stage::Admitted;
-                    }
-                }
-                (SupervisorToBroker::Gone(id), _) => {
-                    self.forget(id)?;
-                    self.state.ending.take_if(|ending| *ending == id);
-                }
-                (SupervisorToBroker::Finish, _) => self.finish()?,
-                (SupervisorToBroker::Checkpoint, _) => {
-                    if let Some(writer) = self.writer.as_mut().filter(|one| one.stage != Stage::Draining) {
-                        writer.say(BrokerToWriter::Checkpoint);
-                    }
-                }
-                (SupervisorToBroker::Worker { .. }, None) => {}
-            }
-        }
-    }
-
-    /// A writer has been started. There is one at a time.
-    fn greet(&mut self, id: WorkerId, channel: Channel) -> io::Result<()> {
-        self.state.wanted = false;
-        if self.state.finishing || self.writer.is_some() {
-            return self.supervisor.say(BrokerToSupervisor::Kill(id));
-        }
-        let now = Instant::now();
-        self.epoll.add(&channel, EpollEvent::new(EpollFlags::EPOLLIN, WRITER))?;
-        let hello = (self.hello.0, Rc::clone(&self.hello.1));
-        self.writer = Some(Writer::new(id, channel, self.tables.count(), hello, now));
-        self.tables.reset(now);
-        Ok(())
-    }
-
-    /// Takes no more clients, and lets the writer go when it has done what it was asked. It is still served until then:
-    /// its checkpoints need us.
-    fn finish(&mut self) -> io::Result<()> {
-        self.state.finishing = true;
-        self.state.waiting.clear();
-        self.listeners.close(&self.epoll)?;
-        match self.writer.as_mut().map(|writer| (writer.stage, writer)) {
-            // It has done nothing yet.
-            Some((Stage::Starting, _)) => self.lose()?,
-            Some((Stage::Checking | Stage::Admitted, writer)) => writer.finish(),
-            Some((Stage::Draining, _)) | None => {}
-        }
-        self.supervisor.say(BrokerToSupervisor::Finishing)
     }
 
     fn receive_from_writer(&mut self) -> io::Result<()> {
         let now = Instant::now();
         // A writer that talks without end must not keep clients waiting.
         for _ in 0..256 {
-            let Some(writer) = &mut self.writer else { return Ok(()) };
+            let Some(writer) = self.writer.get_mut() else { return Ok(()) };
             match writer.receive() {
                 None => return Ok(()),
                 Some(Incoming::Nothing) => {}
-                Some(Incoming::Ready) => self.supervisor.say(BrokerToSupervisor::WorkerReady(writer.id))?,
+                Some(Incoming::Ready) => self.front.say(BrokerToSupervisor::WorkerReady(writer.id))?,
                 Some(Incoming::Opened(id)) => self.tables.opened(id),
                 Some(Incoming::Failed(id)) => self.tables.failed(id, now),
                 Some(Incoming::Corrupt(id, part)) => self.tables.corrupt(id, part, now),
@@ -309,17 +264,17 @@ impl WriteBroker {
 
     /// Ends a writer that is not to be trusted any more, or has closed its channel.
     fn lose(&mut self) -> io::Result<()> {
-        let Some(id) = self.writer.as_ref().map(|writer| writer.id) else { return Ok(()) };
-        self.state.ending = Some(id);
-        self.supervisor.say(BrokerToSupervisor::Kill(id))?;
-        self.forget(id)
+        let Some(id) = self.writer.get().map(|writer| writer.id) else { return Ok(()) };
+        self.front.say(BrokerToSupervisor::Kill(id))?;
+        self.part(WriterState::Ending(id))
     }
 
-    fn forget(&mut self, id: WorkerId) -> io::Result<()> {
-        if let Some(writer) = self.writer.take_if(|writer| writer.id == id) {
-            self.epoll.delete(&writer.channel)?;
-            if !self.state.finishing {
-                self.state.waiting.extend(writer.into_clients());
+    /// The writer is no longer served. What it has not taken is for the next one.
+    fn part(&mut self, then: WriterState) -> io::Result<()> {
+        if let WriterState::Present(writer) = std::mem::replace(&mut self.writer, then) {
+            self.front.epoll.delete(&writer.channel)?;
+            if !self.front.is_finishing() {
+                self.waiting.extend(writer.into_clients());
             }
         }
         Ok(())

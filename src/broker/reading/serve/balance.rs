@@ -13,17 +13,17 @@ impl Broker {
         if let Err(error) = self.workers.introduce() {
             // Those who are on their way give back descriptors soon. Clients wait meanwhile.
             tracing::warn!("cannot connect two workers: {error} -- retrying");
-            self.listeners.pause();
+            self.front.listeners.pause();
         }
     }
 
     /// Asks for workers where some are missing, and retires those that have been replaced.
     pub(super) fn balance(&mut self) -> io::Result<()> {
-        if self.state.finishing {
+        if self.front.is_finishing() {
             return self.let_go();
         }
         for duty in self.workers.duties() {
-            let asked = self.state.asked.get(&duty).copied().unwrap_or_default();
+            let asked = self.asked.get(&duty).copied().unwrap_or_default();
             let Change { ask, retire } = self.workers.change(duty, asked, self.bounds.max_use);
             if let Some(id) = retire {
                 self.workers.retire(id);
@@ -31,15 +31,13 @@ impl Broker {
             for _ in 0..ask {
                 self.say(BrokerToSupervisor::Need(TrustClass::EVERYONE, duty))?;
             }
-            self.state.asked.insert(duty, asked.saturating_add(ask));
+            self.asked.insert(duty, asked.saturating_add(ask));
         }
         Ok(())
     }
 
-    /// Takes no more clients, and lets each lookup worker go when its clients have gone. Their tables stay fresh until then.
-    pub(super) fn finish(&mut self) -> io::Result<()> {
-        self.state.finishing = true;
-        self.listeners.close(&self.epoll)?;
+    /// Lets each lookup worker go when its clients have gone. Their tables stay fresh until then.
+    pub(super) fn let_clients_go(&mut self) -> io::Result<()> {
         for (id, stage) in self.stages(Duty::Clients) {
             match stage {
                 // It has had no client.
@@ -48,7 +46,7 @@ impl Broker {
                 Stage::Draining => {}
             }
         }
-        self.say(BrokerToSupervisor::Finishing)
+        Ok(())
     }
 
     /// Rules workers go when nobody is left to ask them. If none is left to be asked, and there were some, the others go: their

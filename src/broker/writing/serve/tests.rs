@@ -2,12 +2,16 @@
 
 use super::super::tables::tests::{bed, list, owned};
 use super::*;
+use mapkeep_broker_serving::event_loop::Broker;
+use mapkeep_broker_serving::supervisor_channel::SupervisorChannel;
 use mapkeep_broker_trust::Anchor;
 use mapkeep_broker_trust::testbed::{Bed, OWNER, as_owner};
-use mapkeep_proto::{Decode, Duty, Listed, MAX_MESSAGE, Part, TableId, Unavailable, WriterToBroker};
+use mapkeep_proto::{
+    Decode, Listed, MAX_MESSAGE, Part, SupervisorToBroker, TableId, Unavailable, WriterToBroker,
+};
 use mapkeep_sys::channel::Received;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::epoll::EpollCreateFlags;
+use nix::sys::epoll::{Epoll, EpollCreateFlags};
 use std::fs;
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -15,20 +19,19 @@ use std::thread::JoinHandle;
 
 /// A broker for these tables, and the supervisor's end of its channel.
 fn broker(list: Vec<Listed>, listener: UnixListener, bounds: Bounds, supervisor: Channel) -> WriteBroker {
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
     let broker = WriteBroker {
-        supervisor: SupervisorChannel::new(supervisor),
-        epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap(),
-        listeners: Listeners::new(vec![listener.into()], mapkeep_broker_serving::rhythm::LISTENERS),
+        front: Front::new(SupervisorChannel::new(supervisor), epoll, vec![listener.into()]),
         tables: Tables::new(list, Anchor::host().unwrap(), OWNER),
         hello: (
             BrokerToWriter::Names { size: 3, smtputf8: true, approval_known: true },
             Rc::new(fs::File::open("/dev/null").unwrap().into()),
         ),
         bounds,
-        writer: None,
-        state: State::default(),
+        writer: WriterState::Absent,
+        waiting: VecDeque::new(),
     };
-    broker.register().unwrap();
+    broker.front.register().unwrap();
     broker
 }
 
@@ -82,8 +85,8 @@ impl Scene {
         let kept = listener.try_clone().unwrap();
         let list = list(&bed, names);
         let thread = std::thread::spawn(move || {
-            let broker = broker(list, listener, Bounds { room, daemon_timeout }, far);
-            as_owner(|| broker.serve())
+            let mut broker = broker(list, listener, Bounds { room, daemon_timeout }, far);
+            as_owner(|| event_loop::run_in_test(&mut broker))
         });
         Some(Scene { supervisor, thread: Some(thread), _listener: kept, bed })
     }
@@ -220,23 +223,30 @@ fn client_that_a_dead_writer_did_not_get_goes_to_the_next() {
     let mut broker = broker(Vec::new(), listener, bounds, far);
     let admit = |broker: &mut WriteBroker, id| {
         let (near, far) = Channel::pair().unwrap();
-        broker.greet(WorkerId(id), far).unwrap();
-        broker.writer.as_mut().unwrap().stage = Stage::Admitted;
+        broker.started(WorkerId(id), TrustClass::EVERYONE, Duty::Clients, far).unwrap();
+        broker.writer.get_mut().unwrap().stage = Stage::Admitted;
         near
     };
     drop(admit(&mut broker, 1));
     // It has died, and we do not know yet.
     let _client = UnixStream::connect(bed.path("socket")).unwrap();
-    broker.accept(mapkeep_broker_serving::rhythm::LISTENERS).unwrap();
-    assert_eq!(broker.writer.as_ref().unwrap().clients, 1);
+    event_loop::accept(&mut broker, mapkeep_broker_serving::rhythm::LISTENERS).unwrap();
+    assert_eq!(broker.writer.get().unwrap().clients, 1);
     broker.flush().unwrap();
-    assert!(broker.writer.is_none());
+    assert!(matches!(broker.writer, WriterState::Ending(WorkerId(1))));
+    let early = {
+        let (near, far) = Channel::pair().unwrap();
+        broker.started(WorkerId(3), TrustClass::EVERYONE, Duty::Clients, far).unwrap();
+        near
+    };
+    assert!(receive::<BrokerToWriter>(&early, MOMENT).is_none(), "the first may still have the files");
+    broker.gone(WorkerId(1)).unwrap();
     let writer = admit(&mut broker, 2);
-    broker.seat();
+    broker.seat_waiting();
     broker.flush().unwrap();
     assert!(matches!(gets(&writer).0, BrokerToWriter::Names { .. }));
     assert_eq!(gets(&writer).0, BrokerToWriter::Client);
-    assert_eq!(broker.writer.as_ref().unwrap().clients, 1);
+    assert_eq!(broker.writer.get().unwrap().clients, 1);
 }
 
 #[test]
