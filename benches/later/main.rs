@@ -25,13 +25,12 @@ mod common;
 #[allow(dead_code)] // what takes CPU time is of no interest here
 mod load;
 
-use common::master::{Master, Site, set_mode};
+use common::master::{Master, Site};
+use common::programs::with_this_as_worker;
 use common::wire::{ANNOUNCEMENT, bytes};
 use load::Load;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -117,12 +116,7 @@ fn report(what: &str, rounds: &[[(f64, f64); 3]]) {
 /// mapkeepd with this program as its worker.
 fn start(site: &Site) -> Master<'_> {
     let folder = site.path("lib");
-    std::fs::create_dir(&folder).unwrap();
-    set_mode(&folder, 0o755);
-    let own = std::env::current_exe().unwrap();
-    for (from, name) in [(Path::new(env!("CARGO_BIN_EXE_mapkeepd")), "mapkeepd"), (&own, "mapkeep-worker")] {
-        assert!(Command::new("cp").arg(from).arg(folder.join(name)).status().unwrap().success(), "{name}");
-    }
+    with_this_as_worker(&folder);
     let master = site.start_program(&folder.join("mapkeepd"), &["-n", "proxymap", "-t", "unix", "-u"]);
     drop(master.wire());
     master

@@ -8,6 +8,7 @@ mod config;
 pub mod master;
 pub mod postfix;
 pub mod process;
+pub mod programs;
 pub mod smtp;
 pub mod stopwatch;
 pub mod wire;

@@ -1,10 +1,9 @@
 //! A service with the stand-in, its tables, and what is asked of them.
 
-use crate::common::master::{Master, Site, set_mode};
+use crate::common::master::{Master, Site};
+use crate::common::programs::with_this_as_worker;
 use crate::common::wire::{Received, Wire, attribute, bytes};
 use crate::common::{PATIENCE, poll, process};
-use std::fs;
-use std::process::Command;
 
 pub const RETRY: &str = "status|2|value|||";
 /// A table that is answered from memory.
@@ -63,17 +62,7 @@ impl Place {
     /// A place whose programs are in a directory of this name, which tells the lookup worker how long to wait.
     pub fn new(programs: &str) -> Place {
         let site = Site::new();
-        let folder = site.path(programs);
-        fs::create_dir(&folder).unwrap();
-        set_mode(&folder, 0o755);
-        let own = std::env::current_exe().unwrap();
-        for (from, name) in
-            [(env!("CARGO_BIN_EXE_mapkeepd").as_ref(), "mapkeepd"), (own.as_path(), "mapkeep-worker")]
-        {
-            // By another process, so that no child that is being started holds the copy open for writing.
-            let copied = Command::new("cp").arg(from).arg(folder.join(name)).status().unwrap();
-            assert!(copied.success(), "{name}");
-        }
+        with_this_as_worker(&site.path(programs));
         ["a", "b", "c"].into_iter().for_each(|name| drop(site.table("regexp", name, "/nothing/ nothing\n")));
         site.table("hash", "hash", "k indexed\n");
         Place { site, programs: programs.to_owned() }
