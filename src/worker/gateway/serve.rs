@@ -31,7 +31,7 @@ pub(crate) struct Gateway {
     seed: u64,
     /// It leaves with the last asker.
     draining: bool,
-    /// Questions have come that have not been looked at.
+    /// Questions have come, or come back, that have not been looked at.
     has_more: bool,
     scratch: Vec<u8>,
     pub(crate) clock: fn() -> Instant,
@@ -110,7 +110,7 @@ impl Gateway {
         service.expire(epoll, now)?;
         let wish = |number, host| broker.say(GatewayToBroker::Connect { number, host });
         service.dispatch(now, wish)?;
-        service.flush(epoll, now)?;
+        let has_lost = service.flush(epoll, now)?;
         // Who has got answers may have more in line.
         let mut taken = 0_usize;
         for number in service.askers.numbers() {
@@ -121,7 +121,7 @@ impl Gateway {
         }
         service.askers.watch(epoll)?;
         service.settle(now);
-        self.has_more = taken > 0;
+        self.has_more = taken > 0 || has_lost;
         Ok(())
     }
 

@@ -157,14 +157,14 @@ impl Scene {
         assert!(self.gateway.round(EpollTimeout::ZERO).unwrap());
     }
 
-    /// Rounds until it would sleep.
+    /// Rounds for as long as it would not sleep.
     fn settle(&mut self) {
         for _ in 0..10_000 {
-            self.round();
             let told = self.gateway.epoll.wait(&mut [EpollEvent::empty()], EpollTimeout::ZERO).unwrap();
             if told == 0 && self.gateway.sleep() != EpollTimeout::ZERO {
                 return;
             }
+            self.round();
         }
         panic!("it does not come to rest");
     }

@@ -143,8 +143,8 @@ impl Service {
         Ok(())
     }
 
-    /// Sends what has been asked.
-    pub(crate) fn flush(&mut self, epoll: &Epoll, now: Instant) -> io::Result<()> {
+    /// Sends what has been asked. Says whether a connection was lost by that, so that something may have to be asked again.
+    pub(crate) fn flush(&mut self, epoll: &Epoll, now: Instant) -> io::Result<bool> {
         let mut broken = Vec::new();
         for (number, connection) in self.pool.connections() {
             if let Err(error) = connection.flush() {
@@ -157,6 +157,8 @@ impl Service {
                 epoll.modify(&*connection, &mut EpollEvent::new(wanted, CONNECTIONS | number))?;
             }
         }
-        broken.into_iter().try_for_each(|(number, error)| self.close(epoll, number, error, now))
+        let has_lost = !broken.is_empty();
+        broken.into_iter().try_for_each(|(number, error)| self.close(epoll, number, error, now))?;
+        Ok(has_lost)
     }
 }

@@ -166,6 +166,24 @@ fn server_that_closes_twice_before_an_answer_is_not_asked_for_a_second() {
 }
 
 #[test]
+fn connection_that_is_closed_before_it_is_asked_is_replaced_at_once() {
+    let mut scene = Scene::tcp(8);
+    let mut asker = scene.asker();
+    asker.look_up(1, "k");
+    scene.settle();
+    let number = scene.wishes()[0];
+    let (ours, theirs) = pair();
+    drop(ours);
+    scene.tell(BrokerToGateway::Connected { number }, Some(theirs.as_fd()));
+    scene.settle();
+    let mut server = scene.connect();
+    assert_eq!(server.asked(), "get k\n");
+    server.say(b"200 v\n");
+    scene.settle();
+    assert_eq!(asker.answer(), "=v");
+}
+
+#[test]
 fn what_is_no_answer_costs_its_question_and_its_connection_and_nobody_else() {
     for (junk, reason) in [
         (&b"HTTP/1.1 400 Bad Request\r\n"[..], "not a netstring"),
