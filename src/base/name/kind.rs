@@ -44,6 +44,10 @@ pub enum Kind {
     Pipemap = 18,
     /// `debug:type:name` (Postfix 3.11 and later): as the table that it names.
     Debug = 19,
+    /// `socketmap:inet:host:port:map` or `socketmap:unix:path:map`: a server answers.
+    Socketmap = 20,
+    /// `tcp:host:port`: a server answers.
+    Tcp = 21,
     /// Any other type: every lookup is a temporary error, as with stock's surrogate tables.
     Unknown = 255,
 }
@@ -59,7 +63,7 @@ pub enum Class {
 
 impl Kind {
     /// Every kind that is a type of its own, for tests and tables of kinds.
-    pub const ALL: [Kind; 20] = [
+    pub const ALL: [Kind; 22] = [
         Kind::Hash,
         Kind::Btree,
         Kind::Lmdb,
@@ -79,6 +83,8 @@ impl Kind {
         Kind::Unionmap,
         Kind::Pipemap,
         Kind::Debug,
+        Kind::Socketmap,
+        Kind::Tcp,
         Kind::Unknown,
     ];
 
@@ -106,6 +112,8 @@ impl Kind {
             (b"unionmap", _) => Kind::Unionmap,
             (b"pipemap", _) => Kind::Pipemap,
             (b"debug", _) => Kind::Debug,
+            (b"socketmap", _) => Kind::Socketmap,
+            (b"tcp", _) => Kind::Tcp,
             _ => Kind::Unknown,
         }
     }
@@ -126,6 +134,7 @@ impl Kind {
             Kind::Fail | Kind::Unknown | Kind::Randmap | Kind::Cidr | Kind::Regexp | Kind::Pcre => {
                 Class::Pattern
             }
+            kind if kind.is_remote() => Class::Pattern,
             _ => Class::Fixed,
         }
     }
@@ -231,7 +240,7 @@ pub fn class_of(name: &[u8]) -> Class {
     Class::Pattern
 }
 
-/// What is wrong with the name of a table that is made of others.
+/// What is wrong with the name of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadName(pub &'static str);
 
@@ -284,18 +293,8 @@ const NO_SUCH_TYPE: &str = "there is no such type of table";
 /// Source: the types that `postconf -m` lists with all of Debian's plugins installed (3.7.11), and mongodb (3.9 and later).
 #[must_use]
 pub fn is_type_of_postfix(name: &[u8]) -> bool {
-    const NOT_SERVED: [&[u8]; 10] = [
-        b"ldap",
-        b"memcache",
-        b"mongodb",
-        b"mysql",
-        b"nis",
-        b"pgsql",
-        b"socketmap",
-        b"sqlite",
-        b"tcp",
-        b"unix",
-    ];
+    const NOT_SERVED: [&[u8]; 8] =
+        [b"ldap", b"memcache", b"mongodb", b"mysql", b"nis", b"pgsql", b"sqlite", b"unix"];
     Kind::of(name) != Kind::Unknown || NOT_SERVED.contains(&split(name).0)
 }
 
@@ -309,8 +308,6 @@ pub fn why_unknown(name: &[u8]) -> &'static str {
         b"ldap" => "ldap is not served yet",
         b"mongodb" => "mongodb is not served yet",
         b"memcache" => "memcache is not served yet",
-        b"socketmap" => "socketmap is not served yet",
-        b"tcp" => "tcp is not served yet",
         b"nis" => "nis is not served yet",
         b"nisplus" | b"netinfo" => "nisplus and netinfo are not served",
         b"dbm" | b"sdbm" => "dbm and sdbm files cannot be read",
@@ -329,8 +326,8 @@ pub fn is_known_type(name: &[u8]) -> bool {
 #[must_use]
 pub fn remedy_unknown(name: &[u8]) -> &'static str {
     match split(name).0 {
-        b"mysql" | b"pgsql" | b"sqlite" | b"ldap" | b"mongodb" | b"memcache" | b"socketmap" | b"tcp"
-        | b"nis" | b"nisplus" | b"netinfo" | b"unix" => "stay with stock's proxymap for now",
+        b"mysql" | b"pgsql" | b"sqlite" | b"ldap" | b"mongodb" | b"memcache" | b"nis" | b"nisplus"
+        | b"netinfo" | b"unix" => "stay with stock's proxymap for now",
         b"dbm" | b"sdbm" => {
             "rebuild it as hash, lmdb or cdb, and name that type in main.cf; or stay with stock's proxymap for now"
         }

@@ -5,6 +5,7 @@
 //! No password is among them.
 
 use crate::codec::{DecodeError, Reader, put};
+use mapkeep_name::Endpoint;
 
 /// Hosts of a backend that are tried, at most. Postfix has no limit; nobody names so many.
 pub const MAX_HOSTS: usize = 64;
@@ -26,9 +27,9 @@ pub enum Host {
 
 impl Host {
     /// The longest path of a socket in bytes: that of unix(7), without the closing NUL byte.
-    pub const MAX_PATH: usize = 107;
+    pub const MAX_PATH: usize = Endpoint::MAX_PATH;
     /// The longest name of a host or a service in bytes: that of a domain name (RFC 1035, 2.3.4).
-    pub const MAX_NAME: usize = 255;
+    pub const MAX_NAME: usize = Endpoint::MAX_NAME;
 
     pub(crate) fn read(from: &mut Reader<'_>) -> Result<Host, DecodeError> {
         match from.u8()? {
@@ -52,6 +53,16 @@ impl Host {
                 put(out, name);
                 put(out, port);
             }
+        }
+    }
+}
+
+/// What the name of a table says. A path stays as it is written, relative or not.
+impl From<Endpoint> for Host {
+    fn from(endpoint: Endpoint) -> Host {
+        match endpoint {
+            Endpoint::Unix(path) => Host::Unix(path),
+            Endpoint::Tcp { host, port } => Host::Tcp { name: host, port },
         }
     }
 }

@@ -25,7 +25,7 @@ pub use launch::{
     WorkerLaunch, WriteBrokerLaunch, WriterLaunch,
 };
 pub use message::{
-    BrokerToLookup, BrokerToSupervisor, Decode, LookupToBroker, SupervisorToBroker, SupervisorToLogger,
+    BrokerToLookup, BrokerToSupervisor, Decode, Group, LookupToBroker, SupervisorToBroker, SupervisorToLogger,
     Unavailable,
 };
 pub use names::{Listed, NamesError, decode_names, encode_names};

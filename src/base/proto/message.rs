@@ -3,7 +3,7 @@
 //! The number of descriptors that travel with a message belongs to its variant.
 
 use crate::codec::{DecodeError, Reader};
-use crate::{Duty, TableId, TrustClass, WorkerId};
+use crate::{Duty, GatewayId, TableId, TrustClass, WorkerId};
 use mapkeep_name::Kind;
 
 /// A message that can be read from a packet.
@@ -59,6 +59,15 @@ impl Unavailable {
     }
 }
 
+/// Processes that answer for the same tables of a lookup worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Group {
+    /// The rules workers: for tables of patterns.
+    Rules,
+    /// This gateway: for the tables that are routed to it ([`BrokerToLookup::Routed`]).
+    Gateway(GatewayId),
+}
+
 /// What the broker tells a lookup worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BrokerToLookup {
@@ -96,10 +105,20 @@ pub enum BrokerToLookup {
     Finish,
     /// Are you alive?
     Ping(u32),
-    /// The way to a worker that answers for tables of rules, for one that asks; one descriptor (a stream socket).
-    Answerer,
+    /// The way to a process of this group, for a worker that asks; one descriptor (a stream socket).
+    Answerer(Group),
     /// The way from a worker that asks, for one that answers; one descriptor (a stream socket).
     Asker,
+    /// From now on this gateway is asked for this table. Before the first of these nobody is, and each lookup is a temporary
+    /// error; questions that are out stay with the gateway that has them.
+    Routed {
+        /// Which table.
+        id: TableId,
+        /// Whom to ask.
+        gateway: GatewayId,
+        /// How long the gateway has for an answer.
+        milliseconds: u32,
+    },
 }
 
 impl Decode for BrokerToLookup {
@@ -124,8 +143,17 @@ impl Decode for BrokerToLookup {
             4 => BrokerToLookup::Client,
             5 => BrokerToLookup::Finish,
             6 => BrokerToLookup::Ping(from.u32()?),
-            7 => BrokerToLookup::Answerer,
+            7 => BrokerToLookup::Answerer(match from.u8()? {
+                0 => Group::Rules,
+                1 => Group::Gateway(GatewayId(from.u16()?)),
+                _ => return Err(DecodeError::Field),
+            }),
             8 => BrokerToLookup::Asker,
+            9 => BrokerToLookup::Routed {
+                id: TableId(from.u16()?),
+                gateway: GatewayId(from.u16()?),
+                milliseconds: from.u32()?,
+            },
             tag => return Err(DecodeError::UnknownTag(tag)),
         };
         from.end()?;
@@ -145,8 +173,13 @@ impl Decode for BrokerToLookup {
             BrokerToLookup::Client => fields(4, &[]),
             BrokerToLookup::Finish => fields(5, &[]),
             BrokerToLookup::Ping(number) => fields(6, &[&number.to_le_bytes()]),
-            BrokerToLookup::Answerer => fields(7, &[]),
+            BrokerToLookup::Answerer(Group::Rules) => fields(7, &[&[0]]),
+            BrokerToLookup::Answerer(Group::Gateway(id)) => fields(7, &[&[1], &id.0.to_le_bytes()]),
             BrokerToLookup::Asker => fields(8, &[]),
+            BrokerToLookup::Routed { id, gateway, milliseconds } => fields(
+                9,
+                &[&id.0.to_le_bytes(), &gateway.0.to_le_bytes(), &milliseconds.to_le_bytes()],
+            ),
         }
     }
 
@@ -155,9 +188,12 @@ impl Decode for BrokerToLookup {
             BrokerToLookup::Names { .. }
             | BrokerToLookup::Snapshot { .. }
             | BrokerToLookup::Client
-            | BrokerToLookup::Answerer
+            | BrokerToLookup::Answerer(_)
             | BrokerToLookup::Asker => 1,
-            BrokerToLookup::Unavailable { .. } | BrokerToLookup::Finish | BrokerToLookup::Ping(_) => 0,
+            BrokerToLookup::Unavailable { .. }
+            | BrokerToLookup::Finish
+            | BrokerToLookup::Ping(_)
+            | BrokerToLookup::Routed { .. } => 0,
         }
     }
 }

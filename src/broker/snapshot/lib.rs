@@ -93,6 +93,8 @@ impl Discipline {
             | Kind::Unionmap
             | Kind::Pipemap
             | Kind::Debug
+            | Kind::Socketmap
+            | Kind::Tcp
             | Kind::Unknown => Discipline::None,
         }
     }

@@ -147,6 +147,8 @@ fn at_once<B: AsRef<[u8]>>(kind: Kind, bytes: B) -> Result<Content<B>, TableErro
         | Kind::Unionmap
         | Kind::Pipemap
         | Kind::Debug
+        | Kind::Socketmap
+        | Kind::Tcp
         | Kind::Unknown => return Err(TableError::WrongKind),
     })
 }

@@ -43,7 +43,7 @@ impl Catalogue {
         let by_name = approved.map(|(id, table)| (table.name.clone(), id)).collect();
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let random = Cell::new(since.map_or(0, |since| u64::from(since.subsec_nanos())));
-        let contents = Contents::new(tables, |kind| Duty::of(kind) == Duty::Clients);
+        let contents = Contents::new(tables, |kind| Duty::of(kind) != Duty::Rules);
         Catalogue { contents, by_name, approval_known, random }
     }
 }
@@ -95,7 +95,7 @@ impl session::LookupTable for Handle<'_> {
             }
             Content::Table(Err(reason)) => Err(Failure::Unavailable(reason.clone())),
             Content::Composite(composite, _) => self.catalogue.begin(self.id, composite, &sought, value),
-            Content::Elsewhere => Ok(Got::Later(Search::value(self.id, &sought)?)),
+            Content::Elsewhere(route) => Ok(Got::Later(Search::value(self.id, *route, &sought)?)),
         }
     }
 
@@ -103,7 +103,7 @@ impl session::LookupTable for Handle<'_> {
         match &self.slot()?.content {
             Content::Table(Ok(table)) if table.kind() == Kind::Fail => Err(Failure::OnPurpose),
             Content::Table(Err(reason)) => Err(Failure::Unavailable(reason.clone())),
-            Content::Elsewhere => Ok(Got::Later(Search::usable(self.id))),
+            Content::Elsewhere(route) => Ok(Got::Later(Search::usable(self.id, *route))),
             Content::Table(Ok(_)) | Content::Composite(..) => Ok(Got::Now(())),
         }
     }
@@ -113,7 +113,7 @@ impl session::LookupTable for Handle<'_> {
             scan.content = match &self.slot()?.content {
                 Content::Table(Ok(table)) => Some(Rc::downgrade(table)),
                 Content::Table(Err(reason)) => return Err(Failure::Unavailable(reason.clone())),
-                Content::Composite(..) | Content::Elsewhere => return Err(Failure::Unsupported),
+                Content::Composite(..) | Content::Elsewhere(_) => return Err(Failure::Unsupported),
             };
         }
         let Some(table) = scan.content.as_ref().and_then(Weak::upgrade) else {

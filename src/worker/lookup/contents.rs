@@ -2,7 +2,8 @@
 //!
 //! May: keep mappings. Never: know a path, or who may ask.
 
-use mapkeep_name::{Kind, needs_file, split, why_unknown};
+use crate::elsewhere::Route;
+use mapkeep_name::{Kind, needs_file, remote, split, why_unknown};
 use mapkeep_proto::{Listed, TableId, Unavailable};
 use mapkeep_query::TableError;
 use mapkeep_sys::mapping::Mapping;
@@ -39,8 +40,8 @@ pub(crate) enum Content {
     Table(Result<Rc<Table<Mapping>>, Cow<'static, str>>),
     /// A table made of others, with the ids of those.
     Composite(Composite, Vec<Option<u16>>),
-    /// Nothing: another worker has it.
-    Elsewhere,
+    /// Nothing: another process answers for it.
+    Elsewhere(Route),
 }
 
 /// All of them.
@@ -56,7 +57,8 @@ impl Contents {
         let slot = |Listed { name, incomplete, .. }: Listed| {
             let nature = Nature::of(&name);
             let held = holds(nature.kind);
-            let content = if held { first_content(&name, nature.kind, &ids) } else { Content::Elsewhere };
+            let content =
+                if held { first_content(&name, nature.kind, &ids) } else { Content::Elsewhere(Route::Rules) };
             Slot { name, nature, incomplete, content, listed: VecDeque::new() }
         };
         Contents(tables.into_iter().map(slot).collect())
@@ -75,7 +77,7 @@ impl Contents {
         match self.get(id).map(|slot| &slot.content) {
             Some(Content::Table(Ok(table))) => Ok(table),
             Some(Content::Table(Err(reason))) => Err(Failure::Unavailable(reason.clone())),
-            Some(Content::Composite(..) | Content::Elsewhere) | None => {
+            Some(Content::Composite(..) | Content::Elsewhere(_)) | None => {
                 Err(Failure::Content(TableError::WrongKind))
             }
         }
@@ -83,7 +85,8 @@ impl Contents {
 
     /// Of which kind a table is whose content this worker may be given.
     pub(crate) fn kind(&self, id: TableId) -> Option<Kind> {
-        let held = self.get(id).filter(|slot| !matches!(slot.content, Content::Elsewhere));
+        let held = |slot: &&Slot| !matches!(slot.content, Content::Elsewhere(_));
+        let held = self.get(id).filter(held).filter(|slot| !slot.nature.kind.is_remote());
         held.map(|slot| slot.nature.kind)
     }
 
@@ -109,7 +112,7 @@ impl Contents {
                         tracing::error!(subject = name, "table {name}: {error}");
                         slot.content = Content::Table(Err(Cow::Owned(error.to_string())));
                     }
-                    Content::Table(Ok(_)) | Content::Composite(..) | Content::Elsewhere => {
+                    Content::Table(Ok(_)) | Content::Composite(..) | Content::Elsewhere(_) => {
                         tracing::warn!(
                             subject = name,
                             "table {name}: {error} -- keeping the previous content"
@@ -137,6 +140,14 @@ impl Contents {
         let slot = self.0.get_mut(usize::from(id.0));
         if let Some(slot) = slot.filter(|slot| matches!(slot.content, Content::Table(Err(_)))) {
             slot.content = Content::Table(Err(Cow::Borrowed(sentence(reason))));
+        }
+    }
+
+    /// From now on this is how a table is asked that a server answers for.
+    pub(crate) fn route(&mut self, id: TableId, route: Route) {
+        let slot = self.0.get_mut(usize::from(id.0));
+        if let Some(slot) = slot.filter(|slot| slot.nature.kind.is_remote()) {
+            slot.content = Content::Elsewhere(route);
         }
     }
 }
@@ -177,6 +188,11 @@ fn first_content(name: &[u8], kind: Kind, ids: &BTreeMap<Vec<u8>, u16>) -> Conte
     }
     if kind == Kind::Unknown {
         return Content::Table(Err(Cow::Borrowed(why_unknown(name))));
+    }
+    if kind.is_remote() {
+        // The log of the start has what is wrong with a name, and what to do about it.
+        let why = remote(name).err().map_or("no gateway asks its server yet", |error| error.0);
+        return Content::Table(Err(Cow::Borrowed(why)));
     }
     let (_, rest) = split(name);
     let mut complaints = Vec::new();

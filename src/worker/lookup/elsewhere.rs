@@ -1,61 +1,43 @@
 //! Questions to the processes that have the tables which this one does not have: which client asked, which process was
 //! asked, and the deadline of each.
 //!
-//! A question waits here until a peer has room for it, and then with the peer. Each client has one at a time. It ends with
-//! its answer, or without one at the deadline or when the peer is lost.
+//! Peers come in groups: the rules workers, and each gateway. A question goes to a peer of the group that answers for its
+//! table; it waits here until one has room for it, and then with the peer. Each client has one at a time. It ends with its
+//! answer, or without one at the deadline or when the peer is lost. What waits for gateways is bounded (`bounds.rs`), so that
+//! a silent server takes nobody else's room.
 //!
 //! May: read and write streams that it was handed. Never: wait, ask the clock, or know what is in a table.
 
+mod bounds;
 mod peer;
+mod question;
 
-use mapkeep_proto::{Frames, Manner, TableId};
+use bounds::{Bounds, TOO_MANY};
+use mapkeep_proto::{Frames, Group, TableId};
 use nix::sys::epoll::Epoll;
 use peer::{Peer, Read};
+pub(crate) use question::{Question, Route, Wanted};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-/// How long a request may wait for answers, those to all its questions together: three times what one lookup may take in all
-/// its turns, since others are served in between.
+/// How long a request may wait for answers of rules workers, those to all its questions together: three times what one lookup
+/// may take in all its turns, since others are served in between.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-
 /// The numbers that stand for peers in epoll's events begin here; those of clients never come so far.
 pub(crate) const PEERS: u64 = 1 << 63;
-
-/// What is asked, until a peer takes it.
-pub(crate) struct Question {
-    /// The table.
-    pub(crate) table: TableId,
-    /// What is wanted of it.
-    pub(crate) wanted: Wanted,
-}
-
-/// What is wanted of a table.
-pub(crate) enum Wanted {
-    /// The value of a key, and how to look for it.
-    Value { key: Vec<u8>, manner: Manner },
-    /// Whether it can be asked at all.
-    Usable,
-}
-
-impl Question {
-    /// The length of its key, in bytes.
-    fn key(&self) -> usize {
-        match &self.wanted {
-            Wanted::Value { key, .. } => key.len(),
-            Wanted::Usable => 0,
-        }
-    }
-}
 
 /// Who waits for the answer to a question.
 #[derive(Debug)]
 struct Waiter {
     client: u64,
     table: TableId,
+    group: Group,
     /// The length of the key.
     key: usize,
+    /// Bytes that are kept for the request.
+    held: usize,
     deadline: Instant,
     place: Place,
 }
@@ -88,35 +70,49 @@ pub(crate) struct Elsewhere {
     numbered: u64,
     /// By ticket.
     waiters: BTreeMap<u32, Waiter>,
-    /// The tickets of questions that no peer has taken yet, in the order in which they came.
-    queue: BTreeSet<u32>,
+    /// The tickets of questions that no peer has taken yet, in the order in which they came; no group without one.
+    queues: BTreeMap<Group, BTreeSet<u32>>,
+    bounds: Bounds,
     deadlines: BTreeSet<(Instant, u32)>,
     /// How many questions there have been; the last 32 bits are the ticket of the last.
     asked: u64,
-    /// Clients whose peer has been lost, and why.
+    /// Clients that get no answer, since their peer has been lost or their question was one too many; and why.
     lost: VecDeque<(u64, &'static str)>,
 }
 
 impl Elsewhere {
-    /// Takes over the stream to a process that answers; it must be non-blocking.
+    /// Takes over the stream to a process of this group; it must be non-blocking.
     ///
     /// # Errors
     /// Those of epoll_ctl(2).
-    pub(crate) fn add(&mut self, epoll: &Epoll, stream: OwnedFd) -> io::Result<()> {
+    pub(crate) fn add(&mut self, epoll: &Epoll, stream: OwnedFd, group: Group) -> io::Result<()> {
         let number = PEERS.saturating_add(self.numbered);
         self.numbered = self.numbered.saturating_add(1);
-        self.peers.insert(number, Peer::new(epoll, stream, number)?);
+        self.peers.insert(number, Peer::new(epoll, stream, number, group)?);
         Ok(())
     }
 
-    /// Puts a question, for as long as the deadline has not passed. Gives its ticket.
-    pub(crate) fn ask(&mut self, client: u64, question: Question, deadline: Instant) -> u32 {
+    /// Puts a question, for as long as the deadline has not passed. Gives its ticket, or nothing if too many questions wait for
+    /// the same group already: then the client gets no answer, as [`Elsewhere::next_unanswered`] says. `held`: bytes that are
+    /// kept for the request.
+    pub(crate) fn ask(
+        &mut self,
+        client: u64,
+        question: Question,
+        held: usize,
+        deadline: Instant,
+    ) -> Option<u32> {
+        let (table, key, group) = (question.table, question.key(), question.route.group());
+        if !self.bounds.admit(group, held) {
+            self.lost.push_back((client, TOO_MANY));
+            return None;
+        }
         let ticket = self.fresh_ticket();
-        let (table, key) = (question.table, question.key());
-        self.waiters.insert(ticket, Waiter { client, table, key, deadline, place: Place::Here(question) });
-        self.queue.insert(ticket);
+        let place = Place::Here(question);
+        self.waiters.insert(ticket, Waiter { client, table, group, key, held, deadline, place });
+        self.queues.entry(group).or_default().insert(ticket);
         self.deadlines.insert((deadline, ticket));
-        ticket
+        Some(ticket)
     }
 
     /// The next number that no question has.
@@ -144,26 +140,29 @@ impl Elsewhere {
 
     fn remove(&mut self, ticket: u32) -> Option<Waiter> {
         let waiter = self.waiters.remove(&ticket)?;
-        self.queue.remove(&ticket);
+        self.unqueue(waiter.group, ticket);
         self.deadlines.remove(&(waiter.deadline, ticket));
+        self.bounds.release(waiter.group, waiter.held);
         Some(waiter)
     }
 
-    /// Hands questions to peers, each to the one that has the fewest, and sends them as far as there is room.
+    fn unqueue(&mut self, group: Group, ticket: u32) {
+        if let Some(queue) = self.queues.get_mut(&group) {
+            queue.remove(&ticket);
+            if queue.is_empty() {
+                self.queues.remove(&group);
+            }
+        }
+    }
+
+    /// Hands questions to peers, each to the one of its group that has the fewest, and sends them as far as there is room.
     ///
     /// # Errors
     /// Those of epoll_ctl(2).
     pub(crate) fn send(&mut self, epoll: &Epoll) -> io::Result<()> {
         loop {
-            while let Some(ticket) = self.queue.first().copied() {
-                let with_room = self.peers.iter_mut().filter(|(_, peer)| peer.has_room());
-                let Some((number, peer)) = with_room.min_by_key(|(_, peer)| peer.load()) else { break };
-                self.queue.remove(&ticket);
-                let Some(waiter) = self.waiters.get_mut(&ticket) else { continue };
-                if let Place::Here(question) = std::mem::replace(&mut waiter.place, Place::At(*number)) {
-                    peer.ask(ticket, waiter.client, &question);
-                }
-            }
+            let groups: Vec<Group> = self.queues.keys().copied().collect();
+            groups.into_iter().for_each(|group| self.hand_out(group));
             let mut gone = Vec::new();
             for (number, peer) in &mut self.peers {
                 if !peer.flush(epoll, *number)? {
@@ -171,11 +170,26 @@ impl Elsewhere {
                 }
             }
             for number in gone {
-                self.lose(epoll, number, GONE)?;
+                self.lose(epoll, number, Loss::Gone)?;
             }
-            if self.queue.is_empty() || !self.peers.values().any(Peer::has_room) {
+            let can_take = |group: &Group| self.peers.values().any(|peer| peer.takes(*group));
+            if !self.queues.keys().any(can_take) {
                 return Ok(());
             }
+        }
+    }
+
+    /// Hands the questions for one group to its peers, as far as they have room.
+    fn hand_out(&mut self, group: Group) {
+        while let Some(ticket) = self.queues.get(&group).and_then(BTreeSet::first).copied() {
+            let with_room = self.peers.iter_mut().filter(|(_, peer)| peer.takes(group));
+            let Some((number, peer)) = with_room.min_by_key(|(_, peer)| peer.load()) else { return };
+            if let Some(waiter) = self.waiters.get_mut(&ticket)
+                && let Place::Here(question) = std::mem::replace(&mut waiter.place, Place::At(*number))
+            {
+                peer.ask(ticket, waiter.client, &question);
+            }
+            self.unqueue(group, ticket);
         }
     }
 
@@ -194,7 +208,7 @@ impl Elsewhere {
         match peer.read(scratch) {
             Read::Some => Ok(Some(std::mem::take(&mut peer.frames))),
             Read::Nothing => Ok(None),
-            Read::Gone => self.lose(epoll, number, GONE).map(|()| None),
+            Read::Gone => self.lose(epoll, number, Loss::Gone).map(|()| None),
         }
     }
 
@@ -225,12 +239,17 @@ impl Elsewhere {
     /// # Errors
     /// Those of epoll_ctl(2).
     pub(crate) fn violated(&mut self, epoll: &Epoll, number: u64, how: &str) -> io::Result<()> {
-        tracing::error!("a rules worker sent {how} -- sending it no more questions");
-        self.lose(epoll, number, WRONG)
+        let who = match self.peers.get(&number).map(Peer::group) {
+            Some(Group::Gateway(_)) => "gateway",
+            Some(Group::Rules) | None => "rules worker",
+        };
+        tracing::error!("a {who} sent {how} -- sending it no more questions");
+        self.lose(epoll, number, Loss::Wrong)
     }
 
-    fn lose(&mut self, epoll: &Epoll, number: u64, why: &'static str) -> io::Result<()> {
+    fn lose(&mut self, epoll: &Epoll, number: u64, loss: Loss) -> io::Result<()> {
         let Some(peer) = self.peers.remove(&number) else { return Ok(()) };
+        let why = loss.sentence(peer.group());
         let lost = |waiter: &Waiter| matches!(waiter.place, Place::At(peer) if peer == number);
         let tickets: Vec<u32> =
             self.waiters.iter().filter(|(_, waiter)| lost(waiter)).map(|(ticket, _)| *ticket).collect();
@@ -250,10 +269,12 @@ impl Elsewhere {
             return Some(lost);
         }
         let (_, ticket) = self.deadlines.first().copied().filter(|(deadline, _)| *deadline <= now)?;
-        let why = match self.waiters.get(&ticket)?.place {
-            Place::Here(_) => UNASKED,
-            Place::At(_) => SILENT,
+        let waiter = self.waiters.get(&ticket)?;
+        let loss = match waiter.place {
+            Place::Here(_) => Loss::Unasked,
+            Place::At(_) => Loss::Silent,
         };
+        let why = loss.sentence(waiter.group);
         Some((self.forget(ticket)?, why))
     }
 
@@ -271,7 +292,7 @@ impl Elsewhere {
     /// How many questions no peer has taken yet.
     #[cfg(test)]
     pub(crate) fn untaken(&self) -> usize {
-        self.queue.len()
+        self.queues.values().map(BTreeSet::len).sum()
     }
 
     /// Whether somebody waits for an answer.
@@ -280,14 +301,32 @@ impl Elsewhere {
     }
 }
 
-const GONE: &str = "the rules worker that had the question has exited";
-const WRONG: &str = "the rules worker that had the question sent an invalid answer";
-const UNASKED: &str = "no rules worker accepted the question within a minute";
-const SILENT: &str = "the rules worker that had the question did not answer within a minute";
+/// Why there is no answer.
+#[derive(Clone, Copy)]
+enum Loss {
+    /// The peer has exited.
+    Gone,
+    /// It sent something that is no answer.
+    Wrong,
+    /// No peer has taken the question in time.
+    Unasked,
+    /// The peer has not answered in time.
+    Silent,
+}
 
-/// Shows no key.
-impl std::fmt::Debug for Question {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Question").field("table", &self.table).finish_non_exhaustive()
+impl Loss {
+    fn sentence(self, group: Group) -> &'static str {
+        match (group, self) {
+            (Group::Rules, Loss::Gone) => "the rules worker that had the question has exited",
+            (Group::Rules, Loss::Wrong) => "the rules worker that had the question sent an invalid answer",
+            (Group::Rules, Loss::Unasked) => "no rules worker accepted the question within a minute",
+            (Group::Rules, Loss::Silent) => "the rules worker that had the question did not answer within a minute",
+            (Group::Gateway(_), Loss::Gone) => "the gateway that had the question has exited",
+            (Group::Gateway(_), Loss::Wrong) => "the gateway that had the question sent an invalid answer",
+            (Group::Gateway(_), Loss::Unasked) => "no gateway accepted the question within query_timeout",
+            (Group::Gateway(_), Loss::Silent) => {
+                "the gateway that had the question did not answer within query_timeout"
+            }
+        }
     }
 }

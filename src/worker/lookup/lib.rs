@@ -18,7 +18,7 @@ mod start;
 pub use start::{main, main_with_patience, version};
 
 use crate::catalogue::Catalogue;
-use crate::elsewhere::{Elsewhere, PATIENCE};
+use crate::elsewhere::{Elsewhere, PATIENCE, Route};
 use crate::loading::{LONG_STEP, Loading, STEP};
 use mapkeep_process::broker::{self, BROKER, Incoming};
 use mapkeep_process::sleep_until;
@@ -63,7 +63,7 @@ pub(crate) struct Lookup {
     clients: Clients<Catalogue>,
     /// What is asked of other processes.
     elsewhere: Elsewhere,
-    /// How long a request may wait for answers, those to all its questions together.
+    /// How long a request may wait for answers of rules workers.
     patience: Duration,
     /// Clients that have asked more than one turn had room for, in the order in which they have the next.
     carried: VecDeque<u64>,
@@ -226,7 +226,12 @@ impl Lookup {
                 self.catalogue.contents.tidy();
                 self.broker.say(LookupToBroker::Pong(number))
             }
-            (BrokerToLookup::Answerer, Some(stream)) => self.elsewhere.add(&self.epoll, stream),
+            (BrokerToLookup::Answerer(group), Some(stream)) => self.elsewhere.add(&self.epoll, stream, group),
+            (BrokerToLookup::Routed { id, gateway, milliseconds }, _) => {
+                let time = Duration::from_millis(milliseconds.into());
+                self.catalogue.contents.route(id, Route::Gateway(gateway, time));
+                Ok(())
+            }
             // Nobody asks a worker of this kind.
             (BrokerToLookup::Asker, _) | (_, None) => Err(io::ErrorKind::InvalidData.into()),
         }

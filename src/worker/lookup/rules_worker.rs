@@ -242,9 +242,8 @@ impl RulesWorker {
                 self.broker.say(LookupToBroker::Pong(number))
             }
             // We have no clients, and ask nobody.
-            (BrokerToLookup::Client | BrokerToLookup::Answerer, _) | (_, None) => {
-                Err(io::ErrorKind::InvalidData.into())
-            }
+            (BrokerToLookup::Client | BrokerToLookup::Answerer(_) | BrokerToLookup::Routed { .. }, _)
+            | (_, None) => Err(io::ErrorKind::InvalidData.into()),
         }
     }
 }

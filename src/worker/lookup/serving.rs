@@ -3,6 +3,7 @@
 use super::{BROKER, EVENTS, Lookup};
 use crate::elsewhere::PEERS;
 use mapkeep_proto::Answered;
+use mapkeep_worker_session::Search as _;
 use mapkeep_worker_session::client::{Client, Context, Fate};
 use nix::sys::epoll::EpollEvent;
 use std::io;
@@ -58,10 +59,11 @@ impl Lookup {
             has_more = client.has_more();
             if let Some(search) = client.search()
                 && let Some(question) = search.question.take()
-                && let Some(deadline) = search.deadline.or_else(|| now.checked_add(*patience))
+                && let Some(deadline) = now.checked_add(question.route.patience(*patience))
             {
-                search.deadline = Some(deadline);
-                search.ticket = Some(elsewhere.ask(number, question, deadline));
+                // That of the request was settled with its first question.
+                let of_request = *search.deadline.get_or_insert(deadline);
+                search.ticket = elsewhere.ask(number, question, search.held(), deadline.min(of_request));
             }
             fate
         };

@@ -1,3 +1,4 @@
+mod gateways;
 mod hostile;
 mod later;
 mod memory;

@@ -32,6 +32,8 @@ impl Flags {
     pub const SYNC_UPDATE: Flags = Flags(0x100);
     /// Leave out pattern rules that substitute text from the key.
     pub const NO_REGSUB: Flags = Flags(0x800);
+    /// Refuse data from servers that nobody has authenticated.
+    pub const NO_UNAUTH: Flags = Flags(0x2000);
     /// Fold the case of keys for tables with exact keys.
     pub const FOLD_FIX: Flags = Flags(0x4000);
     /// Fold the case of keys for tables with patterns.

@@ -33,7 +33,7 @@ use std::borrow::Cow;
 pub use cursors::{CURSORS_MAX, Cursors};
 pub use event::Event;
 pub use pending::{Pending, resume};
-pub use source::{Failure, Got, LookupTable, Nature, Search, Sought, Tables, outcome_of};
+pub use source::{Failure, Got, LookupTable, Nature, Search, Servers, Sought, Tables, outcome_of};
 
 use mapkeep_query::{Step, TableError, Values, fold};
 use pending::Form;
@@ -213,9 +213,11 @@ fn lookup<L: LookupTable>(
         folding: rules::folding_of_members(request),
         utf8,
         values: rules::values(request),
+        servers: rules::servers(request),
     };
     let mut value = Vec::new();
-    let found = match table.lookup(sought, &mut value) {
+    let refusal = rules::refusal(request, nature);
+    let found = match refusal.map_or_else(|| table.lookup(sought, &mut value), Err) {
         Ok(Got::Later(search)) => return Got::Later((form, search)),
         Ok(Got::Now(outcome)) => Ok(outcome),
         Err(failure) => Err(failure),
@@ -237,7 +239,8 @@ fn sequence<I: Copy + Eq, L: LookupTable>(
     let request = asked.request;
     let flags = rules::later_flags(request.flags, table.nature());
     let (mut key, mut value) = (Vec::new(), Vec::new());
-    let step = match table.usable() {
+    let refusal = rules::refusal(request, table.nature());
+    let step = match refusal.map_or_else(|| table.usable(), Err) {
         Err(failure) => Err(failure),
         Ok(Got::Later(search)) => {
             return Got::Later((Form::of(request, flags, table.nature()), search));

@@ -5,8 +5,9 @@
 
 use mapkeep_name::{Class, Kind};
 use mapkeep_query::{Folding, NulMode, NulModes, Substitution, Values};
+use std::borrow::Cow;
 
-use super::{Nature, Settings};
+use super::{Failure, Nature, Servers, Settings};
 use crate::flags::Flags;
 use crate::wire::{Dialect, Request};
 
@@ -129,9 +130,25 @@ pub(super) fn substitution(request: &Request<'_>) -> Substitution {
     }
 }
 
+/// Whether tables that a server answers for are good enough: NO_UNAUTH in either flag word says no. Stock looks at it when
+/// the table is opened, and the first client decides for all.
+pub(super) fn servers(request: &Request<'_>) -> Servers {
+    match (request.instance_flags | request.flags).contains(Flags::NO_UNAUTH) {
+        true => Servers::Refused,
+        false => Servers::Believed,
+    }
+}
+
+/// Why nothing is asked of the table, if the client does not believe the server that answers for it.
+pub(super) fn refusal(request: &Request<'_>, nature: Nature) -> Option<Failure> {
+    let refused = nature.kind.is_remote() && servers(request) == Servers::Refused;
+    let why = "tables that a server answers for are not allowed for security-sensitive data";
+    refused.then_some(Failure::Unavailable(Cow::Borrowed(why)))
+}
+
 /// Whether an empty key can have a value.
 pub(super) fn answers_empty_key(nature: Nature) -> bool {
-    // The others may have a pattern or a member that an empty key matches.
+    // The others may have a pattern or a member that an empty key matches, or a server that knows it.
     matches!(
         nature.kind,
         Kind::Static
@@ -141,6 +158,8 @@ pub(super) fn answers_empty_key(nature: Nature) -> bool {
             | Kind::Unionmap
             | Kind::Pipemap
             | Kind::Debug
+            | Kind::Socketmap
+            | Kind::Tcp
     )
 }
 

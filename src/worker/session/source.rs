@@ -160,13 +160,26 @@ pub struct Sought<'a> {
     pub utf8: bool,
     /// What the client takes the value for.
     pub values: Values,
+    /// Whose word counts for it. Of a table that is refused for this the lookup is never asked; of the members of a
+    /// composite table it decides which can be.
+    pub servers: Servers,
+}
+
+/// Whether tables that a server answers for (socketmap, tcp) are good enough for the client: the NO_UNAUTH flag. Nobody
+/// authenticates such servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Servers {
+    /// They are.
+    Believed,
+    /// They are not: each lookup in them is a temporary error, as in Postfix.
+    Refused,
 }
 
 impl<'a> Sought<'a> {
     /// The same for the table room. `random` and `time_left` are as [`Query`] has them.
     #[must_use]
     pub fn query(&self, random: u64, time_left: &'a dyn Fn() -> std::time::Duration) -> Query<'a> {
-        let Sought { key, modes, substitution, folding, utf8, values } = *self;
+        let Sought { key, modes, substitution, folding, utf8, values, .. } = *self;
         Query { key, modes, substitution, folding, utf8, values, random, time_left, pause: None }
     }
 }

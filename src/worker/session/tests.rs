@@ -4,6 +4,7 @@ mod changes;
 mod later;
 mod opens;
 mod random;
+mod remote;
 mod sequences;
 
 use std::borrow::Cow;

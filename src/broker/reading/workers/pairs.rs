@@ -5,7 +5,7 @@
 //! workers that are there.
 
 use super::{Freight, Stage, Workers};
-use mapkeep_proto::{BrokerToLookup, Duty, WorkerId};
+use mapkeep_proto::{BrokerToLookup, Duty, Group, WorkerId};
 use mapkeep_sys::stream;
 use std::io;
 
@@ -50,7 +50,7 @@ impl Workers {
             worker.outbox.push(BrokerToLookup::Asker, Freight::Peer(near));
         }
         if let Some(worker) = self.list.get_mut(&asker) {
-            worker.outbox.push(BrokerToLookup::Answerer, Freight::Peer(far));
+            worker.outbox.push(BrokerToLookup::Answerer(Group::Rules), Freight::Peer(far));
             worker.peers.insert(answerer);
         }
         Ok(())

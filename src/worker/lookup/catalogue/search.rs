@@ -3,14 +3,14 @@
 //! May: keep a key, and what a table made of others has come to. Never: ask; the event loop does.
 
 use super::Catalogue;
-use crate::contents::Content;
-use crate::elsewhere::{Question, Wanted};
+use crate::contents::{Content, Slot};
+use crate::elsewhere::{Question, Route, Wanted};
 use crate::rules_worker::left;
 use mapkeep_proto::{Answered as Reported, MAX_KEY, Manner, NoAnswer, TableId};
 use mapkeep_query::{Folding, NulModes, Outcome, Query, Substitution, TableError, Values};
 use mapkeep_table_lookup::{Composite, Walk};
 use mapkeep_worker_session as session;
-use mapkeep_worker_session::{Failure, Got, Sought};
+use mapkeep_worker_session::{Failure, Got, Servers, Sought};
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,8 @@ pub(crate) struct Search {
     pub(crate) question: Option<Question>,
     /// The number of the question that is out.
     pub(crate) ticket: Option<u32>,
-    /// When the request gets a temporary error, whatever is still out.
+    /// When the request gets a temporary error, whatever is still out. That is settled with its first question, however many
+    /// follow.
     pub(crate) deadline: Option<Instant>,
     /// If that is made of others: where the lookup stands.
     stand: Option<Box<Stand>>,
@@ -44,6 +45,7 @@ struct Terms {
     folding: Folding,
     utf8: bool,
     values: Values,
+    servers: Servers,
 }
 
 impl session::Search for Search {
@@ -58,25 +60,27 @@ impl Search {
     }
 
     /// Whether the table can be asked.
-    pub(super) fn usable(table: TableId) -> Search {
-        Search::new(table, Question { table, wanted: Wanted::Usable }, 0, None)
+    pub(super) fn usable(table: TableId, route: Route) -> Search {
+        Search::new(table, Question { table, route, wanted: Wanted::Usable }, 0, None)
     }
 
     /// The value of a key in a table.
-    pub(super) fn value(table: TableId, sought: &Sought<'_>) -> Result<Search, Failure> {
-        let question = question(table, sought.key, sought.modes, Terms::of(sought))?;
+    pub(super) fn value(table: TableId, route: Route, sought: &Sought<'_>) -> Result<Search, Failure> {
+        let question = question((table, route), sought.key, sought.modes, Terms::of(sought))?;
         Ok(Search::new(table, question, sought.key.len(), None))
     }
 }
 
 impl Terms {
     fn of(sought: &Sought<'_>) -> Terms {
-        let Sought { substitution, folding, utf8, values, .. } = *sought;
-        Terms { substitution, folding, utf8, values }
+        let Sought { substitution, folding, utf8, values, servers, .. } = *sought;
+        Terms { substitution, folding, utf8, values, servers }
     }
 }
 
-fn question(table: TableId, key: &[u8], modes: NulModes, terms: Terms) -> Result<Question, Failure> {
+/// The question for a key; `whom`: the table, and who answers for it.
+fn question(whom: (TableId, Route), key: &[u8], modes: NulModes, terms: Terms) -> Result<Question, Failure> {
+    let (table, route) = whom;
     if key.len() > MAX_KEY {
         let length = key.len();
         let reason = format!(
@@ -91,7 +95,7 @@ fn question(table: TableId, key: &[u8], modes: NulModes, terms: Terms) -> Result
         utf8: terms.utf8,
         file_content: terms.values == Values::FileContent,
     };
-    Ok(Question { table, wanted: Wanted::Value { key: key.to_vec(), manner } })
+    Ok(Question { table, route, wanted: Wanted::Value { key: key.to_vec(), manner } })
 }
 
 impl Catalogue {
@@ -146,13 +150,15 @@ impl Catalogue {
                 return Err(TableError::OutOfTime { line: 0 }.into());
             }
             let id = leaves.get(leaf.number).copied().flatten().map(TableId);
-            match id.and_then(|id| self.contents.get(id)).map(|slot| &slot.content) {
+            let slot = id.and_then(|id| self.contents.get(id));
+            let refused = |slot: &Slot| slot.nature.kind.is_remote() && terms.servers == Servers::Refused;
+            match slot.filter(|slot| !refused(slot)).map(|slot| &slot.content) {
                 Some(Content::Table(Ok(table))) => {
                     let query = terms.query(leaf.key, leaf.modes, random, &time_left);
                     Ok(Some(table.lookup_with(&query, answer)?))
                 }
-                Some(Content::Elsewhere) => {
-                    elsewhere = id;
+                Some(Content::Elsewhere(route)) => {
+                    elsewhere = id.map(|id| (id, *route));
                     Ok(None)
                 }
                 _ => Err(Failure::from(TableError::NoMember)),
@@ -186,7 +192,7 @@ impl Terms {
         random: u64,
         time_left: &'q dyn Fn() -> Duration,
     ) -> Query<'q> {
-        let Terms { substitution, folding, utf8, values } = self;
+        let Terms { substitution, folding, utf8, values, .. } = self;
         Query { key, modes, substitution, folding, utf8, values, random, time_left, pause: None }
     }
 }

@@ -13,6 +13,7 @@ pub(crate) fn plain(key: &[u8]) -> session::Sought<'_> {
         folding: mapkeep_query::Folding::NONE,
         utf8: false,
         values: mapkeep_query::Values::Text,
+        servers: session::Servers::Believed,
     }
 }
 

@@ -4,7 +4,7 @@
 //! bounded here.
 
 use super::{Question, Wanted};
-use mapkeep_proto::{self as proto, Asked, Frames, TableId};
+use mapkeep_proto::{self as proto, Asked, Frames, Group, TableId};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use nix::unistd::{read, write};
@@ -25,6 +25,7 @@ const OVERHEAD: usize = 200;
 #[derive(Debug)]
 pub(super) struct Peer {
     stream: OwnedFd,
+    group: Group,
     /// What has come from it and has not been taken yet.
     pub(super) frames: Frames,
     output: Vec<u8>,
@@ -44,10 +45,11 @@ pub(super) enum Read {
 }
 
 impl Peer {
-    pub(super) fn new(epoll: &Epoll, stream: OwnedFd, number: u64) -> io::Result<Peer> {
+    pub(super) fn new(epoll: &Epoll, stream: OwnedFd, number: u64, group: Group) -> io::Result<Peer> {
         epoll.add(&stream, EpollEvent::new(EpollFlags::EPOLLIN, number))?;
         Ok(Peer {
             stream,
+            group,
             frames: Frames::default(),
             output: Vec::new(),
             sent: 0,
@@ -61,10 +63,15 @@ impl Peer {
         Ok(epoll.delete(&self.stream)?)
     }
 
-    /// Whether it may be asked one more question.
-    pub(super) fn has_room(&self) -> bool {
+    /// Which tables it answers for.
+    pub(super) fn group(&self) -> Group {
+        self.group
+    }
+
+    /// Whether it may be asked one more question for this group.
+    pub(super) fn takes(&self, group: Group) -> bool {
         let unread = self.output.len().saturating_sub(self.sent);
-        self.load < AT_ONCE && self.bytes < KEYS_AT_ONCE && unread < UNREAD
+        self.group == group && self.load < AT_ONCE && self.bytes < KEYS_AT_ONCE && unread < UNREAD
     }
 
     /// Bytes that wait for it to read them.

@@ -1,7 +1,7 @@
 //! A stand-in for a process that answers, on the other end of its stream, and the tables that it answers for.
 
 use super::*;
-use mapkeep_proto::{Answer, Answered, Asked, Frames, Manner, Question};
+use mapkeep_proto::{Answer, Answered, Asked, Frames, Group, Manner, Question};
 use std::cell::Cell;
 
 pub(super) const RULES: &str = "regexp:/r";
@@ -14,9 +14,33 @@ pub(super) const DEEP: &str = "debug:unionmap:{regexp:/r,pipemap:{inline:{a=b},u
 pub(super) const FAILING: &str = "unionmap:{regexp:/r,fail:x}";
 pub(super) const MISSING: &str = "unionmap:{regexp:/r,hash:/none}";
 
+/// Tables that servers answer for.
+pub(super) const SOCKETMAP: &str = "socketmap:unix:/s:m";
+pub(super) const TCP: &str = "tcp:localhost:1";
+pub(super) const BOTH: &str = "unionmap:{socketmap:unix:/s:m,static:s,tcp:localhost:1}";
+pub(super) const RULES_FIRST: &str = "pipemap:{regexp:/r,tcp:localhost:1}";
+pub(super) const BAD_SERVER: &str = "tcp:localhost:";
+
 /// Their ids follow those of the tables that are answered at once.
-pub(super) const TABLES: [&str; 11] =
-    [RULES, IN_NAME, UNION, PIPE, DEEP, FAILING, MISSING, "static:s", "inline:{a=b}", "fail:x", "hash:/none"];
+pub(super) const TABLES: [&str; 17] = [
+    RULES,
+    IN_NAME,
+    UNION,
+    PIPE,
+    DEEP,
+    FAILING,
+    MISSING,
+    "static:s",
+    "inline:{a=b}",
+    "fail:x",
+    "hash:/none",
+    SOCKETMAP,
+    TCP,
+    BOTH,
+    RULES_FIRST,
+    BAD_SERVER,
+    "socketmap:unix:/s:n",
+];
 
 pub(super) const RULES_ID: TableId = TableId(2);
 
@@ -60,12 +84,18 @@ impl Service {
         service
     }
 
+    /// A stand-in for a rules worker.
     pub(super) fn standin(&mut self) -> Standin {
+        self.peer(Group::Rules)
+    }
+
+    /// A stand-in for a process of this group.
+    pub(super) fn peer(&mut self, group: Group) -> Standin {
         let (ours, theirs) = UnixStream::pair().unwrap();
         theirs.set_nonblocking(true).unwrap();
         ours.set_nonblocking(true).unwrap();
         let theirs = File::from(OwnedFd::from(theirs));
-        self.tell(BrokerToLookup::Answerer, Some(&theirs));
+        self.tell(BrokerToLookup::Answerer(group), Some(&theirs));
         Standin { stream: ours, frames: Frames::default(), withdrawn: Vec::new() }
     }
 

@@ -20,7 +20,7 @@ fn add(workers: &mut Workers, id: u32, duty: Duty) {
 /// The ways that a worker has been given.
 fn ways(workers: &Workers, id: u32) -> usize {
     let given = workers.list[&WorkerId(id)].outbox.waiting();
-    given.filter(|message| matches!(message, BrokerToLookup::Answerer | BrokerToLookup::Asker)).count()
+    given.filter(|message| matches!(message, BrokerToLookup::Answerer(_) | BrokerToLookup::Asker)).count()
 }
 
 #[test]
@@ -31,7 +31,7 @@ fn each_lookup_worker_gets_a_way_to_each_rules_worker_once() {
     let of = |id, message: BrokerToLookup| {
         workers.list[&WorkerId(id)].outbox.waiting().filter(|one| **one == message).count()
     };
-    assert_eq!((of(1, BrokerToLookup::Answerer), of(11, BrokerToLookup::Asker)), (2, 3));
+    assert_eq!((of(1, BrokerToLookup::Answerer(Group::Rules)), of(11, BrokerToLookup::Asker)), (2, 3));
     add(&mut workers, 13, Duty::Rules);
     add(&mut workers, 4, Duty::Clients);
     (0..3).for_each(|_| workers.introduce().unwrap());

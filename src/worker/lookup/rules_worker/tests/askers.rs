@@ -1,6 +1,7 @@
 //! Askers that send what they may not, that do not read, that leave; and a broker that does.
 
 use super::*;
+use mapkeep_proto::{GatewayId, Group};
 use mapkeep_worker_answering::UNREAD;
 
 #[test]
@@ -143,12 +144,15 @@ fn it_answers_those_whose_broker_has_gone() {
 
 #[test]
 fn broker_that_sends_a_client_or_forgets_a_descriptor_is_not_believed() {
-    for message in [BrokerToLookup::Client, BrokerToLookup::Answerer] {
+    for message in [BrokerToLookup::Client, BrokerToLookup::Answerer(Group::Rules)] {
         let mut service = Service::new();
         service.broker.send(&message.encode(), &[memory(b"").as_fd()]).unwrap();
         assert!(service.worker.round(EpollTimeout::ZERO).is_err());
     }
-    let mut service = Service::new();
-    service.broker.send(&BrokerToLookup::Asker.encode(), &[]).unwrap();
-    assert!(service.worker.round(EpollTimeout::ZERO).is_err());
+    let routed = BrokerToLookup::Routed { id: TableId(0), gateway: GatewayId(0), milliseconds: 1 };
+    for message in [BrokerToLookup::Asker, routed] {
+        let mut service = Service::new();
+        service.broker.send(&message.encode(), &[]).unwrap();
+        assert!(service.worker.round(EpollTimeout::ZERO).is_err());
+    }
 }
