@@ -77,8 +77,9 @@ pub fn remote(name: &[u8]) -> Result<Option<Remote>, BadName> {
     }
 }
 
-const SERVER_AND_MAP: BadName =
-    BadName("expected socketmap:inet:host:port:map or socketmap:unix:path:map, and no server or no map is there");
+const SERVER_AND_MAP: BadName = BadName(
+    "expected socketmap:inet:host:port:map or socketmap:unix:path:map, and no server or no map is there",
+);
 
 /// A transport, and where it leads to.
 fn endpoint(server: &[u8]) -> Result<Endpoint, BadName> {

@@ -25,8 +25,8 @@ pub use launch::{
     WorkerLaunch, WriteBrokerLaunch, WriterLaunch,
 };
 pub use message::{
-    BrokerToLookup, BrokerToSupervisor, Decode, Group, LookupToBroker, SupervisorToBroker, SupervisorToLogger,
-    Unavailable,
+    BrokerToLookup, BrokerToSupervisor, Decode, Group, LookupToBroker, SupervisorToBroker,
+    SupervisorToLogger, Unavailable,
 };
 pub use names::{Listed, NamesError, decode_names, encode_names};
 pub use program::{ByHand, WRONG_USAGE, version_text};

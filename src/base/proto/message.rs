@@ -176,10 +176,9 @@ impl Decode for BrokerToLookup {
             BrokerToLookup::Answerer(Group::Rules) => fields(7, &[&[0]]),
             BrokerToLookup::Answerer(Group::Gateway(id)) => fields(7, &[&[1], &id.0.to_le_bytes()]),
             BrokerToLookup::Asker => fields(8, &[]),
-            BrokerToLookup::Routed { id, gateway, milliseconds } => fields(
-                9,
-                &[&id.0.to_le_bytes(), &gateway.0.to_le_bytes(), &milliseconds.to_le_bytes()],
-            ),
+            BrokerToLookup::Routed { id, gateway, milliseconds } => {
+                fields(9, &[&id.0.to_le_bytes(), &gateway.0.to_le_bytes(), &milliseconds.to_le_bytes()])
+            }
         }
     }
 

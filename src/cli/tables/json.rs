@@ -67,6 +67,7 @@ fn table(site: &Configuration, verdict: &Verdict) -> Value {
         "uid": facts.map(|facts| facts.uid),
         "mode": facts.map(mode),
         "size": facts.map(|facts| facts.size),
+        "servers": verdict.servers,
         "component": trouble.and_then(|trouble| trouble.component.as_deref()).map(text),
         "rule": rule.map(Rule::name),
         "rule_text": rule.map(Rule::sentence),

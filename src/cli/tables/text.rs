@@ -100,6 +100,9 @@ fn table(verdict: &Verdict, out: &mut dyn Write) -> io::Result<()> {
         (None, Some(path)) => item(out, "file", &file(verdict, path))?,
         (None, None) => {}
     }
+    for server in &verdict.servers {
+        item(out, "asked at", &format!("{server}, by a gateway"))?;
+    }
     if let Some(note) = &verdict.note {
         item(out, "note", note)?;
     }

@@ -15,7 +15,7 @@ use mapkeep_broker_trust::{Anchor, Owners, People, Refusal, Rule, anchor_at, ide
 use mapkeep_config_site::configuration::Configuration;
 use mapkeep_config_site::notices::{Notice, Notices};
 use mapkeep_config_text::ApprovedTable;
-use mapkeep_name::{Kind, file_of, is_known_type, leaves, remedy_unknown, split, why_unknown};
+use mapkeep_name::{Kind, file_of, is_known_type, leaves, remedy_unknown, remote, split, why_unknown};
 use mapkeep_query::TableError;
 use mapkeep_table_format::text::inline;
 use nix::errno::Errno;
@@ -88,6 +88,8 @@ pub(super) struct Verdict {
     /// The file as the service sees it; `None` for tables that have none.
     pub(super) path: Option<Vec<u8>>,
     pub(super) facts: Option<FileFacts>,
+    /// The servers that answer for it or its members, each once, as a name of type socketmap has them.
+    pub(super) servers: Vec<String>,
     /// `None`: it can be served.
     pub(super) trouble: Option<Trouble>,
     /// What else there is to say of a table that is served.
@@ -153,7 +155,8 @@ impl Judge {
             }
             (trouble, _) => (trouble, None),
         };
-        Verdict { table, path, facts, trouble, note, writing: None }
+        let servers = servers_of(&table.name);
+        Verdict { table, path, facts, servers, trouble, note, writing: None }
     }
 
     /// The problem of the first member that has one: a composite table cannot answer where a member cannot.
@@ -259,8 +262,26 @@ pub(super) fn name_trouble(kind: Kind, name: &[u8]) -> Option<Trouble> {
             "the service has no environment variables",
             "stay with stock's proxymap for now",
         ),
+        kind if kind.is_remote() => {
+            remote(name).err().and_then(|error| bad_name(TableError::BadName(error.0)))
+        }
         _ => inline::check(kind, rest).err().and_then(bad_name),
     }
+}
+
+/// The servers of a table, or of its members.
+fn servers_of(name: &[u8]) -> Vec<String> {
+    let members = leaves(name).unwrap_or_default();
+    let mut servers: Vec<String> = Vec::new();
+    for name in std::iter::once(name).chain(members.iter().map(Vec::as_slice)) {
+        if let Ok(Some(table)) = remote(name) {
+            let server = table.endpoint.to_string();
+            if !servers.contains(&server) {
+                servers.push(server);
+            }
+        }
+    }
+    servers
 }
 
 fn bad_name(error: TableError) -> Option<Trouble> {

@@ -33,7 +33,15 @@ impl Judge {
         let user = writer.map(|id| name_of(&site.people, id).unwrap_or_else(|| format!("uid {id}")));
         let Some(files) = WriteFiles::of(&table.name) else {
             let trouble = type_trouble(&table.name);
-            return Verdict { table, path: None, facts: None, trouble, note: None, writing: None };
+            return Verdict {
+                table,
+                path: None,
+                facts: None,
+                servers: Vec::new(),
+                trouble,
+                note: None,
+                writing: None,
+            };
         };
         let all = files.lasting().iter().map(|file| files.path(*file));
         let all: Vec<_> = all.map(|path| (path.clone(), self.own_facts(&path))).collect();
@@ -49,6 +57,7 @@ impl Judge {
             table,
             path,
             facts: facts.flatten(),
+            servers: Vec::new(),
             trouble,
             note: None,
             writing: Some(Writing { user, files: all }),

@@ -123,6 +123,8 @@ impl Source {
             owners_text: keep.table_owners.text,
             trusted_directories,
             snapshot_limit: keep.snapshot_limit,
+            query_timeout: keep.query_timeout,
+            backend_connections: keep.backend_connections,
             max_use: options.max_use.unwrap_or(settings.max_use),
             workers: keep.workers.unwrap_or(self.processors.min(MOST_BY_DEFAULT)),
             max_idle: max_idle(options, &settings),

@@ -40,6 +40,10 @@ pub struct ServicePlan {
     pub trusted_directories: String,
     /// The largest table file, in bytes.
     pub snapshot_limit: u64,
+    /// How long a server that answers for tables has for an answer.
+    pub query_timeout: Duration,
+    /// Connections that are open at a time to one such server, at most.
+    pub backend_connections: u16,
     /// Clients after which a worker is replaced.
     pub max_use: u32,
     /// Lookup workers that serve at a time, and rules workers where there are tables of rules.

@@ -14,6 +14,7 @@ use crate::error::{ConfigError, Reason, shown};
 use crate::main_cf::{Entry, parse_named};
 use crate::parameters::Parameters;
 use crate::settings::Settings;
+use std::time::Duration;
 use values::Text;
 pub use values::{Owner, ROLE_IDS, TableOwners};
 
@@ -65,10 +66,14 @@ macro_rules! settings {
 }
 
 settings! {
+    /// Connections that are open at a time to one server of socketmap or tcp tables: 1 to 64.
+    backend_connections: u16 = "8", values::connections;
     /// Account of the broker. Default none: an id of the range.
     broker_account: Option<Owner> = "", values::broker_account;
     /// Absolute path of the empty root-owned directory that processes are confined to.
     chroot_directory: String = "/run/mapkeep/empty", values::directory;
+    /// How long a server of socketmap or tcp tables has for an answer, connecting included: 1 second to 1 hour.
+    query_timeout: Duration = "10s", values::query_time;
     /// Largest table file that is served, in bytes. Default 1 GiB.
     snapshot_limit: u64 = "1g", values::size;
     /// Accounts besides root that may own table files.

@@ -87,9 +87,18 @@ fn names_of_tcp() {
     ] {
         assert_eq!(parsed(&format!("tcp:{name}")), Ok(Remote { endpoint, map: None }), "{name}");
     }
-    for name in
-        ["", "127.0.0.1", "127.0.0.1:1x", "[::1", "127.0.0.1:", "[]:1", "-a:1", "a-:1", "0.1.2.3:1", "127.1:1"]
-    {
+    for name in [
+        "",
+        "127.0.0.1",
+        "127.0.0.1:1x",
+        "[::1",
+        "127.0.0.1:",
+        "[]:1",
+        "-a:1",
+        "a-:1",
+        "0.1.2.3:1",
+        "127.1:1",
+    ] {
         assert!(parsed(&format!("tcp:{name}")).is_err(), "{name}");
     }
 }

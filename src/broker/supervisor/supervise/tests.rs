@@ -40,6 +40,8 @@ fn bare(service: Service) -> ServicePlan {
         owners_text: String::new(),
         trusted_directories: String::new(),
         snapshot_limit: 1,
+        query_timeout: Duration::from_secs(10),
+        backend_connections: 8,
         workers: 1,
         max_use: 1,
         max_idle: Duration::ZERO,

@@ -3,7 +3,7 @@
 use crate::notices::{Notice, Notices};
 use crate::remark::{Remark, Subject};
 use mapkeep_broker_trust::{People, anchor_at, write_directories};
-use mapkeep_name::{Kind, remedy_unknown, why_unknown};
+use mapkeep_name::{Kind, remedy_unknown, remote, why_unknown};
 use mapkeep_proto::Listed;
 use mapkeep_sandbox::Located;
 use std::path::Path;
@@ -43,7 +43,7 @@ pub(super) fn not_served(name: &[u8]) -> Option<Remark> {
             "environ: tables cannot be served: workers have an empty environment",
             "stay with stock's proxymap for now",
         ),
-        _ => return None,
+        _ => (remote(name).err()?.0, "correct the name where it is written"),
     };
     let name = String::from_utf8_lossy(name);
     let text = format!("table {name}: {why}: every lookup fails with a temporary error -- {remedy}");

@@ -20,6 +20,7 @@ fn read_empty_file_gives_defaults() {
     assert_eq!(found.table_owners.accounts, vec![Owner::Name("mailer".into())]);
     assert_eq!((found.table_owners.text.as_str(), found.trusted_directories), ("$mail_owner", vec![]));
     assert_eq!((found.snapshot_limit, found.broker_account, found.workers), (1 << 30, None, None));
+    assert_eq!((found.query_timeout, found.backend_connections), (Duration::from_secs(10), 8));
 }
 
 #[test]
@@ -27,7 +28,7 @@ fn read_good_values_are_used() {
     let (found, complaints) = keep(
         "# c\nuid_base = 70000\nchroot_directory = /srv/empty\ntable_owners = $mail_owner,\n  1001 vmail\n\
          snapshot_limit = 64m\nbroker_account = _mapkeep\ntrusted_directories = /a, /b/c\n\
-         workers = 64\n",
+         workers = 64\nquery_timeout = 2m\nbackend_connections = 64\n",
     );
     assert_eq!(complaints, vec![]);
     let owners = vec![Owner::Name("mailer".into()), Owner::Id(1001), Owner::Name("vmail".into())];
@@ -36,6 +37,7 @@ fn read_good_values_are_used() {
     assert_eq!(found.trusted_directories, ["/a", "/b/c"]);
     assert_eq!((found.chroot_directory.as_str(), found.snapshot_limit), ("/srv/empty", 64 << 20));
     assert_eq!((found.broker_account, found.workers), (Some(Owner::Name("_mapkeep".into())), Some(64)));
+    assert_eq!((found.query_timeout, found.backend_connections), (Duration::from_secs(120), 64));
 }
 
 #[test]
@@ -64,6 +66,12 @@ fn read_bad_value_leaves_default_and_complains() {
         "workers = 65",
         "workers = -1",
         "workers = many",
+        "query_timeout = 0",
+        "query_timeout = 3601",
+        "query_timeout = soon",
+        "backend_connections = 0",
+        "backend_connections = 65",
+        "backend_connections = 65537",
     ] {
         let (found, complaints) = keep(&format!("\n{line}\n"));
         assert_eq!(found, keep("").0, "{line}");

@@ -4,12 +4,19 @@ use crate::error::{Reason, shown};
 use crate::settings::is_absolute;
 use crate::tokens::{LIST, Tokens};
 use crate::values;
+use std::time::Duration;
 
 /// Number of user ids from `uid_base` on, one for each role.
 pub const ROLE_IDS: u32 = 16;
 
 /// The most workers of a kind that can be asked for.
 const MOST_WORKERS: u32 = 64;
+
+/// The most connections to one server that can be asked for.
+const MOST_CONNECTIONS: u16 = 64;
+
+/// The longest time that a server can be given, in seconds: Postfix's clients wait for us for so long (ipc_timeout).
+const LONGEST_QUERY: u64 = 3600;
 
 /// A value, as it is written and with its references expanded.
 #[derive(Clone, Copy)]
@@ -93,6 +100,20 @@ pub(super) fn workers(text: Text<'_>) -> Result<Option<u32>, Reason> {
     let number = u32::try_from(values::integer(value)?).ok();
     let bad = || Reason::NotAllowed(value.to_vec(), "a number from 1 to 64");
     number.filter(|number| (1..=MOST_WORKERS).contains(number)).ok_or_else(bad).map(Some)
+}
+
+pub(super) fn connections(text: Text<'_>) -> Result<u16, Reason> {
+    let value = text.expanded;
+    let number = u16::try_from(values::integer(value)?).ok();
+    let bad = || Reason::NotAllowed(value.to_vec(), "a number from 1 to 64");
+    number.filter(|number| (1..=MOST_CONNECTIONS).contains(number)).ok_or_else(bad)
+}
+
+pub(super) fn query_time(text: Text<'_>) -> Result<Duration, Reason> {
+    let value = text.expanded;
+    let seconds = values::seconds(value, b's')?;
+    let bad = || Reason::NotAllowed(value.to_vec(), "a time from 1s to 1h");
+    (1..=LONGEST_QUERY).contains(&seconds).then(|| Duration::from_secs(seconds)).ok_or_else(bad)
 }
 
 pub(super) fn broker_account(text: Text<'_>) -> Result<Option<Owner>, Reason> {

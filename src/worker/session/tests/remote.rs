@@ -39,11 +39,9 @@ fn client_that_wants_no_unauthenticated_data_gets_temporary_errors() {
 fn refusal_comes_after_the_key_has_been_judged() {
     let mut conversation = served();
     let flags = 0x8_2000;
-    let request = [
-        format!("request\0lookup\0table\0{}\0flags\0{flags}\0key\0", TABLES[0]).as_bytes(),
-        b"\xff\0\0",
-    ]
-    .concat();
+    let request =
+        [format!("request\0lookup\0table\0{}\0flags\0{flags}\0key\0", TABLES[0]).as_bytes(), b"\xff\0\0"]
+            .concat();
     assert_eq!(conversation.ask_bytes(&request), "status|1|value|||");
 }
 
