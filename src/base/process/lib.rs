@@ -38,6 +38,7 @@ pub fn role_of(duty: Duty) -> Role {
     match duty {
         Duty::Clients => Role::Lookup,
         Duty::Rules => Role::Rules,
+        Duty::Gateway => Role::Gateway,
     }
 }
 

@@ -10,10 +10,6 @@ use crate::codec::{DecodeError, MAX_MESSAGE, Reader};
 use crate::message::{Decode, fields};
 use crate::question::MAX_REASON;
 
-/// The number of a gateway within one life of a broker. Lookup workers know by it whom to ask for a table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct GatewayId(pub u16);
-
 /// What the broker tells a gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BrokerToGateway {

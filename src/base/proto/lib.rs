@@ -17,9 +17,7 @@ mod write;
 
 pub use backend::{Asks, Backend, BackendTable, Encoded, Host, MAX_HOSTS, Protocol};
 pub use codec::{DecodeError, MAX_MESSAGE};
-pub use gateway::{
-    BrokerToDialer, BrokerToGateway, DialerToBroker, GatewayId, GatewayToBroker, SupervisorToDialer,
-};
+pub use gateway::{BrokerToDialer, BrokerToGateway, DialerToBroker, GatewayToBroker, SupervisorToDialer};
 pub use launch::{
     BrokerLaunch, GatewayLaunch, Ids, Launch, LogTo, LoggerLaunch, Process, Serving, SupervisorToProcess,
     WorkerLaunch, WriteBrokerLaunch, WriterLaunch,
@@ -38,6 +36,10 @@ pub use write::{BrokerToWriter, Part, WriterToBroker};
 /// The place of a table in the approved list; the only way in which a worker can name a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TableId(pub u16);
+
+/// The number of a gateway within one life of a broker. Lookup workers know by it whom to ask for a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GatewayId(pub u16);
 
 /// The number of a spawned process within one life of the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -68,21 +70,27 @@ pub enum Duty {
     Clients = 0,
     /// It has tables of patterns (`regexp`, `pcre`), of which an answer can take long, and answers lookup workers.
     Rules = 1,
+    /// It has connections to a server, and answers lookup workers for the tables that this server has.
+    Gateway = 2,
 }
 
 impl Duty {
-    /// Whose a table is: that of the workers which get its content. A `cidr` table is indexed, and costs less than the way to
+    /// Whose a table is: that of the workers which get its content, or of the gateway which asks its server. A `cidr` table is indexed, and costs less than the way to
     /// another process.
     #[must_use]
     pub fn of(kind: mapkeep_name::Kind) -> Duty {
         match kind {
             mapkeep_name::Kind::Regexp | mapkeep_name::Kind::Pcre => Duty::Rules,
+            kind if kind.is_remote() => Duty::Gateway,
             _ => Duty::Clients,
         }
     }
 
-    /// Both.
-    pub const ALL: [Duty; 2] = [Duty::Clients, Duty::Rules];
+    /// All of them.
+    pub const ALL: [Duty; 3] = [Duty::Clients, Duty::Rules, Duty::Gateway];
+
+    /// Those whose workers get the contents of tables: lookup workers and rules workers.
+    pub const OF_CONTENTS: [Duty; 2] = [Duty::Clients, Duty::Rules];
 
     pub(crate) fn from_tag(tag: u8) -> Result<Duty, DecodeError> {
         Duty::ALL.into_iter().find(|duty| *duty as u8 == tag).ok_or(DecodeError::Field)

@@ -40,7 +40,7 @@ fn run(launch: BrokerLaunch, channel: OwnedFd) -> Result<(), Fatal> {
         .among(Rc::new(People::read()));
     let serve = launch.workers;
     let rules = list.iter().any(|table| Duty::of(Kind::of(&table.name)) == Duty::Rules);
-    let duties = Duty::ALL.into_iter().filter(|duty| *duty == Duty::Clients || rules);
+    let duties = Duty::OF_CONTENTS.into_iter().filter(|duty| *duty == Duty::Clients || rules);
     let wanted = duties.map(|duty| (duty, serve)).collect();
     let limit = launch.snapshot_limit;
     let (descriptors, room) = descriptors_for(list.len());

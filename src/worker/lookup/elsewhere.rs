@@ -320,7 +320,9 @@ impl Loss {
             (Group::Rules, Loss::Gone) => "the rules worker that had the question has exited",
             (Group::Rules, Loss::Wrong) => "the rules worker that had the question sent an invalid answer",
             (Group::Rules, Loss::Unasked) => "no rules worker accepted the question within a minute",
-            (Group::Rules, Loss::Silent) => "the rules worker that had the question did not answer within a minute",
+            (Group::Rules, Loss::Silent) => {
+                "the rules worker that had the question did not answer within a minute"
+            }
             (Group::Gateway(_), Loss::Gone) => "the gateway that had the question has exited",
             (Group::Gateway(_), Loss::Wrong) => "the gateway that had the question sent an invalid answer",
             (Group::Gateway(_), Loss::Unasked) => "no gateway accepted the question within query_timeout",

@@ -45,6 +45,7 @@ impl Worker {
     fn new(duty: Duty, broker: Channel, epoll: Epoll, patience: Duration) -> Result<Worker, Fatal> {
         Ok(match duty {
             Duty::Rules => Worker::Rules(Box::new(RulesWorker::new(broker, epoll)?)),
+            Duty::Gateway => return Err(Fatal::new("a gateway is another program's process")),
             Duty::Clients => {
                 Worker::Clients(Box::new(Lookup { patience, ..Lookup::new(broker, epoll, Service::Read)? }))
             }

@@ -56,6 +56,7 @@ fn supervisor_and_broker_roundtrip() {
     survives(&[
         BrokerToSupervisor::Ready,
         BrokerToSupervisor::Need(TrustClass(1), Duty::Rules),
+        BrokerToSupervisor::Need(TrustClass(1), Duty::Gateway),
         BrokerToSupervisor::WorkerReady(WorkerId(4)),
         BrokerToSupervisor::Kill(WorkerId(4)),
         BrokerToSupervisor::Clients(9),

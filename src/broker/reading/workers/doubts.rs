@@ -53,6 +53,8 @@ impl Workers {
             self.of_duty(duty).filter(|(_, worker)| worker.is_ready()).map(|(id, _)| *id).collect();
         let others = || ready.iter().copied().filter(|id| *id != judge);
         match (against, duty) {
+            // A gateway has no contents.
+            (_, Duty::Gateway) => None,
             // Its clients would lose their connections; one that starts has none.
             (Against::Died, Duty::Clients) => None,
             (Against::Died, Duty::Rules) => others().next().filter(|_| waited || others().count() > 1),

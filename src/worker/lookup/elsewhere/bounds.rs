@@ -29,13 +29,13 @@ impl Bounds {
     pub(super) fn admit(&mut self, group: Group, held: usize) -> bool {
         let Group::Gateway(id) = group else { return true };
         let cost = held.saturating_add(OVERHEAD);
-        let of_group = self.of_gateways.get(&id).copied().unwrap_or_default();
-        let room = ALL.saturating_sub(self.all).saturating_sub(of_group) / 2;
+        let of_gateway = self.of_gateways.get(&id).copied().unwrap_or_default();
+        let room = ALL.saturating_sub(self.all).saturating_sub(of_gateway) / 2;
         if cost > room {
             return false;
         }
         self.all = self.all.saturating_add(cost);
-        self.of_gateways.insert(id, of_group.saturating_add(cost));
+        self.of_gateways.insert(id, of_gateway.saturating_add(cost));
         true
     }
 

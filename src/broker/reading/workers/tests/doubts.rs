@@ -87,7 +87,7 @@ fn whoever_is_asked_gets_the_content_and_its_word_counts() {
 
 #[test]
 fn another_worker_is_asked_about_a_refusal() {
-    for duty in Duty::ALL {
+    for duty in Duty::OF_CONTENTS {
         assert_eq!(Scene::new(duty, 3, Against::Refused).judges(0), [2], "{duty:?}");
     }
 }
