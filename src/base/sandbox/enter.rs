@@ -2,18 +2,15 @@
 //! at any point. Never: goes on without a layer.
 
 use std::fmt;
-use std::fs::File;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::FileExt;
 
-use nix::dir::Dir;
 use nix::sys::{prctl, signal::Signal};
-use nix::unistd::{getpid, getppid};
+use nix::unistd::getppid;
 
 use crate::error::{Layer, LockError};
+use crate::mirror::Mirror;
 use crate::privilege::Privilege;
 use crate::role::Role;
-use crate::status::{Expected, Found, expected, inspect};
+use crate::status::{Expected, Found, expected};
 use crate::{FileRules, Limits, files, filter, privilege};
 
 /// Everything that distinguishes one process's lock from another's.
@@ -37,7 +34,9 @@ pub struct Lock<'a> {
 #[must_use = "a loop that serves clients must be given this"]
 #[derive(Debug)]
 pub struct Confined {
-    role: Role,
+    pub(crate) role: Role,
+    /// What the process must look like from now on.
+    pub(crate) stands: Expected,
 }
 
 impl Confined {
@@ -113,8 +112,10 @@ pub fn enter(lock: Lock<'_>) -> Result<(Confined, Report), LockError> {
     if let Some(new_root) = new_root {
         privilege::enter_new_root(new_root)?;
     }
-    if let Privilege::Root { uid, gid, keep, .. } = &lock.privilege {
-        privilege::become_user(*uid, *gid, keep)?;
+    match &lock.privilege {
+        Privilege::Root { uid, gid, keep, .. } => privilege::become_user(*uid, *gid, &[], keep)?,
+        Privilege::Account { uid, gid, groups } => privilege::become_user(*uid, *gid, groups, &[])?,
+        Privilege::Rootless => {}
     }
     // A change of ids resets both of these attributes; so they follow it.
     own_process(lock.parent_pid)?;
@@ -124,20 +125,12 @@ pub fn enter(lock: Lock<'_>) -> Result<(Confined, Report), LockError> {
     let found = mirror.status()?;
     let locked = expected(lock.role, &lock.privilege, before.seccomp_filters);
     // All that the role shall be, save for the filter that is still to come.
-    let now = Expected { seccomp_filters: before.seccomp_filters, ..locked };
+    let now = Expected { seccomp_filters: before.seccomp_filters, ..locked.clone() };
     let differences = now.differences(&found);
     if !differences.is_empty() {
         return Err(LockError::new(Layer::SelfCheck, differences.join("; ")));
     }
-    // Reading the list ends with closing the two descriptors that show it.
-    let descriptors = mirror.descriptors()?;
-    let mut wanted = lock.expected_descriptors.to_vec();
-    wanted.sort_unstable();
-    if descriptors != wanted {
-        let reason =
-            format!("descriptors {descriptors:?} are open, should be {wanted:?}; close the others before");
-        return Err(LockError::new(Layer::SelfCheck, reason));
-    }
+    let descriptors = mirror.just(lock.expected_descriptors)?;
     let report = Report {
         role: lock.role,
         found,
@@ -149,7 +142,7 @@ pub fn enter(lock: Lock<'_>) -> Result<(Confined, Report), LockError> {
     // The filter is last, since all of the above needs calls that it forbids. That it is in force, the supervisor reads
     // from outside: most roles cannot look at themselves any more.
     filter::install(&program)?;
-    Ok((Confined { role: lock.role }, report))
+    Ok((Confined { role: lock.role, stands: locked }, report))
 }
 
 /// Refuses requests that contradict the role, before anything is changed.
@@ -157,14 +150,17 @@ fn check_request(lock: &Lock<'_>) -> Result<(), LockError> {
     lock.privilege.check(lock.role)?;
     lock.limits.check(lock.role)?;
     lock.files.check(lock.role)?;
-    if lock.parent_pid.is_none() && !lock.role.parents().is_empty() {
+    if lock.role.is_fork() {
+        return Err(LockError::new(Layer::Request, "this role narrows the lock of its parent"));
+    }
+    if lock.parent_pid.is_none() && !lock.role.is_supervisor() {
         return Err(LockError::new(Layer::Request, "every process but the supervisor dies with its parent"));
     }
     Ok(())
 }
 
 /// No dump, no debugger of the same uid, no new privileges by exec, and death with the parent.
-fn own_process(parent_pid: Option<i32>) -> Result<(), LockError> {
+pub(crate) fn own_process(parent_pid: Option<i32>) -> Result<(), LockError> {
     let failed = |reason: String| LockError::new(Layer::Process, reason);
     prctl::set_dumpable(false).map_err(|e| failed(format!("PR_SET_DUMPABLE: {e}")))?;
     prctl::set_no_new_privs().map_err(|e| failed(format!("PR_SET_NO_NEW_PRIVS: {e}")))?;
@@ -183,7 +179,7 @@ fn own_process(parent_pid: Option<i32>) -> Result<(), LockError> {
 
 fn missing(privilege: &Privilege) -> Vec<String> {
     match privilege {
-        Privilege::Root { .. } => Vec::new(),
+        Privilege::Root { .. } | Privilege::Account { .. } => Vec::new(),
         Privilege::Rootless => vec![
             "a user id of its own (it runs as the user who started it and can signal that user's other processes \
              only as far as Landlock lets it)"
@@ -192,62 +188,4 @@ fn missing(privilege: &Privilege) -> Vec<String> {
             "an empty capability bounding set (no_new_privs keeps it from gaining any)".into(),
         ],
     }
-}
-
-/// The process's view of itself, opened while /proc can still be reached.
-struct Mirror {
-    status: File,
-    descriptors: Dir,
-}
-
-impl Mirror {
-    #[allow(clippy::disallowed_methods, reason = "before the filter: see `enter`")]
-    fn open() -> Result<Self, LockError> {
-        let open = |path: &str| {
-            File::open(path)
-                .map_err(|e| LockError::new(Layer::SelfCheck, format!("{path}: {e}; mount /proc")))
-        };
-        let status = open("/proc/self/status")?;
-        let descriptors = Dir::from_fd(OwnedFd::from(open("/proc/self/fd")?)).map_err(unlisted)?;
-        Ok(Mirror { status, descriptors })
-    }
-
-    fn status(&self) -> Result<Found, LockError> {
-        let failed = |e: std::io::Error| LockError::new(Layer::SelfCheck, format!("/proc/self/status: {e}"));
-        let mut text = Vec::new();
-        let mut chunk = [0; 4096];
-        loop {
-            let offset = u64::try_from(text.len()).unwrap_or(u64::MAX);
-            match self.status.read_at(&mut chunk, offset).map_err(failed)? {
-                0 => break,
-                length => text.extend_from_slice(chunk.get(..length).unwrap_or_default()),
-            }
-        }
-        inspect(getpid().as_raw(), &String::from_utf8_lossy(&text))
-    }
-
-    /// The open descriptors, sorted, without the mirror's own two, which are closed.
-    fn descriptors(mut self) -> Result<Vec<i32>, LockError> {
-        let own = [self.status.as_raw_fd(), self.descriptors.as_raw_fd()];
-        let mut list = Vec::new();
-        for entry in self.descriptors.iter() {
-            let entry = entry.map_err(unlisted)?;
-            let name = entry.file_name().to_bytes();
-            if [&b"."[..], b".."].contains(&name) {
-                continue;
-            }
-            let number = std::str::from_utf8(name).ok().and_then(|name| name.parse::<i32>().ok());
-            let number =
-                number.ok_or_else(|| LockError::new(Layer::SelfCheck, "/proc/self/fd lists no number"))?;
-            if !own.contains(&number) {
-                list.push(number);
-            }
-        }
-        list.sort_unstable();
-        Ok(list)
-    }
-}
-
-fn unlisted(e: nix::Error) -> LockError {
-    LockError::new(Layer::SelfCheck, format!("/proc/self/fd: {e}"))
 }

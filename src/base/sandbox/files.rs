@@ -2,21 +2,21 @@
 //! May: narrow. Never: settles for less than all of ABI 6.
 //!
 //! Handled are all file system rights of ABI 6 (truncate and device ioctls included), TCP bind and connect, abstract
-//! unix sockets and signals to processes outside of the domain. ABI 6 came with Linux 6.12. Not covered by it: UDP, unix
+//! unix sockets and signals to processes outside of the domain; for one role, whose forks are narrower, all but TCP connect. ABI 6 came with Linux 6.12. Not covered by it: UDP, unix
 //! sockets with a path name, changes through descriptors that are open already; seccomp and the uid stand there.
 //!
 //! A domain also ends every ptrace-like access to processes outside of it. Among these is reading the link
 //! /proc/PID/exe of a client: it fails with EACCES whatever capabilities the process has.
 
 use std::fs::File;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset,
-    RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetStatus, Scope,
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, NetPort, PathBeneath, PathFd,
+    Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetStatus, Scope,
 };
 
 use crate::error::{Layer, LockError};
@@ -32,6 +32,8 @@ const REMEDY: &str =
 pub struct FileRules {
     /// Files, and directories with all beneath them, that may be opened for reading and listed.
     pub read_beneath: Vec<PathBuf>,
+    /// The same for what may be missing, or out of reach: it is left out then.
+    pub read_if_there: Vec<PathBuf>,
     /// The same for execution. Only a supervisor may have any.
     pub execute_beneath: Vec<PathBuf>,
     /// Directories beneath which regular files may be read, made, written, truncated, renamed and removed, and the
@@ -42,6 +44,20 @@ pub struct FileRules {
     pub read_found: Vec<Located>,
     /// As `write_beneath`, likewise.
     pub write_found: Vec<Located>,
+    /// Where to TCP connections may be made.
+    pub tcp: Tcp,
+}
+
+/// Where to TCP connections may be made. None may be waited for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Tcp {
+    /// Nowhere.
+    #[default]
+    Nowhere,
+    /// To these ports, of any machine.
+    Ports(Vec<u16>),
+    /// Anywhere: for a process whose forks have [`Tcp::Ports`].
+    Anywhere,
 }
 
 /// A directory that was found, and checked, component by component.
@@ -69,7 +85,8 @@ impl FileRules {
     pub(crate) fn check(&self, role: Role) -> Result<(), LockError> {
         let refuse = |reason: &str| Err(LockError::new(Layer::Request, reason));
         let may = role.row().files;
-        let reads = !self.read_beneath.is_empty() || !self.read_found.is_empty();
+        let reads =
+            !self.read_beneath.is_empty() || !self.read_found.is_empty() || !self.read_if_there.is_empty();
         let writes = !self.write_beneath.is_empty() || !self.write_found.is_empty();
         if writes && !may.write {
             return refuse("only the writing service writes files");
@@ -80,6 +97,9 @@ impl FileRules {
         if reads && !may.read {
             return refuse("this role works on descriptors and reaches no file");
         }
+        if self.tcp != Tcp::Nowhere && !may.connect {
+            return refuse("only the dialer and its connectors connect");
+        }
         Ok(())
     }
 }
@@ -87,16 +107,29 @@ impl FileRules {
 /// Makes the ruleset. Must happen before the chroot (the paths are those of the outer tree) and before the limit on
 /// descriptors.
 pub(crate) fn prepare(rules: &FileRules) -> Result<RulesetCreated, LockError> {
+    let network = match rules.tcp {
+        Tcp::Anywhere => AccessNet::from_all(REQUIRED) & !AccessNet::ConnectTcp,
+        Tcp::Nowhere | Tcp::Ports(_) => AccessNet::from_all(REQUIRED),
+    };
     let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)
         .handle_access(AccessFs::from_all(REQUIRED))
-        .and_then(|ruleset| ruleset.handle_access(AccessNet::from_all(REQUIRED)))
+        .and_then(|ruleset| ruleset.handle_access(network))
         .and_then(|ruleset| ruleset.scope(Scope::from_all(REQUIRED)))
         .and_then(Ruleset::create)
         .map_err(|e| failed(format!("{e}; {REMEDY}")))?;
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     for path in &rules.read_beneath {
         ruleset = allow(ruleset, path, read)?;
+    }
+    for path in &rules.read_if_there {
+        ruleset = allow_if_there(ruleset, path, read)?;
+    }
+    if let Tcp::Ports(ports) = &rules.tcp {
+        for port in ports {
+            let rule = NetPort::new(*port, AccessNet::ConnectTcp);
+            ruleset = ruleset.add_rule(rule).map_err(|e| failed(format!("port {port}: {e}")))?;
+        }
     }
     for found in &rules.read_found {
         ruleset = allow_found(ruleset, found, read)?;
@@ -135,6 +168,22 @@ fn allow(
     let access = if is_directory { access } else { access & AccessFs::from_file(REQUIRED) };
     let beneath = PathFd::new(path).map_err(|e| problem(&e))?;
     ruleset.add_rule(PathBeneath::new(beneath, access)).map_err(|e| problem(&e))
+}
+
+/// Lets a file through, or a directory with all beneath it, unless it cannot be opened: a process that is to come under
+/// the domain could not do so either.
+#[allow(clippy::disallowed_methods, reason = "before the filter: see `narrow`")]
+fn allow_if_there(
+    ruleset: RulesetCreated,
+    path: &Path,
+    access: BitFlags<AccessFs>,
+) -> Result<RulesetCreated, LockError> {
+    let problem = |e: &dyn std::fmt::Display| failed(format!("{}: {e}", path.display()));
+    let opened = File::options().read(true).custom_flags(libc::O_PATH | libc::O_CLOEXEC).open(path);
+    let Ok(there) = opened else { return Ok(ruleset) };
+    let is_directory = there.metadata().map_err(|e| problem(&e))?.is_dir();
+    let access = if is_directory { access } else { access & AccessFs::from_file(REQUIRED) };
+    ruleset.add_rule(PathBeneath::new(there, access)).map_err(|e| problem(&e))
 }
 
 /// Lets a found directory through, if its path still leads to it without a link. Else the domain stays narrower: whoever

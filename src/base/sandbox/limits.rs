@@ -11,7 +11,7 @@ use crate::role::Role;
 pub struct Limits {
     /// RLIMIT_CORE in bytes. Must be 0: a core holds keys, values and credentials.
     pub core: u64,
-    /// RLIMIT_NPROC, processes of this user. Must be 0 for every role but the supervisor.
+    /// RLIMIT_NPROC, processes of this user. Must be 0 for a role that starts none.
     pub nproc: u64,
     /// RLIMIT_NOFILE: one more than the highest descriptor number.
     pub nofile: u64,
@@ -35,10 +35,10 @@ impl Limits {
                 "a limit on core files other than 0 would leak memory",
             ));
         }
-        if self.nproc != 0 && !role.parents().is_empty() {
+        if self.nproc != 0 && !role.starts_others() {
             return Err(LockError::new(
                 Layer::Request,
-                "only the supervisor starts processes: NPROC must be 0",
+                "only the supervisor and the dialer start processes: NPROC must be 0",
             ));
         }
         Ok(())

@@ -18,7 +18,7 @@ use privdrop::PrivDrop;
 
 use crate::error::{Layer, LockError};
 use crate::role::Role;
-use crate::row::Root;
+use crate::row::{Account, Root};
 
 /// Who the process is to be.
 #[derive(Clone, Debug)]
@@ -34,6 +34,16 @@ pub enum Privilege {
         /// The capabilities that stay, as [`Row::keep`](crate::Row::keep) has them.
         keep: &'static [Capability],
     },
+    /// Started by root, to be an account with all its groups, and with no capability: whoever judges the process by its
+    /// account sees what it sees of everybody else with that account.
+    Account {
+        /// The user id.
+        uid: u32,
+        /// The group id.
+        gid: u32,
+        /// The supplementary groups.
+        groups: Vec<u32>,
+    },
     /// Started by somebody else: ids, root directory and bounding set stay those of the starter. All other layers are
     /// enforced, and the report says what is missing.
     Rootless,
@@ -46,7 +56,7 @@ impl Privilege {
             Privilege::Root { keep, .. } => {
                 keep.iter().fold(0, |mask, capability| mask | capability.bitmask())
             }
-            Privilege::Rootless => 0,
+            Privilege::Account { .. } | Privilege::Rootless => 0,
         }
     }
 
@@ -57,14 +67,14 @@ impl Privilege {
                 refuse("root must give up its privileges; running as root without that is not supported")
             }
             Privilege::Rootless => Ok(()),
-            Privilege::Root { .. } if !Uid::effective().is_root() => {
+            Privilege::Root { .. } | Privilege::Account { .. } if !Uid::effective().is_root() => {
                 refuse("this process must be started as root")
             }
-            Privilege::Root { uid, gid, .. } if role.parents().is_empty() => match (uid, gid) {
+            Privilege::Root { uid, gid, .. } if role.is_supervisor() => match (uid, gid) {
                 (0, 0) => Ok(()),
                 _ => refuse("the supervisor stays uid 0 and gid 0 with few capabilities"),
             },
-            Privilege::Root { uid, gid, .. }
+            Privilege::Root { uid, gid, .. } | Privilege::Account { uid, gid, .. }
                 if [0, u32::MAX].contains(uid) || [0, u32::MAX].contains(gid) =>
             {
                 refuse(
@@ -77,7 +87,10 @@ impl Privilege {
             Privilege::Root { keep, .. } if role.row().keep.is_empty() && !keep.is_empty() => {
                 refuse("this role keeps no capability")
             }
-            Privilege::Root { .. } => Ok(()),
+            Privilege::Account { .. } if role.row().account != Account::MailOwnerWithGroups => {
+                refuse("this role has no supplementary group")
+            }
+            Privilege::Root { .. } | Privilege::Account { .. } => Ok(()),
         }
     }
 }
@@ -128,8 +141,8 @@ pub(crate) fn enter_new_root(new_root: NewRoot) -> Result<(), LockError> {
     PrivDrop::default().chroot(".").apply().map_err(|e| failed(e.to_string()))
 }
 
-/// Becomes `uid` and `gid` for good, with exactly the capabilities of `keep`.
-pub(crate) fn become_user(uid: u32, gid: u32, keep: &[Capability]) -> Result<(), LockError> {
+/// Becomes `uid` and `gid` for good, with exactly these supplementary groups and the capabilities of `keep`.
+pub(crate) fn become_user(uid: u32, gid: u32, groups: &[u32], keep: &[Capability]) -> Result<(), LockError> {
     // The bounding set goes first, since shrinking it needs CAP_SETPCAP. It stays as wide as `keep` for uid 0 alone:
     // there an exec gives the child what the bounding set holds, and the supervisor's children set themselves up
     // with these. Nobody else can exec, so nobody else needs one.
@@ -151,7 +164,8 @@ pub(crate) fn become_user(uid: u32, gid: u32, keep: &[Capability]) -> Result<(),
     }
     // Groups before the user: afterwards the right to change them is gone.
     let (user, group) = (Uid::from_raw(uid), Gid::from_raw(gid));
-    setgroups(&[]).map_err(|e| identity("setgroups", e))?;
+    let groups: Vec<Gid> = groups.iter().copied().map(Gid::from_raw).collect();
+    setgroups(&groups).map_err(|e| identity("setgroups", e))?;
     setresgid(group, group, group).map_err(|e| identity("setresgid", e))?;
     setresuid(user, user, user).map_err(|e| identity("setresuid", e))?;
     prctl::set_keepcaps(false).map_err(|e| identity("PR_SET_KEEPCAPS", e))?;

@@ -189,6 +189,38 @@ roles! {
         descriptors: WORKER_HAS,
         outlives_broker: Some(WORKER_TIME),
     }
+    /// Has connections made, each by a fork of its own. It is started before the lock of the supervisor.
+    Dialer {
+        name: "dialer",
+        title: "dialer",
+        program: "mapkeep-dialer",
+        service: Service::Reading,
+        parents: &[],
+        account: Account::MailOwnerWithGroups,
+        keep: &[],
+        root: Root::Machine,
+        // All that it may read: files of the name service are replaced while it runs, and Landlock knows files, not names.
+        files: Files { read: true, connect: true, ..Files::NONE },
+        rules: lists::DIALER,
+        descriptors: WORKER_HAS,
+        outlives_broker: None,
+    }
+    /// Makes one connection: finds the address of a name, connects, hands the connection over, ends.
+    Connector {
+        name: "connector",
+        title: "connector",
+        program: "mapkeep-dialer",
+        service: Service::Reading,
+        parents: &[Role::Dialer],
+        account: Account::MailOwnerWithGroups,
+        keep: &[],
+        root: Root::Machine,
+        files: Files { read: true, connect: true, ..Files::NONE },
+        rules: lists::CONNECTOR,
+        // It is a fork.
+        descriptors: &[],
+        outlives_broker: None,
+    }
     /// The supervisor of the writing service, whose children write files.
     WriteSupervisor {
         name: "write_supervisor",
@@ -200,7 +232,7 @@ roles! {
         keep: SUPERVISOR_KEEPS,
         root: Root::Machine,
         // To write, because the write broker inherits its Landlock domain.
-        files: Files { read: true, write: true, execute: true },
+        files: Files { read: true, write: true, execute: true, ..Files::NONE },
         rules: lists::WRITE_SUPERVISOR,
         descriptors: &[],
         outlives_broker: None,
@@ -260,6 +292,24 @@ impl Role {
     #[must_use]
     pub fn rules(self) -> &'static [Rule] {
         self.row().rules
+    }
+
+    /// Whether it is one of the two that nobody of ours starts, and that start all others.
+    #[must_use]
+    pub fn is_supervisor(self) -> bool {
+        self.row().account == Account::Root
+    }
+
+    /// Whether it begins as a fork of the one that is its parent, whose lock it narrows, and no program is started.
+    #[must_use]
+    pub fn is_fork(self) -> bool {
+        self.parents() == [Role::Dialer]
+    }
+
+    /// Whether processes of other roles begin as forks of it.
+    #[must_use]
+    pub fn starts_others(self) -> bool {
+        Role::ALL.into_iter().any(|role| role.parents().contains(&self))
     }
 
     /// Whether there are such processes in the writing service, or else in the reading one.

@@ -26,6 +26,8 @@ pub enum Account {
     },
     /// `mail_owner` of main.cf, who owns the files of tables that can be changed.
     MailOwner,
+    /// The same with that account's supplementary groups, as stock proxymap has them.
+    MailOwnerWithGroups,
 }
 
 /// The root directory of a process.
@@ -46,11 +48,13 @@ pub struct Files {
     pub write: bool,
     /// To execute files.
     pub execute: bool,
+    /// To connect to TCP ports.
+    pub connect: bool,
 }
 
 impl Files {
     /// It works on descriptors and reaches no file.
-    pub(crate) const NONE: Files = Files { read: false, write: false, execute: false };
+    pub(crate) const NONE: Files = Files { read: false, write: false, execute: false, connect: false };
     /// It opens what it finds there.
     pub(crate) const READ: Files = Files { read: true, ..Files::NONE };
 }

@@ -112,6 +112,8 @@ pub const DYING: u32 = 3;
 pub struct Expected {
     /// User id, group id; `None` when the process keeps those of whoever started it.
     pub ids: Option<(u32, u32)>,
+    /// Supplementary groups, where the ids count.
+    pub groups: Vec<u32>,
     /// Permitted and effective capabilities.
     pub capabilities: u64,
     /// The bounding set; `None` when it cannot be changed.
@@ -129,11 +131,18 @@ pub fn expected(role: Role, privilege: &Privilege, inherited_filters: u32) -> Ex
     let capabilities = privilege.kept_mask();
     let (ids, bounding) = match privilege {
         Privilege::Root { uid, gid, .. } => {
-            (Some((*uid, *gid)), Some(if role.parents().is_empty() { capabilities } else { 0 }))
+            (Some((*uid, *gid)), Some(if role.is_supervisor() { capabilities } else { 0 }))
         }
+        Privilege::Account { uid, gid, .. } => (Some((*uid, *gid)), Some(0)),
         Privilege::Rootless => (None, None),
     };
-    Expected { ids, capabilities, bounding, seccomp_filters: inherited_filters.saturating_add(1) }
+    let mut groups = match privilege {
+        Privilege::Account { groups, .. } => groups.clone(),
+        Privilege::Root { .. } | Privilege::Rootless => Vec::new(),
+    };
+    // As the kernel shows them.
+    groups.sort_unstable();
+    Expected { ids, groups, capabilities, bounding, seccomp_filters: inherited_filters.saturating_add(1) }
 }
 
 impl Expected {
@@ -150,7 +159,7 @@ impl Expected {
             Some((uid, gid)) => {
                 compare("uids", format!("{:?}", found.uids), format!("{:?}", [uid; 4]));
                 compare("gids", format!("{:?}", found.gids), format!("{:?}", [gid; 4]));
-                compare("groups", format!("{:?}", found.groups), "[]".into());
+                compare("groups", format!("{:?}", found.groups), format!("{:?}", self.groups));
             }
             None => {
                 let [real, ..] = found.uids;

@@ -8,6 +8,7 @@ pub mod access_list;
 pub mod channel;
 pub mod clock;
 pub mod exit;
+pub mod fork;
 pub mod inherit;
 pub mod lease;
 pub mod listen;

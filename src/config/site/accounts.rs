@@ -27,7 +27,7 @@ impl RoleIds {
     pub fn of(&self, role: Role) -> Option<Ids> {
         match role.row().account {
             Account::Root => None,
-            Account::MailOwner => self.mail_owner,
+            Account::MailOwner | Account::MailOwnerWithGroups => self.mail_owner,
             Account::Own { .. } => {
                 Role::ALL.into_iter().zip(self.own).find(|(of, _)| *of == role).and_then(|(_, ids)| ids)
             }
@@ -222,7 +222,7 @@ mod tests {
                     assert!(offset < RANGE, "{role:?}");
                     Some(Ids { uid: 61100 + offset, gid: 61100 + offset })
                 }
-                Account::Root | Account::MailOwner => None,
+                Account::Root | Account::MailOwner | Account::MailOwnerWithGroups => None,
             };
             assert_eq!(ids.of(role), wanted, "{role:?}");
         }

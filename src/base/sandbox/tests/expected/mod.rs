@@ -33,6 +33,7 @@ macro_rules! bits {
     };
 }
 
+mod dial;
 mod near_misses;
 mod read;
 mod write;
@@ -102,6 +103,8 @@ pub fn calls(role: Role) -> Vec<Call> {
             let common = read::SUPERVISOR.iter().filter(|call| !own(call.nr));
             common.chain(write::WRITE_SUPERVISOR).copied().collect()
         }
+        Role::Dialer => dial::DIALER.to_vec(),
+        Role::Connector => dial::CONNECTOR.to_vec(),
         Role::WriteBroker => write::WRITE_BROKER.to_vec(),
         Role::Writer => write::WRITER.to_vec(),
     };

@@ -3,6 +3,8 @@
 //! A child has /dev/null at 0 to 2, a channel to the test at 3 and 4, and an epoll descriptor at 5: the numbers that the
 //! real processes use. After `enter` it says "ready" and waits for the end of the channel.
 
+#![allow(dead_code, reason = "each of the tests uses a part of it")]
+
 use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -21,6 +23,8 @@ use crate::raw::{self, Death, end, start};
 
 pub const UID: u32 = 4_100_001;
 pub const GID: u32 = 4_100_002;
+/// Supplementary groups of the one role that has some; not as the kernel sorts them.
+pub const GROUPS: &[u32] = &[4_100_004, 4_100_003];
 pub const DESCRIPTORS: &[i32] = &[0, 1, 2, 3, 4, 5];
 
 /// Limits that suit every role here; `lookup_entered_limits_are_in_force` knows the numbers.
@@ -33,11 +37,14 @@ pub fn lock(role: Role, jail: &Path) -> Lock<'static> {
     let row = role.row();
     let (uid, gid) = if row.account == Account::Root { (0, 0) } else { (UID, GID) };
     let chroot = (row.root == Root::Empty).then(|| jail.to_owned());
-    let starts = row.parents.is_empty();
+    let starts = role.is_supervisor();
     let all = || vec!["/".into()];
     Lock {
         role,
-        privilege: Privilege::Root { uid, gid, chroot, keep: row.keep },
+        privilege: match row.account {
+            Account::MailOwnerWithGroups => Privilege::Account { uid, gid, groups: GROUPS.to_vec() },
+            _ => Privilege::Root { uid, gid, chroot, keep: row.keep },
+        },
         limits: match starts {
             true => Limits { nproc: Limits::UNLIMITED, nofile: Limits::UNLIMITED, ..limits() },
             false => limits(),
