@@ -19,11 +19,11 @@ pub struct Row {
     pub name: &'static str,
     /// What `ps` and the log call a process of it.
     pub title: &'static str,
-    /// The file of its program, beside the others.
+    /// The file of its program, beside the others; for a fork that of its parent.
     pub program: &'static str,
     /// In which services there are such processes.
     pub service: Service,
-    /// The roles whose filters a process of this one may have inherited; empty where nobody of ours starts it.
+    /// The roles whose filters a process of this one may have inherited; empty where it starts under none of ours.
     pub parents: &'static [Role],
     /// Whose rights it has.
     pub account: Account,
@@ -35,7 +35,8 @@ pub struct Row {
     pub files: Files,
     /// The system calls that it may make, sorted by name, one rule for each call.
     pub rules: &'static [Rule],
-    /// What it has at the descriptors 0, 1, 2, ... when it starts; nothing where nobody of ours starts it.
+    /// What it has at the descriptors 0, 1, 2, ... when it starts; nothing where nobody of ours starts it,
+    /// and for a fork of its parent.
     pub descriptors: &'static [Given],
     /// How long it may take to leave when its broker has gone; `None` for what no broker has.
     pub outlives_broker: Option<Duration>,

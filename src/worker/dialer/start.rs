@@ -1,0 +1,65 @@
+//! The start of the dialer: what it is given, and its lock-down.
+
+use crate::connector::CHANNEL_NUMBER;
+use crate::serving::Dialer;
+use mapkeep_log::ChannelSink;
+use mapkeep_process::{CHANNEL, EPOLL, LOG, PROGRAM, fixed_epoll, leave, taken_arguments};
+use mapkeep_proto::Arguments;
+use mapkeep_sandbox::{FileRules, Limits, Lock, Privilege, Role, Tcp, enter};
+use mapkeep_sys::channel::Channel;
+use mapkeep_sys::{inherit, signals};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use std::error::Error;
+use std::os::fd::RawFd;
+
+/// Heap of the dialer and of each connector, in bytes.
+const HEAP: u64 = 64 << 20;
+/// The descriptor on which deaths of connectors are told.
+const SIGNALS: RawFd = 6;
+
+/// Entry point of the dialer.
+pub fn main() -> ! {
+    leave(dial(&taken_arguments("mapkeep-dialer")))
+}
+
+fn dial(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    let supervisor = Channel::from_descriptor(inherit::take(CHANNEL)?);
+    let log = Channel::without_freight(inherit::take(LOG)?);
+    mapkeep_log::install(Box::new(ChannelSink::new(log)), arguments.value("verbose")?, 10)?;
+    signals::ignore_pipe_and_size()?;
+    let epoll = fixed_epoll()?;
+    let deaths = SigSet::from(Signal::SIGCHLD);
+    deaths.thread_block()?;
+    let deaths = SignalFd::with_flags(&deaths, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+    let mut dialer = Dialer::new(supervisor, epoll, deaths, arguments.text("account")?)?;
+    let lock = Lock {
+        role: Role::Dialer,
+        privilege: privilege(arguments)?,
+        limits: Limits {
+            core: 0,
+            // All processes of the account count, and other services have some: the dialer counts its own.
+            nproc: Limits::UNLIMITED,
+            nofile: u64::try_from(CHANNEL_NUMBER)?.saturating_mul(2),
+            fsize: 0,
+            address_space: HEAP.saturating_add(PROGRAM),
+            data: HEAP,
+        },
+        files: FileRules { read_beneath: vec!["/".into()], tcp: Tcp::Anywhere, ..FileRules::default() },
+        expected_descriptors: &[0, 1, 2, CHANNEL, LOG, EPOLL, SIGNALS],
+        parent_pid: Some(arguments.value("parent")?),
+    };
+    let (confined, report) = enter(lock)?;
+    tracing::debug!("{report}");
+    let ended = dialer.run(&confined);
+    leave(ended.map_err(Into::into))
+}
+
+/// The account that servers see: that of stock's proxymap, with its groups.
+fn privilege(arguments: &Arguments) -> Result<Privilege, Box<dyn Error>> {
+    if arguments.value("rootless")? {
+        return Ok(Privilege::Rootless);
+    }
+    let (uid, gid) = (arguments.value("uid")?, arguments.value("gid")?);
+    Ok(Privilege::Account { uid, gid, groups: arguments.list("groups")? })
+}
