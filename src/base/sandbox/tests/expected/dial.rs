@@ -41,7 +41,6 @@ pub const DIALER: &[Call] = rules! {
     SYS_getdents64: any;
     SYS_getpid: any;
     SYS_getppid: any;
-    SYS_getrandom: any;
     SYS_getsockname: any;
     SYS_getsockopt:
         [1 int = SOL_SOCKET]
@@ -74,7 +73,6 @@ pub const DIALER: &[Call] = rules! {
         [0 int = PR_SET_NO_NEW_PRIVS];
     SYS_pread64: any;
     SYS_read: [0 int & CHANNEL = 0];
-    SYS_readv: [0 int & CHANNEL = 0];
     SYS_recvfrom: [0 int & CHANNEL = 0, 3 int & MSG_OOB = 0];
     SYS_recvmsg: [0 int & CHANNEL = 0, 2 int & MSG_OOB = 0];
     SYS_rt_sigprocmask: any;
@@ -98,6 +96,7 @@ pub const DIALER: &[Call] = rules! {
     SYS_statx: any;
     SYS_uname: any;
     SYS_wait4: any;
+    SYS_write: [0 int & CHANNEL = 0];
     SYS_writev: [0 int & CHANNEL = 0];
 };
 
@@ -114,10 +113,13 @@ pub const CONNECTOR: &[Call] = rules! {
     SYS_exit_group:
         [0 int = 0]
         [0 int = 1];
+    SYS_fcntl:
+        [1 int = F_GETFD]
+        [1 int = F_SETFD]
+        [1 int = F_GETFL];
     SYS_fstat: any;
     SYS_futex: [1 int = FUTEX_WAKE | FUTEX_PRIVATE_FLAG];
     SYS_getpid: any;
-    SYS_getrandom: any;
     SYS_getsockname: any;
     SYS_getsockopt:
         [1 int = SOL_SOCKET]
@@ -136,7 +138,6 @@ pub const CONNECTOR: &[Call] = rules! {
     SYS_poll: any;
     SYS_ppoll: any;
     SYS_read: [0 int & CHANNEL = 0];
-    SYS_readv: [0 int & CHANNEL = 0];
     SYS_recvfrom: [0 int & CHANNEL = 0, 3 int & MSG_OOB = 0];
     SYS_recvmsg: [0 int & CHANNEL = 0, 2 int & MSG_OOB = 0];
     SYS_rt_sigprocmask: any;
@@ -156,5 +157,6 @@ pub const CONNECTOR: &[Call] = rules! {
         [0 int = AF_INET6, 1 int & TYPE = SOCK_DGRAM, 2 int = 0]
         [0 int = AF_NETLINK, 1 int & TYPE = SOCK_RAW, 2 int = NETLINK_ROUTE];
     SYS_uname: any;
+    SYS_write: [0 int & CHANNEL = 0];
     SYS_writev: [0 int & CHANNEL = 0];
 };
