@@ -182,6 +182,18 @@ record! {
     }
 }
 
+record! {
+    /// The dialer.
+    DialerLaunch {
+        /// What every process is told.
+        process: Process,
+        /// The supplementary groups of its user.
+        groups: Vec<u32>,
+        /// The name of its user, for the log.
+        account: String,
+    }
+}
+
 /// Where the lines of the log go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogTo {
@@ -233,6 +245,8 @@ pub enum Launch {
     Logger(LoggerLaunch),
     /// A gateway.
     Gateway(GatewayLaunch),
+    /// The dialer.
+    Dialer(DialerLaunch),
 }
 
 impl Launch {
@@ -246,6 +260,7 @@ impl Launch {
             Launch::Writer(launch) => (4, launch),
             Launch::Logger(launch) => (5, launch),
             Launch::Gateway(launch) => (6, launch),
+            Launch::Dialer(launch) => (6, launch),
         };
         let mut out = vec![tag];
         fields.put(&mut out);
@@ -265,6 +280,7 @@ impl Launch {
             4 => Launch::Writer(Field::take(&mut from)?),
             5 => Launch::Logger(Field::take(&mut from)?),
             6 => Launch::Gateway(Field::take(&mut from)?),
+            6 => Launch::Dialer(Field::take(&mut from)?),
             tag => return Err(DecodeError::UnknownTag(tag)),
         };
         from.end()?;

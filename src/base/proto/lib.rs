@@ -20,6 +20,7 @@ pub use codec::{DecodeError, MAX_MESSAGE};
 pub use gateway::{BrokerToDialer, BrokerToGateway, DialerToBroker, GatewayToBroker, SupervisorToDialer};
 pub use launch::{
     BrokerLaunch, GatewayLaunch, Ids, Launch, LogTo, LoggerLaunch, Process, Serving, SupervisorToProcess,
+    BrokerLaunch, DialerLaunch, Ids, Launch, LogTo, LoggerLaunch, Process, Serving, SupervisorToProcess,
     WorkerLaunch, WriteBrokerLaunch, WriterLaunch,
 };
 pub use message::{

@@ -83,12 +83,12 @@ impl Dialer {
         supervisor: Channel,
         epoll: Epoll,
         deaths: SignalFd,
-        account: &str,
+        account: String,
     ) -> io::Result<Dialer> {
         epoll.add(&supervisor, EpollEvent::new(EpollFlags::EPOLLIN, SUPERVISOR))?;
         epoll.add(&deaths, EpollEvent::new(EpollFlags::EPOLLIN, DEATHS))?;
         let (brokers, next, attempts) = (BTreeMap::new(), FIRST_BROKER, Vec::new());
-        Ok(Dialer { supervisor, epoll, deaths, brokers, next, attempts, account: account.to_owned() })
+        Ok(Dialer { supervisor, epoll, deaths, brokers, next, attempts, account })
     }
 
     /// Serves until the supervisor goes. Demands the proof of lock-down.

@@ -3,39 +3,44 @@
 use crate::connector::CHANNEL_NUMBER;
 use crate::serving::Dialer;
 use mapkeep_log::ChannelSink;
-use mapkeep_process::{CHANNEL, EPOLL, LOG, PROGRAM, fixed_epoll, leave, taken_arguments};
-use mapkeep_proto::Arguments;
+use mapkeep_process::{CHANNEL, EPOLL, LOG, PROGRAM, fixed_epoll, leave};
+use mapkeep_proto::{DialerLaunch, Ids};
 use mapkeep_sandbox::{FileRules, Limits, Lock, Privilege, Role, Tcp, enter};
 use mapkeep_sys::channel::Channel;
 use mapkeep_sys::{inherit, signals};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::error::Error;
-use std::os::fd::RawFd;
+use std::os::fd::{OwnedFd, RawFd};
 
 /// Heap of the dialer and of each connector, in bytes.
 const HEAP: u64 = 64 << 20;
 /// The descriptor on which deaths of connectors are told.
 const SIGNALS: RawFd = 6;
 
-/// Entry point of the dialer.
-pub fn main() -> ! {
-    leave(dial(&taken_arguments("mapkeep-dialer")))
+/// Entry point of the dialer; `channel` is the one to the supervisor.
+pub fn main(launch: DialerLaunch, channel: OwnedFd) -> ! {
+    leave(dial(launch, channel))
 }
 
-fn dial(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let supervisor = Channel::from_descriptor(inherit::take(CHANNEL)?);
+fn dial(launch: DialerLaunch, channel: OwnedFd) -> Result<(), Box<dyn Error>> {
+    let DialerLaunch { process, groups, account } = launch;
+    let supervisor = Channel::from_descriptor(channel);
     let log = Channel::without_freight(inherit::take(LOG)?);
-    mapkeep_log::install(Box::new(ChannelSink::new(log)), arguments.value("verbose")?, 10)?;
+    mapkeep_log::install(Box::new(ChannelSink::new(log)), process.verbose, 10)?;
     signals::ignore_pipe_and_size()?;
     let epoll = fixed_epoll()?;
     let deaths = SigSet::from(Signal::SIGCHLD);
     deaths.thread_block()?;
     let deaths = SignalFd::with_flags(&deaths, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-    let mut dialer = Dialer::new(supervisor, epoll, deaths, arguments.text("account")?)?;
+    let mut dialer = Dialer::new(supervisor, epoll, deaths, account)?;
     let lock = Lock {
         role: Role::Dialer,
-        privilege: privilege(arguments)?,
+        // The account that servers see: that of stock's proxymap, with its groups.
+        privilege: match process.ids {
+            Some(Ids { uid, gid }) => Privilege::Account { uid, gid, groups },
+            None => Privilege::Rootless,
+        },
         limits: Limits {
             core: 0,
             // All processes of the account count, and other services have some: the dialer counts its own.
@@ -47,19 +52,10 @@ fn dial(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         },
         files: FileRules { read_beneath: vec!["/".into()], tcp: Tcp::Anywhere, ..FileRules::default() },
         expected_descriptors: &[0, 1, 2, CHANNEL, LOG, EPOLL, SIGNALS],
-        parent_pid: Some(arguments.value("parent")?),
+        parent_pid: Some(process.parent),
     };
     let (confined, report) = enter(lock)?;
     tracing::debug!("{report}");
     let ended = dialer.run(&confined);
     leave(ended.map_err(Into::into))
-}
-
-/// The account that servers see: that of stock's proxymap, with its groups.
-fn privilege(arguments: &Arguments) -> Result<Privilege, Box<dyn Error>> {
-    if arguments.value("rootless")? {
-        return Ok(Privilege::Rootless);
-    }
-    let (uid, gid) = (arguments.value("uid")?, arguments.value("gid")?);
-    Ok(Privilege::Account { uid, gid, groups: arguments.list("groups")? })
 }

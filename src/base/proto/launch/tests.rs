@@ -63,6 +63,12 @@ fn launches() -> Vec<Launch> {
         Launch::Logger(logger(LogTo::Postlog(odd_path))),
         Launch::Logger(logger(LogTo::Stderr)),
         Launch::Gateway(gateway),
+        Launch::Dialer(DialerLaunch {
+            process: process(ids),
+            groups: vec![8, u32::MAX],
+            account: "postfix".into(),
+        }),
+        Launch::Dialer(DialerLaunch { process: process(None), groups: vec![], account: String::new() }),
     ]
 }
 

@@ -3,7 +3,11 @@
 //! May: start this program as the dialer. Called by: `main`.
 
 use mapkeep_log::ChannelSink;
-use mapkeep_proto::{BrokerToDialer, Decode, DialerToBroker, Host, MAX_MESSAGE, SupervisorToDialer};
+use mapkeep_process::TITLE;
+use mapkeep_proto::{
+    BrokerToDialer, Decode, DialerLaunch, DialerToBroker, Host, Ids, Launch, MAX_MESSAGE, Process,
+    SupervisorToDialer, SupervisorToProcess,
+};
 use mapkeep_sys::channel::{Channel, Received};
 use mapkeep_sys::spawn::{Program, spawn};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -46,18 +50,20 @@ impl Dialer {
         let ((ours, theirs), (log, their_log)) = (Channel::pair().unwrap(), Channel::pair().unwrap());
         let (theirs, their_log) = (theirs.into_descriptor(), their_log.into_descriptor());
         let null = File::options().read(true).write(true).open("/dev/null").unwrap();
-        let words = [
-            "mapkeep: dialer".to_owned(),
-            "role=dialer".to_owned(),
-            format!("parent={}", std::process::id()),
-            "verbose=true".to_owned(),
-            "rootless=false".to_owned(),
-            format!("uid={UID}"),
-            format!("gid={GID}"),
-            format!("groups={GROUP},{GID}"),
-            format!("account={ACCOUNT}"),
-        ];
-        let arguments: Vec<CString> = words.into_iter().map(|word| CString::new(word).unwrap()).collect();
+        let launch = Launch::Dialer(DialerLaunch {
+            process: Process {
+                parent: std::process::id().cast_signed(),
+                ids: Some(Ids { uid: UID, gid: GID }),
+                verbose: true,
+            },
+            groups: vec![GROUP, GID],
+            account: ACCOUNT.to_owned(),
+        })
+        .encode();
+        let memory = mapkeep_broker_snapshot::seal_bytes(&launch).unwrap();
+        let first = SupervisorToProcess::Launch { size: launch.len() as u64 };
+        ours.send(&first.encode(), &[memory.as_fd()]).unwrap();
+        let arguments = [CString::new(format!("{TITLE}dialer")).unwrap()];
         let own = File::open("/proc/self/exe").unwrap();
         let descriptors = [null.as_fd(), null.as_fd(), null.as_fd(), theirs.as_fd(), their_log.as_fd()];
         let program = Program { executable: own.as_fd(), arguments: &arguments, descriptors: &descriptors };

@@ -71,6 +71,7 @@ pub fn greets(listener: &TcpListener, connected: OwnedFd) {
         assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
     }
     stream.set_nonblocking(false).unwrap();
+    stream.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
     let mut text = byte.iter().copied().filter(|byte| *byte != 0).collect::<Vec<u8>>();
     stream.read_to_end(&mut text).unwrap();
     assert_eq!(text, b"hello");
