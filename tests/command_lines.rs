@@ -9,9 +9,10 @@ const MAPKEEPD: &str = env!("CARGO_BIN_EXE_mapkeepd");
 const WORKER: &str = env!("CARGO_BIN_EXE_mapkeep-worker");
 const WRITER: &str = env!("CARGO_BIN_EXE_mapkeep-writer");
 const GATEWAY: &str = env!("CARGO_BIN_EXE_mapkeep-gateway");
+const DIALER: &str = env!("CARGO_BIN_EXE_mapkeep-dialer");
 
 /// Each program with the words that name a command of it.
-const COMMANDS: [(&str, &[&str]); 11] = [
+const COMMANDS: [(&str, &[&str]); 12] = [
     (MAPKEEP, &[]),
     (MAPKEEP, &["query"]),
     (MAPKEEP, &["tables"]),
@@ -23,6 +24,7 @@ const COMMANDS: [(&str, &[&str]); 11] = [
     (WORKER, &[]),
     (WRITER, &[]),
     (GATEWAY, &[]),
+    (DIALER, &[]),
 ];
 
 fn run(program: &str, words: &[&str]) -> Output {

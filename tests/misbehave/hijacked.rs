@@ -42,8 +42,8 @@ pub fn serve(launch: Option<(Launch, OwnedFd)>) -> ExitCode {
         Some((Launch::Logger(_), _)) => Process::Logger,
         Some((Launch::Worker(_), _)) => Process::Lookup,
         Some((Launch::Writer(_), _)) => Process::Writer,
-        Some((Launch::Gateway(_), _)) => {
-            mapkeep_process::refuse("misbehave", "the launch of a gateway, which no service here has")
+        Some((Launch::Gateway(_) | Launch::Dialer(_), _)) => {
+            mapkeep_process::refuse("misbehave", "the launch of a process that no service here has")
         }
         None if std::env::args().any(|word| word == "proxywrite") => Process::WriteSupervisor,
         None => Process::Supervisor,
@@ -54,6 +54,7 @@ pub fn serve(launch: Option<(Launch, OwnedFd)>) -> ExitCode {
         Some((Launch::Worker(launch), channel)) => mapkeep_worker_lookup::main(&launch, channel),
         Some((Launch::Writer(launch), channel)) => mapkeep_worker_writer::main(&launch, channel),
         Some((Launch::Gateway(launch), channel)) => mapkeep_worker_gateway::main(&launch, channel),
+        Some((Launch::Dialer(launch), channel)) => mapkeep_worker_dialer::main(launch, channel),
         Some((Launch::Broker(launch), channel)) => mapkeep_broker_reading::main(launch, channel),
         Some((Launch::WriteBroker(launch), channel)) => mapkeep_broker_writing::main(launch, channel),
         None => mapkeep_broker_supervisor::main(),

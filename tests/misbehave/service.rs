@@ -28,6 +28,7 @@ impl Ground {
         let own = std::env::current_exe().expect("the path of this program");
         let daemon = Path::new(env!("CARGO_BIN_EXE_mapkeepd"));
         let gateway = Path::new(env!("CARGO_BIN_EXE_mapkeep-gateway"));
+        let dialer = Path::new(env!("CARGO_BIN_EXE_mapkeep-dialer"));
         let ground = Ground::bare();
         make_directory(&ground.empty(), 0o755);
         for (from, name) in [
@@ -35,6 +36,7 @@ impl Ground {
             (&own, "mapkeep-worker"),
             (&own, "mapkeep-writer"),
             (gateway, "mapkeep-gateway"),
+            (dialer, "mapkeep-dialer"),
         ] {
             let to = ground.0.join(name);
             fs::copy(from, &to).expect("a copy of the program");
@@ -53,7 +55,7 @@ impl Ground {
     /// One where this test program takes the place of mapkeepd, too, with an order sheet for the service of this number.
     pub fn hijacked(other: &Ground, number: usize, open: bool) -> Ground {
         let ground = Ground::bare();
-        for name in ["mapkeepd", "mapkeep-worker", "mapkeep-writer", "mapkeep-gateway"] {
+        for name in ["mapkeepd", "mapkeep-worker", "mapkeep-writer", "mapkeep-gateway", "mapkeep-dialer"] {
             // The same file under one name more: it is large.
             fs::hard_link(other.0.join("mapkeep-worker"), ground.0.join(name)).expect("a name more");
         }

@@ -260,7 +260,7 @@ impl Launch {
             Launch::Writer(launch) => (4, launch),
             Launch::Logger(launch) => (5, launch),
             Launch::Gateway(launch) => (6, launch),
-            Launch::Dialer(launch) => (6, launch),
+            Launch::Dialer(launch) => (7, launch),
         };
         let mut out = vec![tag];
         fields.put(&mut out);
@@ -280,7 +280,7 @@ impl Launch {
             4 => Launch::Writer(Field::take(&mut from)?),
             5 => Launch::Logger(Field::take(&mut from)?),
             6 => Launch::Gateway(Field::take(&mut from)?),
-            6 => Launch::Dialer(Field::take(&mut from)?),
+            7 => Launch::Dialer(Field::take(&mut from)?),
             tag => return Err(DecodeError::UnknownTag(tag)),
         };
         from.end()?;

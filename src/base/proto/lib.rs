@@ -19,9 +19,8 @@ pub use backend::{Asks, Backend, BackendTable, Encoded, Host, MAX_HOSTS, Protoco
 pub use codec::{DecodeError, MAX_MESSAGE};
 pub use gateway::{BrokerToDialer, BrokerToGateway, DialerToBroker, GatewayToBroker, SupervisorToDialer};
 pub use launch::{
-    BrokerLaunch, GatewayLaunch, Ids, Launch, LogTo, LoggerLaunch, Process, Serving, SupervisorToProcess,
-    BrokerLaunch, DialerLaunch, Ids, Launch, LogTo, LoggerLaunch, Process, Serving, SupervisorToProcess,
-    WorkerLaunch, WriteBrokerLaunch, WriterLaunch,
+    BrokerLaunch, DialerLaunch, GatewayLaunch, Ids, Launch, LogTo, LoggerLaunch, Process, Serving,
+    SupervisorToProcess, WorkerLaunch, WriteBrokerLaunch, WriterLaunch,
 };
 pub use message::{
     BrokerToLookup, BrokerToSupervisor, Decode, Group, LookupToBroker, SupervisorToBroker,

@@ -166,7 +166,8 @@ impl Supervisor {
             Role::Logger => self.start_logger(now),
             Role::Broker | Role::WriteBroker => self.start_broker(start.number, now),
             Role::Lookup | Role::Rules | Role::Gateway | Role::Writer => self.start_worker(start, now),
-            Role::Supervisor | Role::WriteSupervisor => Ok(()),
+            // Nothing asks for these after the lock: a dialer starts before it, connectors are forks of one.
+            Role::Supervisor | Role::WriteSupervisor | Role::Dialer | Role::Connector => Ok(()),
         };
         match started.map_err(|error| Fatal::Io("cannot start a process", error)) {
             Err(fatal) if start.role == Role::Logger => Err(fatal),

@@ -27,7 +27,9 @@ impl Scene {
         let scene = Scene { base };
         scene.directory("");
         scene.directory("bin");
-        for program in ["mapkeep", "mapkeepd", "mapkeep-worker", "mapkeep-writer", "mapkeep-gateway"] {
+        for program in
+            ["mapkeep", "mapkeepd", "mapkeep-worker", "mapkeep-writer", "mapkeep-gateway", "mapkeep-dialer"]
+        {
             scene.file(&format!("bin/{program}"), "", 0o755);
         }
         scene.directory("queue");

@@ -2,7 +2,6 @@
 //!
 //! It has no log: what went wrong is its answer.
 
-use crate::serving::Wish;
 use crate::{connect, reason, services};
 use mapkeep_proto::{Decode, DialerToBroker, Host};
 use mapkeep_sandbox::{Confined, FileRules, Narrower, Role, Tcp};
@@ -37,6 +36,17 @@ const NAME_SERVICE: [&str; 14] = [
     "/nix/store",
     "/gnu/store",
 ];
+
+/// A connection that a broker wants.
+#[derive(Debug)]
+pub(crate) struct Wish {
+    /// The number that comes back with the answer.
+    pub(crate) number: u32,
+    /// When the time for it is over.
+    pub(crate) until: Instant,
+    /// Where to.
+    pub(crate) host: Host,
+}
 
 /// Makes the connection, answers the broker, and ends: with status 0 if the broker has an answer.
 pub(crate) fn run(dialer: &Confined, pid: i32, channel: &Channel, wish: &Wish, account: &str) -> ! {

@@ -2,10 +2,11 @@
 //!
 //! Never: a byte of the network, nor of what a connector has read.
 
-use crate::{connector, reason};
+use crate::connector::{self, Wish};
+use crate::reason;
 use mapkeep_process::outbox::{Outbox, Sent};
 use mapkeep_process::sleep_until;
-use mapkeep_proto::{BrokerToDialer, Decode, DialerToBroker, Host, MAX_MESSAGE, SupervisorToDialer};
+use mapkeep_proto::{BrokerToDialer, Decode, DialerToBroker, MAX_MESSAGE, SupervisorToDialer};
 use mapkeep_sandbox::Confined;
 use mapkeep_sys::channel::{Channel, Received};
 use mapkeep_sys::fork::{Forked, split};
@@ -35,17 +36,6 @@ const GRACE: Duration = Duration::from_millis(250);
 const SUPERVISOR: u64 = 0;
 const DEATHS: u64 = 1;
 const FIRST_BROKER: u64 = 2;
-
-/// A connection that a broker wants.
-#[derive(Debug)]
-pub(crate) struct Wish {
-    /// The number that comes back with the answer.
-    pub(crate) number: u32,
-    /// When the time for it is over.
-    pub(crate) until: Instant,
-    /// Where to.
-    pub(crate) host: Host,
-}
 
 /// A connector that has not ended.
 struct Attempt {

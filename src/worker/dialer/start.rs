@@ -1,20 +1,20 @@
 //! The start of the dialer: what it is given, and its lock-down.
 
-use crate::connector::CHANNEL_NUMBER;
 use crate::serving::Dialer;
 use mapkeep_log::ChannelSink;
-use mapkeep_process::{CHANNEL, EPOLL, LOG, PROGRAM, fixed_epoll, leave};
+use mapkeep_process::{CHANNEL, EPOLL, Fatal, LOG, PROGRAM, fixed_epoll, leave};
 use mapkeep_proto::{DialerLaunch, Ids};
 use mapkeep_sandbox::{FileRules, Limits, Lock, Privilege, Role, Tcp, enter};
 use mapkeep_sys::channel::Channel;
 use mapkeep_sys::{inherit, signals};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use std::error::Error;
 use std::os::fd::{OwnedFd, RawFd};
 
 /// Heap of the dialer and of each connector, in bytes.
 const HEAP: u64 = 64 << 20;
+/// One more than the highest descriptor: beyond that of a connector's channel.
+const DESCRIPTORS: u64 = 512;
 /// The descriptor on which deaths of connectors are told.
 const SIGNALS: RawFd = 6;
 
@@ -23,7 +23,7 @@ pub fn main(launch: DialerLaunch, channel: OwnedFd) -> ! {
     leave(dial(launch, channel))
 }
 
-fn dial(launch: DialerLaunch, channel: OwnedFd) -> Result<(), Box<dyn Error>> {
+fn dial(launch: DialerLaunch, channel: OwnedFd) -> Result<(), Fatal> {
     let DialerLaunch { process, groups, account } = launch;
     let supervisor = Channel::from_descriptor(channel);
     let log = Channel::without_freight(inherit::take(LOG)?);
@@ -45,7 +45,7 @@ fn dial(launch: DialerLaunch, channel: OwnedFd) -> Result<(), Box<dyn Error>> {
             core: 0,
             // All processes of the account count, and other services have some: the dialer counts its own.
             nproc: Limits::UNLIMITED,
-            nofile: u64::try_from(CHANNEL_NUMBER)?.saturating_mul(2),
+            nofile: DESCRIPTORS,
             fsize: 0,
             address_space: HEAP.saturating_add(PROGRAM),
             data: HEAP,

@@ -31,6 +31,7 @@ impl Instance {
                 env!("CARGO_BIN_EXE_mapkeep-worker"),
                 env!("CARGO_BIN_EXE_mapkeep-writer"),
                 env!("CARGO_BIN_EXE_mapkeep-gateway"),
+                env!("CARGO_BIN_EXE_mapkeep-dialer"),
             ];
             for from in programs.map(Path::new) {
                 let to = self.path("lib").join(from.file_name().expect("a program has a name"));

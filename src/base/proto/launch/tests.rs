@@ -87,7 +87,7 @@ fn launches_roundtrip_and_any_cut_or_tail_is_an_error() {
         }
         assert_eq!(Launch::decode(&[&bytes[..], &[0]].concat()), Err(DecodeError::Trailing), "{launch:?}");
     }
-    for tag in [0, 7, 114, 255] {
+    for tag in [0, 8, 114, 255] {
         assert_eq!(Launch::decode(&[tag, 0, 0]), Err(DecodeError::UnknownTag(tag)));
     }
 }

@@ -354,6 +354,8 @@ fn garbage() {
     // Descriptors that it was not to have are not taken.
     let bad = dialer.broker();
     let file = std::fs::File::open("/dev/null").unwrap();
+    // It is known by now, and those before it are not.
+    greets(&listener, bad.connection(4, tcp("localhost", port)));
     let before = std::fs::read_dir(format!("/proc/{}/fd", dialer.pid)).unwrap().count();
     let want = mapkeep_proto::BrokerToDialer::Connect {
         number: 5,
