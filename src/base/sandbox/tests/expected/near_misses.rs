@@ -161,7 +161,7 @@ pub const NEAR_MISSES: &[NearMiss] = &[
     (Role::Connector, SYS_socket, &[AF_PACKET as u64, DATAGRAM, 0], "hears the network"),
     (Role::Connector, SYS_socket, &[AF_NETLINK as u64, SOCK_RAW as u64, 12], "asks the packet filter"),
     (Role::Connector, SYS_socket, &[AF_INET as u64, STREAM, 132], "reaches code of a protocol that few use"),
-    (Role::Connector, SYS_ioctl, &[0, TCGETS as u64], "asks a device's driver"),
+    (Role::Connector, SYS_ioctl, &[0, TCGETS], "asks a device's driver"),
     (Role::Connector, SYS_mmap, &[0, 4096, EXECUTE, PRIVATE], "makes memory executable"),
     (Role::Connector, SYS_fcntl, &[3, F_DUPFD as u64, 256], "puts a socket in the place of its channel"),
     (Role::Connector, SYS_futex, &[0, FUTEX_WAIT as u64], "waits without an end"),
