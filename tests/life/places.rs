@@ -290,13 +290,22 @@ pub fn programs_of_anybody_are_not_started() {
     site.approve(&["inline:{a=b}"], "");
     let lib = site.path("lib");
     fs::create_dir(&lib).unwrap();
-    for program in [env!("CARGO_BIN_EXE_mapkeepd"), env!("CARGO_BIN_EXE_mapkeep-worker")] {
+    for program in [
+        env!("CARGO_BIN_EXE_mapkeepd"),
+        env!("CARGO_BIN_EXE_mapkeep-worker"),
+        env!("CARGO_BIN_EXE_mapkeep-gateway"),
+    ] {
         // By another process: see missing_worker_program.
         assert!(Command::new("cp").arg(program).arg(&lib).status().unwrap().success());
     }
     let words = ["-n", "proxymap", "-t", "unix", "-u"];
     let program = lib.join("mapkeepd");
-    for (path, mode) in [(&lib, 0o777), (&lib, 0o1777), (&lib.join("mapkeep-worker"), 0o757)] {
+    for (path, mode) in [
+        (&lib, 0o777),
+        (&lib, 0o1777),
+        (&lib.join("mapkeep-worker"), 0o757),
+        (&lib.join("mapkeep-gateway"), 0o757),
+    ] {
         set_mode(path, mode);
         crate::refusals::assert_refused(
             site.start_program(&program, &words),

@@ -92,12 +92,20 @@ pub fn missing_worker_program() {
     let site = site("");
     let lib = site.path("lib");
     fs::create_dir(&lib).unwrap();
-    let daemon = lib.join("mapkeepd");
-    // By another process: a child that another test is just starting would inherit our descriptor of the copy, and a
-    // program that is open for writing cannot be executed.
-    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_mapkeepd")).arg(&daemon).status().unwrap();
-    assert!(copied.success());
-    let worker = lib.join("mapkeep-worker");
+    let copy = |program: &str| {
+        // By another process: a child that another test is just starting would inherit our descriptor of the copy, and a
+        // program that is open for writing cannot be executed.
+        assert!(Command::new("cp").arg(program).arg(&lib).status().unwrap().success());
+    };
+    copy(env!("CARGO_BIN_EXE_mapkeepd"));
     let words = ["-n", "proxymap", "-t", "unix", "-u"];
-    assert_refused(site.start_program(&daemon, &words), &[worker.to_str().unwrap(), "No such file"]);
+    for (missing, program) in [
+        ("mapkeep-gateway", env!("CARGO_BIN_EXE_mapkeep-gateway")),
+        ("mapkeep-worker", env!("CARGO_BIN_EXE_mapkeep-worker")),
+    ] {
+        let missing = lib.join(missing);
+        let started = site.start_program(&lib.join("mapkeepd"), &words);
+        assert_refused(started, &[missing.to_str().unwrap(), "No such file"]);
+        copy(program);
+    }
 }
