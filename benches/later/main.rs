@@ -116,7 +116,7 @@ fn report(what: &str, rounds: &[[(f64, f64); 3]]) {
 /// mapkeepd with this program as its worker.
 fn start(site: &Site) -> Master<'_> {
     let folder = site.path("lib");
-    with_this_as_worker(&folder);
+    with_this_as_worker(&folder, mapkeep_standin::programs());
     let master = site.start_program(&folder.join("mapkeepd"), &["-n", "proxymap", "-t", "unix", "-u"]);
     drop(master.wire());
     master

@@ -62,7 +62,7 @@ impl Place {
     /// A place whose programs are in a directory of this name, which tells the lookup worker how long to wait.
     pub fn new(programs: &str) -> Place {
         let site = Site::new();
-        with_this_as_worker(&site.path(programs));
+        with_this_as_worker(&site.path(programs), mapkeep_standin::programs());
         ["a", "b", "c"].into_iter().for_each(|name| drop(site.table("regexp", name, "/nothing/ nothing\n")));
         site.table("hash", "hash", "k indexed\n");
         Place { site, programs: programs.to_owned() }

@@ -12,6 +12,8 @@ mod process;
 mod streams;
 
 use mapkeep_proto::{Duty, Launch, version_text};
+use mapkeep_sandbox::Role;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// The name under which it stands beside mapkeepd.
@@ -20,6 +22,12 @@ const PROGRAM: &str = "mapkeep-worker";
 pub const IMPATIENT: &str = "impatient";
 /// How long that is. In any other directory it is as long as in the product.
 pub const SOON: Duration = Duration::from_secs(1);
+
+/// The programs of a reading service, as the table of roles has them.
+#[must_use]
+pub fn programs() -> BTreeSet<&'static str> {
+    Role::ALL.into_iter().filter(|role| role.serves(false)).map(|role| role.row().program).collect()
+}
 
 /// Is the process as which mapkeepd has started this program. Comes back if somebody else has started it.
 pub fn play() {
