@@ -114,7 +114,7 @@ pub fn odd_files_in_place_of_tables_change_nothing() {
             site.log().into_iter().skip(seen).find(|line| line.text.contains(name.as_str()))
         });
         let said = said.unwrap_or_else(|| panic!("{thing}: nothing in the log"));
-        assert!(said.text.contains("keeping its last content"), "{thing}: {}", said.text);
+        assert!(said.text.contains("keeping its last version"), "{thing}: {}", said.text);
         eprintln!("{thing}: {}", said.text);
     }
     eprintln!("slowest answer beside odd files: {:.1?} of {DEADLINE:?}", innocent.slowest);

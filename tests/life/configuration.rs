@@ -118,7 +118,7 @@ pub fn untrusted_files_are_refused_until_put_right() {
     // Taken away again, the content that was trusted goes on answering, and the log says why nothing newer will.
     let seen = site.log().len();
     set_mode(&file, 0o666);
-    site.wait_for_log(seen, &["warning: ", &writable, "keeping its last content", "T4"]);
+    site.wait_for_log(seen, &["warning: ", &writable, "keeping its last version", "T4"]);
     assert_eq!(wire.ask(&lookup(&writable, "k")), found("v"));
 }
 

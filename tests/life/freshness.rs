@@ -136,7 +136,7 @@ fn break_all(site: &Site, wire: &mut Wire, names: &[String]) {
         let bytes = fs::read(file_of(site, kind, "whole")).unwrap();
         let length = if *kind == "lmdb" { 8192 } else { bytes.len() / 2 };
         fs::write(&file, &bytes[..length]).unwrap();
-        site.wait_for_log(seen, &["warning: ", name, "keeping the previous content"]);
+        site.wait_for_log(seen, &["warning: ", name, "keeping the previous version"]);
         assert_eq!(wire.ask(&lookup(name, "k")), found("one"), "{name}");
     }
 }
@@ -187,7 +187,7 @@ pub fn removed_and_missing_tables_come_back() {
 
     let seen = site.log().len();
     fs::remove_file(site.path("tables/hash.db")).unwrap();
-    site.wait_for_log(seen, &["warning: ", &hash, "keeping its last content"]);
+    site.wait_for_log(seen, &["warning: ", &hash, "keeping its last version"]);
     assert_eq!(wire.ask(&lookup(&hash, "k")), found("one"), "a removed table goes on answering");
     site.table("hash", "hash", "k two\n");
     until("removed table made anew", &mut wire, &lookup(&hash, "k"), &found("one"), &found("two"));
@@ -214,7 +214,7 @@ pub fn replaced_directories_are_followed_or_reported() {
     let below = lookup(&names[0], "k");
     until("directory replaced", &mut wire, &below, &found("one"), &found("two"));
     // Elsewhere the lock of the broker stands: the old content answers, and the log says what is the matter.
-    let line = site.wait_for_log(0, &["warning: ", &names[1], "keeping its last content"]);
+    let line = site.wait_for_log(0, &["warning: ", &names[1], "keeping its last version"]);
     eprintln!("directory replaced outside of the lock: {}", line.text);
     assert_eq!(wire.ask(&lookup(&names[1], "k")), found("one"));
 }

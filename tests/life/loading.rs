@@ -71,13 +71,13 @@ pub fn content_that_a_worker_dies_of_gives_way_to_the_one_before() {
     let mut wire = master.wire();
     assert_eq!(wire.ask(&lookup(&name, "k")), found("one"));
     assert_eq!(wire.ask(&lookup(OTHER, "a")), found("b"));
-    let said = site.wait_for_log(0, &["a worker exited while loading", "still serving the previous content"]);
+    let said = site.wait_for_log(0, &["a worker exited while loading", "still serving the previous version"]);
     assert!(said.text.contains(&name) && said.text.contains(path.to_str().unwrap()), "{}", said.text);
     assert_eq!(tables_of(&master), [false], "the next worker is not given it");
     // The content was innocent: the worker that replaces this one loads it while this one serves, and then all do.
     let seen = site.log().len();
     let mut wires: Vec<_> = (0..5).map(|_| master.wire()).collect();
-    site.wait_for_log(seen, &[&name, "one worker has loaded the content that another could not load"]);
+    site.wait_for_log(seen, &[&name, "one worker has loaded the version that another could not load"]);
     let two = || (wires[0].ask(&lookup(&name, "k")) == found("two")).then_some(());
     assert!(poll(PATIENCE, two).is_some(), "the worker that serves gets it as well");
     assert!(master.runs());

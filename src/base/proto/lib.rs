@@ -90,7 +90,7 @@ impl Duty {
     pub const ALL: [Duty; 3] = [Duty::Clients, Duty::Rules, Duty::Gateway];
 
     /// Those whose workers get the contents of tables: lookup workers and rules workers.
-    pub const OF_CONTENTS: [Duty; 2] = [Duty::Clients, Duty::Rules];
+    pub const OF_SNAPSHOTS: [Duty; 2] = [Duty::Clients, Duty::Rules];
 
     pub(crate) fn from_tag(tag: u8) -> Result<Duty, DecodeError> {
         Duty::ALL.into_iter().find(|duty| *duty as u8 == tag).ok_or(DecodeError::Field)

@@ -6,7 +6,7 @@
 
 mod balance;
 
-use crate::tables::{Against, Tables};
+use crate::tables::{LoadFailure, Tables};
 use crate::watch::{Notice, Watch};
 use crate::workers::{Incoming, Load, Workers};
 use mapkeep_broker_serving::event_loop::{self, Front, Standing};
@@ -32,14 +32,14 @@ pub(crate) struct Bounds {
     pub(crate) daemon_timeout: Duration,
 }
 
-/// All that the broker holds.
+/// The state of the broker.
 pub(crate) struct Broker {
     pub(crate) front: Front,
     pub(crate) tables: Tables,
     pub(crate) watch: Watch,
     pub(crate) workers: Workers,
     pub(crate) bounds: Bounds,
-    /// Workers that have been asked for and have not been started.
+    /// Workers that have been requested and not yet started.
     pub(crate) asked: BTreeMap<Duty, u32>,
 }
 
@@ -82,12 +82,12 @@ impl event_loop::Broker for Broker {
         match token {
             WATCH => self.read_watch(),
             token if token >= WORKERS => self.receive_from_worker(token),
-            // A listening socket that is no longer there.
+            // A listening socket that has been closed.
             _ => Ok(()),
         }
     }
 
-    /// Every caller is of one class until a policy tells them apart.
+    /// All callers are of one class until there is a policy that distinguishes them.
     fn seat(&mut self) -> Option<WorkerId> {
         self.workers.next(TrustClass::EVERYONE, self.bounds.room)
     }
@@ -111,7 +111,7 @@ impl event_loop::Broker for Broker {
     }
 
     fn gone(&mut self, id: WorkerId) -> io::Result<()> {
-        // Nothing more can come from it, but what it has said may still be unheard.
+        // Nothing more can come from it, but messages that it has sent may still be unread.
         self.receive_from_worker(WORKERS | u64::from(id.0))?;
         self.forget(id)
     }
@@ -125,13 +125,13 @@ impl event_loop::Broker for Broker {
 }
 
 impl Broker {
-    /// Registers the fixed descriptors. To be called before lock-down.
+    /// Registers the fixed descriptors. Must be called before lock-down.
     pub(crate) fn register(&self) -> io::Result<()> {
         self.front.register()?;
         self.front.watch(&self.watch, WATCH)
     }
 
-    /// Tells the supervisor something, now or when it has room.
+    /// Sends a message to the supervisor, now or when the channel has room.
     fn say(&mut self, message: BrokerToSupervisor) -> io::Result<()> {
         self.front.say(message)
     }
@@ -148,7 +148,7 @@ impl Broker {
             return Ok(());
         }
         for id in self.workers.heartbeat(now, self.bounds.daemon_timeout) {
-            // What it has said before may clear it of what it would be blamed for.
+            // Messages that it has sent may show that the snapshot is not the cause.
             self.receive_from_worker(WORKERS | u64::from(id.0))?;
             tracing::error!("{} {} does not respond -- replacing it", self.workers.title(id), id.0);
             self.lose_loading(id)?;
@@ -187,7 +187,7 @@ impl Broker {
     fn receive_from_worker(&mut self, token: u64) -> io::Result<()> {
         let Ok(id) = u32::try_from(token & !WORKERS).map(WorkerId) else { return Ok(()) };
         let now = Instant::now();
-        // A worker that talks without end must not keep the others waiting.
+        // A worker that sends messages without end must not keep the others waiting.
         for _ in 0..256 {
             match self.workers.receive(id, now) {
                 None => return Ok(()),
@@ -198,10 +198,10 @@ impl Broker {
                     }
                 }
                 Some(Incoming::Rejected(table, generation)) => {
-                    self.judged_against(id, (table, generation), Against::Refused, now);
+                    self.load_failed(id, (table, generation), LoadFailure::Refused, now);
                 }
                 Some(Incoming::Ready) => self.say(BrokerToSupervisor::WorkerReady(id))?,
-                // The process may live on: an empty message looks like the end, too.
+                // The process may still be running: an empty message looks like the end of the channel.
                 Some(Incoming::Gone) => return self.lose_loading(id),
                 Some(Incoming::Violation(what)) => {
                     tracing::error!("{} {} sent {what} -- replacing it", self.workers.title(id), id.0);
@@ -212,31 +212,31 @@ impl Broker {
         Ok(())
     }
 
-    fn judged_against(
+    fn load_failed(
         &mut self,
-        judge: WorkerId,
+        failed: WorkerId,
         (table, generation): (TableId, u32),
-        against: Against,
+        failure: LoadFailure,
         now: Instant,
     ) {
-        if self.tables.judged_against(table, generation, against, now) {
-            self.workers.note_doubt(table, judge, now);
+        if self.tables.load_failed(table, generation, failure, now) {
+            self.workers.note_suspect(table, failed, now);
             owe(&mut self.workers, &self.tables, table);
         }
     }
 
-    /// Ends a worker that does not answer or has closed its channel. The content that it was loading, if there is one,
-    /// counts as the cause.
+    /// Kills a worker that does not answer or has closed its channel. The snapshot that it was loading, if any, counts
+    /// as the cause.
     fn lose_loading(&mut self, id: WorkerId) -> io::Result<()> {
         let blamed = self.workers.blame(id);
         self.lose(id)?;
         if let Some(Load { table, generation, .. }) = blamed {
-            self.judged_against(id, (table, generation), Against::Died, Instant::now());
+            self.load_failed(id, (table, generation), LoadFailure::Died, Instant::now());
         }
         Ok(())
     }
 
-    /// Ends a worker that is not to be trusted any more.
+    /// Kills a worker that is no longer trusted.
     fn lose(&mut self, id: WorkerId) -> io::Result<()> {
         if self.workers.list.contains_key(&id) {
             self.say(BrokerToSupervisor::Kill(id))?;
@@ -252,7 +252,7 @@ impl Broker {
     }
 }
 
-/// There is something new of a table, for the workers that hold it.
+/// Something about a table has changed: the workers that have it must be told.
 fn owe(workers: &mut Workers, tables: &Tables, table: TableId) {
     if let Some(duty) = tables.duty(table) {
         workers.owe(table, duty);

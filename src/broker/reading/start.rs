@@ -19,8 +19,8 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Instant;
 
-/// Those of them that are for other things than the contents of tables: its own, workers' channels, clients on their way,
-/// second contents of tables.
+/// The part of them that is not for the tables' current snapshots: its own, workers' channels, connections in flight,
+/// further snapshots of tables.
 const OTHERS: u64 = 4096;
 
 /// Entry point of the process; `channel` is the one to the supervisor.
@@ -28,7 +28,7 @@ pub fn main(launch: BrokerLaunch, channel: OwnedFd) -> ! {
     leave(run(launch, channel))
 }
 
-/// Prepares, locks down and serves until the supervisor says that it is over.
+/// Prepares, locks down and serves until the supervisor tells it to exit.
 fn run(launch: BrokerLaunch, channel: OwnedFd) -> Result<(), Fatal> {
     let BrokerLaunch { process, serving, .. } = &launch;
     let Prepared { front, names, size, list, inside, anchor } =
@@ -40,7 +40,7 @@ fn run(launch: BrokerLaunch, channel: OwnedFd) -> Result<(), Fatal> {
         .among(Rc::new(People::read()));
     let serve = launch.workers;
     let rules = list.iter().any(|table| Duty::of(Kind::of(&table.name)) == Duty::Rules);
-    let duties = Duty::OF_CONTENTS.into_iter().filter(|duty| *duty == Duty::Clients || rules);
+    let duties = Duty::OF_SNAPSHOTS.into_iter().filter(|duty| *duty == Duty::Clients || rules);
     let wanted = duties.map(|duty| (duty, serve)).collect();
     let limit = launch.snapshot_limit;
     let (descriptors, room) = descriptors_for(list.len());
@@ -64,7 +64,7 @@ fn run(launch: BrokerLaunch, channel: OwnedFd) -> Result<(), Fatal> {
     let expected = broker.descriptors();
     let lock = Lock {
         role: Role::Broker,
-        // It opens tables by path, so its root is the machine's; Landlock bounds what it reaches there.
+        // It opens tables by path, so it keeps the host's root directory; Landlock limits what it can reach there.
         privilege: privilege(Role::Broker, process, None),
         limits: Limits {
             core: 0,
@@ -83,13 +83,13 @@ fn run(launch: BrokerLaunch, channel: OwnedFd) -> Result<(), Fatal> {
     Ok(event_loop::run(&mut broker, &confined)?)
 }
 
-/// The descriptor limit of a broker with this number of tables, and how many contents there are descriptors for: fewer where
-/// the hard limit that the service was started with is low.
+/// The descriptor limit of a broker with this number of tables, and the number of snapshots that it has descriptors
+/// for, which is smaller if the hard limit of the service is low.
 fn descriptors_for(tables: usize) -> (u64, usize) {
     use nix::sys::resource::{Resource, getrlimit};
     let wanted = u64::try_from(tables).unwrap_or(u64::MAX).saturating_add(OTHERS).max(DESCRIPTORS);
     let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(wanted, |(_, hard)| hard.min(wanted));
-    // What is not for contents is needed more.
+    // The other descriptors are needed more than those of snapshots.
     let room = limit.saturating_sub(OTHERS.min(limit / 2));
     (limit, usize::try_from(room).unwrap_or(usize::MAX))
 }
@@ -109,7 +109,7 @@ fn watch_all(tables: &mut Tables, watch: &mut Watch, inside: &Path) -> Vec<Locat
                 located(inside, Directory { path: component, dev: 0, ino: 0 }).seen_from_host().display()
             );
         }
-        // What a link leads to may be exchanged in a directory that is not watched.
+        // The target of a link may be exchanged in a directory that is not watched.
         entry.watched = holders.len() == 1;
         for (directory, name) in holders {
             let located = located(inside, directory);
@@ -124,7 +124,7 @@ fn watch_all(tables: &mut Tables, watch: &mut Watch, inside: &Path) -> Vec<Locat
 }
 
 impl Broker {
-    /// Every descriptor that must be open when it locks down, the standard ones and the log included.
+    /// Every descriptor that must be open at lock-down, including the standard ones and the log.
     fn descriptors(&self) -> Vec<RawFd> {
         let mut numbers = FIXED.to_vec();
         numbers.push(self.watch.as_fd().as_raw_fd());

@@ -1,33 +1,33 @@
-//! The approved tables as the broker keeps them: which content is current, and what to look at next.
+//! The approved tables as the broker keeps them: which snapshot is current, and which file to check next.
 //!
 //! Every turn of the event loop has a bounded share of looking and copying; tables take turns, so that none of them,
 //! and no client, waits for another's file. What is kept is bounded as well: see [`Tables::work`].
 //!
-//! May: open approved files through `trust`, copy them through `snapshot`. Never: look into the content.
+//! May: open approved files through `trust`, copy them through `snapshot`. Never: look into their contents.
 //!
 //! | file | purpose |
 //! |---|---|
 //! | `entry.rs` | one table: from a look at its file to a copy |
-//! | `contents.rs` | which of its contents workers get |
+//! | `snapshots.rs` | which of its snapshots workers get |
 //! | `pace.rs` | how often it may be copied |
 //! | `surroundings.rs` | what every look needs, and how often there is one |
 
-mod contents;
 mod entry;
 mod pace;
+mod snapshots;
 mod surroundings;
 
 #[cfg(test)]
 mod tests;
 
-#[cfg(test)]
-pub(crate) use contents::testing;
-pub(crate) use contents::{Against, Content};
 pub(crate) use entry::Entry;
 use mapkeep_broker_trust as trust;
 use mapkeep_broker_trust::{Anchor, Holder, Owners, Refusal};
 use mapkeep_name::Kind;
 use mapkeep_proto::{Duty, Listed, TableId, Unavailable};
+#[cfg(test)]
+pub(crate) use snapshots::testing;
+pub(crate) use snapshots::{LoadFailure, TableSnapshot};
 use std::collections::BTreeSet;
 use std::os::fd::RawFd;
 use std::rc::Rc;
@@ -38,23 +38,24 @@ use surroundings::Surroundings;
 const TURN: usize = 8 << 20;
 /// Tables looked at in one turn, at most.
 const LOOKS: usize = 1024;
-/// Tables of which two contents are kept because no worker has judged the newer. At this number, no other copy is begun.
-const UNJUDGED: usize = 256;
-/// Tables of which a doubtful content is kept for another worker.
-const DOUBTS: usize = 256;
-/// When a copy that must wait for judgements is tried again, if no message comes first.
+/// Limit of tables with two snapshots because no worker has tried the newer one. At this number, no other copy is
+/// begun.
+const UNTRIED: usize = 256;
+/// Limit of tables with a suspect snapshot that is kept for a trial by another worker.
+const SUSPECTS: usize = 256;
+/// After this time, a copy that must wait for trials is attempted again even if no worker has answered.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// What a worker gets of a table.
+/// What a worker is sent about a table.
 #[derive(Debug)]
 pub(crate) enum Offer {
-    /// This content.
-    Content(Kind, Rc<Content>),
-    /// None; this is why.
+    /// This snapshot.
+    Snapshot(Kind, Rc<TableSnapshot>),
+    /// There is none, for this reason.
     Unavailable(Unavailable),
-    /// Another worker has to judge it first.
+    /// Another worker must try it first.
     Later,
-    /// Nothing: it is its own content.
+    /// Nothing: the table needs no snapshot.
     Nothing,
 }
 
@@ -62,21 +63,21 @@ pub(crate) enum Offer {
 pub(crate) struct Tables {
     pub(crate) entries: Vec<Entry>,
     around: Surroundings,
-    /// Contents that there are descriptors for.
+    /// The number of snapshots that there are descriptors for.
     room: usize,
-    /// Contents that are current, all tables together.
+    /// Current snapshots, of all tables together.
     held: usize,
-    /// Tables with two contents, and tables with a doubtful one.
-    unjudged: usize,
-    doubts: usize,
-    /// Tables with a file, by the moment at which they are looked at next.
+    /// Tables with two snapshots, and tables with a suspect one.
+    untried: usize,
+    suspects: usize,
+    /// Tables with a file, by the time of their next check.
     schedule: BTreeSet<(Instant, u16)>,
     first_pass: bool,
 }
 
 #[cfg(test)]
 impl Tables {
-    /// Tables of these names, each with a content that no worker has judged.
+    /// Tables of these names, each with a snapshot that no worker has tried.
     pub(crate) fn filled(names: impl IntoIterator<Item = String>) -> Tables {
         let listed = |name: String| Listed { name: name.into_bytes(), approved: true, incomplete: false };
         let (list, anchor) = (names.into_iter().map(listed), Anchor::host().unwrap());
@@ -86,17 +87,17 @@ impl Tables {
         tables
     }
 
-    /// The next content of a table.
+    /// Adds the next snapshot of a table.
     pub(crate) fn put(&mut self, id: TableId) {
         self.with(id, |entry, _| {
-            let number = entry.contents.current().map_or(1, |content| content.generation + 1);
-            entry.contents.accept(testing::snapshot(number.into()));
+            let number = entry.snapshots.current().map_or(1, |snapshot| snapshot.generation + 1);
+            entry.snapshots.accept(testing::snapshot(number.into()));
         });
     }
 }
 
 impl Tables {
-    /// `limit` is the largest file in bytes, `room` the number of contents that there are descriptors for.
+    /// `limit` is the largest file in bytes, `room` the number of snapshots that there are descriptors for.
     pub(crate) fn new(
         list: impl IntoIterator<Item = Listed>,
         anchor: Anchor,
@@ -110,11 +111,12 @@ impl Tables {
         let schedule = schedule.map(|(index, entry)| (entry.due, index)).collect();
         let files = entries.iter().filter(|entry| entry.path.is_some()).count();
         let around = Surroundings::new(anchor, owners, limit, files);
-        Tables { entries, around, room, held: 0, unjudged: 0, doubts: 0, schedule, first_pass: false }
+        Tables { entries, around, room, held: 0, untried: 0, suspects: 0, schedule, first_pass: false }
     }
 
-    /// The directories that hold a table's name and its file, each with the name there, and why there are no more; `None`
-    /// for a table without a file. To be called before lock-down: Landlock lets through what is found here.
+    /// The directories that hold a table's name and its file, each with the name in it, and the reason why the walk
+    /// ended early, if it did; `None` for a table without a file. Must be called before lock-down: the Landlock rules
+    /// allow what is found here.
     pub(crate) fn holders(&self, index: usize) -> Option<(Vec<Holder>, Option<Refusal>)> {
         let path = self.entries.get(index)?.path.as_ref()?;
         Some(trust::holders(&self.around.anchor, path, &self.around.owners))
@@ -130,52 +132,52 @@ impl Tables {
         (0..u16::try_from(self.entries.len()).unwrap_or(u16::MAX)).map(TableId)
     }
 
-    /// Those that workers of this duty hold.
+    /// The tables that workers of this duty have.
     pub(crate) fn of_duty(&self, duty: Duty) -> impl Iterator<Item = TableId> {
         self.ids().filter(move |id| self.duty(*id) == Some(duty))
     }
 
-    /// Whose table this is.
+    /// The duty of the workers that have this table.
     pub(crate) fn duty(&self, id: TableId) -> Option<Duty> {
         self.entries.get(usize::from(id.0)).map(|entry| entry.duty)
     }
 
-    /// What workers get of a table.
+    /// What workers are sent about a table.
     pub(crate) fn offer(&self, id: TableId) -> Offer {
         let Some(entry) = self.entries.get(usize::from(id.0)) else { return Offer::Nothing };
-        match (entry.contents.current(), entry.trouble) {
-            (Some(content), _) => Offer::Content(entry.kind, Rc::clone(content)),
-            // It is about to come, and that is what workers take for granted.
+        match (entry.snapshots.current(), entry.trouble) {
+            (Some(snapshot), _) => Offer::Snapshot(entry.kind, Rc::clone(snapshot)),
+            // The snapshot is about to be made; until they are told otherwise, workers assume just that.
             (None, None) => Offer::Nothing,
             (None, Some(Unavailable::Loading)) if entry.told.is_empty() => Offer::Nothing,
             (None, Some(reason)) => Offer::Unavailable(reason),
         }
     }
 
-    /// The doubtful content of a table, for one more worker. One that a worker has died of only if that is `safe`: if
-    /// nobody has to wait for this worker.
-    pub(crate) fn doubtful(&self, id: TableId, safe: bool) -> Option<(Kind, Rc<Content>)> {
+    /// The suspect snapshot of a table, for a trial by one more worker. One that has crashed a worker is returned only
+    /// if `safe` is true: no client waits for this worker.
+    pub(crate) fn suspect(&self, id: TableId, safe: bool) -> Option<(Kind, Rc<TableSnapshot>)> {
         let entry = self.entries.get(usize::from(id.0))?;
-        let (content, against) = entry.contents.doubted()?;
-        (safe || against != Against::Died).then(|| (entry.kind, Rc::clone(content)))
+        let (snapshot, failure) = entry.snapshots.suspect()?;
+        (safe || failure != LoadFailure::Died).then(|| (entry.kind, Rc::clone(snapshot)))
     }
 
-    /// What is said against the doubtful content of a table.
-    pub(crate) fn against(&self, id: TableId) -> Option<Against> {
-        self.entries.get(usize::from(id.0))?.contents.doubted().map(|(_, against)| against)
+    /// How the suspect snapshot of a table failed.
+    pub(crate) fn failure(&self, id: TableId) -> Option<LoadFailure> {
+        self.entries.get(usize::from(id.0))?.snapshots.suspect().map(|(_, failure)| failure)
     }
 
-    /// Does something with an entry, and keeps the schedule and the counts.
+    /// Runs `work` on an entry, and updates the schedule and the counts.
     fn with<R>(&mut self, id: TableId, work: impl FnOnce(&mut Entry, &Surroundings) -> R) -> Option<R> {
         let entry = self.entries.get_mut(usize::from(id.0)).filter(|entry| entry.path.is_some())?;
         let counts = |entry: &Entry| {
-            let contents = &entry.contents;
-            [contents.current().is_some(), contents.awaits_judgement(), contents.doubted().is_some()]
+            let snapshots = &entry.snapshots;
+            [snapshots.current().is_some(), snapshots.awaits_trial(), snapshots.suspect().is_some()]
         };
         let (due, before) = (entry.due, counts(entry));
         let result = work(entry, &self.around);
         let after = counts(entry);
-        let sums = [&mut self.held, &mut self.unjudged, &mut self.doubts];
+        let sums = [&mut self.held, &mut self.untried, &mut self.suspects];
         for ((sum, before), after) in sums.into_iter().zip(before).zip(after) {
             *sum = sum.saturating_add(after.into()).saturating_sub(before.into());
         }
@@ -186,7 +188,7 @@ impl Tables {
         Some(result)
     }
 
-    /// Something happened to the file of this table: look at it once it is quiet.
+    /// Something happened to the file of this table: check it once it is quiet.
     pub(crate) fn touched(&mut self, id: TableId, now: Instant) {
         self.with(id, |entry, _| entry.touched(now));
     }
@@ -199,32 +201,32 @@ impl Tables {
         });
     }
 
-    /// A worker has switched to this content. True if others must be told.
+    /// A worker has switched to this snapshot. True if others must be told.
     pub(crate) fn loaded(&mut self, id: TableId, generation: u32, now: Instant) -> bool {
         self.with(id, |entry, _| entry.loaded(generation, now)).unwrap_or_default()
     }
 
-    /// A worker has refused this content, or died of it. True if others must be told.
-    pub(crate) fn judged_against(
+    /// A worker has refused this snapshot, or crashed on it. True if others must be told.
+    pub(crate) fn load_failed(
         &mut self,
         id: TableId,
         generation: u32,
-        against: Against,
+        failure: LoadFailure,
         now: Instant,
     ) -> bool {
-        let room = self.doubts < DOUBTS;
-        self.with(id, |entry, _| entry.judged_against(generation, against, room, now)).unwrap_or_default()
+        let room = self.suspects < SUSPECTS;
+        self.with(id, |entry, _| entry.load_failed(generation, failure, room, now)).unwrap_or_default()
     }
 
-    /// When the next look is due.
+    /// When the next check is due.
     pub(crate) fn next_due(&self, now: Instant) -> Option<Instant> {
         let (due, _) = *self.schedule.first()?;
-        // Those that wait for judgements are past due; their turn comes when a worker has answered.
-        let earliest = if self.unjudged < UNJUDGED { now } else { now.checked_add(PATIENCE)? };
+        // Tables that wait for trials are overdue; their turn comes when a worker has answered.
+        let earliest = if self.untried < UNTRIED { now } else { now.checked_add(PATIENCE)? };
         Some(due.max(earliest))
     }
 
-    /// Whether every table has been looked at once, except those that a writer holds locked.
+    /// Whether every table has been checked once, except those that a writer has locked.
     pub(crate) fn first_pass_is_done(&self) -> bool {
         self.first_pass
     }
@@ -234,17 +236,17 @@ impl Tables {
         self.first_pass = self.first_pass || !self.entries.iter().any(waits);
     }
 
-    /// Does what is due, for a bounded time, and says of which tables workers have to be told. `on_the_way` says
-    /// whether a worker has not yet answered for the last content of a table.
+    /// Does what is due, for a bounded time, and returns the tables that workers must be told about. `on_the_way` tells
+    /// whether a worker has yet to answer for the last snapshot of a table.
     ///
-    /// Each table has one content that is served; one more, at most, while no worker has judged the newer, and no
-    /// third is copied before that; and one more if it is doubtful. Few tables at a time have more than one.
+    /// Each table has one snapshot that is served; a second one while no worker has tried the newer of the two, before
+    /// which no third is copied; and one more if that is suspect. Few tables at a time have more than one.
     pub(crate) fn work(&mut self, now: Instant, on_the_way: impl Fn(TableId) -> bool) -> Vec<TableId> {
         let mut changes = Vec::new();
         let mut left = TURN;
         let due: Vec<u16> = {
             let due = self.schedule.range(..=(now, u16::MAX)).map(|(_, index)| *index);
-            let crowded = self.unjudged >= UNJUDGED;
+            let crowded = self.untried >= UNTRIED;
             let may = |index: &u16| {
                 !crowded || self.entries.get(usize::from(*index)).is_some_and(Entry::is_copying)
             };
@@ -253,8 +255,8 @@ impl Tables {
         for id in due.into_iter().map(TableId) {
             let way = on_the_way(id);
             let full = self.held >= self.room;
-            let room = self.doubts < DOUBTS;
-            let looked = self.with(id, |entry, around| match full && entry.contents.current().is_none() {
+            let room = self.suspects < SUSPECTS;
+            let looked = self.with(id, |entry, around| match full && entry.snapshots.current().is_none() {
                 true => entry.leave_out(around, now),
                 false => entry.look(around, way, room, now),
             });
@@ -263,7 +265,7 @@ impl Tables {
                 changes.push(id);
             }
             left = left.saturating_sub(looked.cost);
-            if left == 0 || self.unjudged >= UNJUDGED {
+            if left == 0 || self.untried >= UNTRIED {
                 break;
             }
         }

@@ -12,19 +12,19 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-/// The watched directories and whose files are in them.
+/// The watched directories and the tables with files in them.
 #[derive(Debug)]
 pub(crate) struct Watch {
     inotify: Inotify,
     directories: HashMap<WatchDescriptor, HashMap<OsString, Vec<TableId>>>,
 }
 
-/// What inotify has to say.
+/// What inotify reports.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Notice {
     /// Something happened to this table's file.
     Touched(TableId),
-    /// inotify says nothing more of this table's directory.
+    /// inotify no longer watches this table's directory.
     Lost(TableId),
     /// Events were dropped: everything may have changed.
     Everything,
@@ -36,7 +36,7 @@ impl Watch {
         Ok(Watch { inotify, directories: HashMap::new() })
     }
 
-    /// Watches the directory of `file` for the table `id`. False when that cannot be.
+    /// Watches the directory of `file` for the table `id`. False if that is not possible.
     pub(crate) fn add(&mut self, id: TableId, file: &[u8]) -> bool {
         let Some(slash) = file.iter().rposition(|byte| *byte == b'/') else { return false };
         let (directory, name) = file.split_at(slash);
@@ -60,7 +60,7 @@ impl Watch {
         }
     }
 
-    /// Takes what is waiting.
+    /// Reads the events that are waiting.
     pub(crate) fn notices(&mut self) -> io::Result<Vec<Notice>> {
         let mut notices = Vec::new();
         let events = match self.inotify.read_events() {
@@ -99,7 +99,7 @@ mod tests {
     use std::fs;
 
     #[test]
-    fn changes_of_the_named_file_are_noticed_and_those_of_others_not() {
+    fn changes_of_the_named_file_are_noticed_and_of_other_files_are_not() {
         let folder = std::env::temp_dir().join(format!("mapkeep-watch-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let file = folder.join("table.db");

@@ -5,29 +5,28 @@
 //!
 //! | file | purpose |
 //! |---|---|
-//! | `crew.rs` | how many workers there are to be, and who is replaced |
-//! | `doubts.rs` | second opinions on contents that a worker has judged against |
+//! | `replacement.rs` | how many workers there are to be, and who is replaced |
+//! | `suspects.rs` | second trials of snapshots that a worker has failed to load |
 //! | `pairs.rs` | the ways between lookup workers and rules workers |
-//! | `supply.rs` | which contents a worker still gets, and when |
+//! | `supply.rs` | which snapshots a worker has yet to get, and when |
 //! | `worker.rs` | one worker: what it is sent next, and what it may say when |
 
-mod crew;
-mod doubts;
 mod pairs;
+mod replacement;
 mod supply;
+mod suspects;
 mod worker;
 
 #[cfg(test)]
 mod tests;
 
-use crate::tables::{Content, Offer, Tables};
-pub(crate) use crew::Change;
-use doubts::Doubts;
+use crate::tables::{Offer, TableSnapshot, Tables};
 use mapkeep_broker_serving::rhythm::Stage;
 use mapkeep_process::outbox::{self, Outbox, Sent};
 use mapkeep_process::role_of;
 use mapkeep_proto::{BrokerToLookup, Decode, Duty, LookupToBroker, TableId, TrustClass, WorkerId};
 use mapkeep_sys::channel::{Channel, Received};
+pub(crate) use replacement::Change;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -35,14 +34,15 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 pub(crate) use supply::Load;
 use supply::{Blame, Supply};
-use worker::Bench;
+use suspects::Suspects;
+use worker::Trials;
 
 /// How long a worker may take to answer a ping while it has nothing to load.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
-/// How fast a worker must at least be able to load a content, in bytes a second.
+/// How fast a worker must be able to load a snapshot, in bytes a second.
 const LOAD_SPEED: u64 = 10 << 20;
-/// Messages that may wait for room in a worker's channel. At this number, it gets no clients, who wait in the
-/// queue of the socket instead, and no contents, which wait as numbers.
+/// Messages that may wait for room in a worker's channel. At this number, it gets no clients, which wait in the
+/// socket's queue instead, and no snapshots, which wait as numbers.
 const WAITING: usize = 256;
 
 /// A descriptor that travels with a message.
@@ -50,7 +50,7 @@ const WAITING: usize = 256;
 enum Freight {
     None,
     Names(Rc<OwnedFd>),
-    Content(Rc<Content>),
+    Snapshot(Rc<TableSnapshot>),
     Client(OwnedFd),
     Peer(OwnedFd),
 }
@@ -60,7 +60,7 @@ impl outbox::Freight for Freight {
         match self {
             Freight::None => Vec::new(),
             Freight::Names(names) => vec![names.as_fd()],
-            Freight::Content(content) => vec![content.snapshot.descriptor.as_fd()],
+            Freight::Snapshot(snapshot) => vec![snapshot.copy.descriptor.as_fd()],
             Freight::Client(socket) | Freight::Peer(socket) => vec![socket.as_fd()],
         }
     }
@@ -74,36 +74,36 @@ pub(crate) struct Worker {
     pub(crate) duty: Duty,
     pub(crate) stage: Stage,
     pub(crate) clients: u32,
-    /// Clients that it has had in all.
+    /// The number of clients that it has had.
     pub(crate) served: u32,
     outbox: Outbox<BrokerToLookup, Freight>,
     /// Whether the event loop waits for room in its channel.
     pub(crate) waits_for_room: bool,
     supply: Supply,
-    /// Whether it has had all contents that it was to get before its first client.
+    /// Whether it has got all snapshots that it needs before its first client.
     settled: bool,
-    /// The rules workers that a lookup worker has a way to, and whether it has had a way to all of them once.
+    /// The rules workers to which a lookup worker has a stream, and whether it has once had a stream to all of them.
     peers: BTreeSet<WorkerId>,
     introduced: bool,
     ping: Option<(u32, Instant)>,
     pings: u32,
 }
 
-/// What follows from a worker's message.
+/// What a worker's message means.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Incoming {
     Nothing,
-    /// It says that it is locked down.
+    /// It reports its lock-down.
     Ready,
-    /// A content that it was sent is in use.
+    /// It has switched to a snapshot.
     Loaded(TableId, u32),
-    /// A content that it was sent does not parse.
+    /// It reports that a snapshot does not parse.
     Rejected(TableId, u32),
-    /// So many of its clients have gone.
+    /// This number of its clients have disconnected.
     Closed(u32),
-    /// It said what it may not say.
+    /// It sent a message that it may not send.
     Violation(&'static str),
-    /// It has gone.
+    /// Its channel is closed.
     Gone,
 }
 
@@ -113,26 +113,26 @@ pub(crate) struct Workers {
     pub(crate) list: BTreeMap<WorkerId, Worker>,
     names: Rc<OwnedFd>,
     hello: BrokerToLookup,
-    /// How many of each duty serve at a time, if all is well.
+    /// The intended number of serving workers of each duty.
     wanted: BTreeMap<Duty, u32>,
-    /// Who is judging a content of a table that no worker has in use yet: one worker at a time, so that a content which ends
-    /// its worker ends one, and the others go on with the previous content.
-    judges: BTreeMap<TableId, WorkerId>,
-    /// Duties of which a worker has died of one of several contents. Such contents go to each one by one, until a worker has
-    /// got over all of them.
+    /// Which worker is trying a snapshot that no worker has in use yet: one at a time, so that a snapshot that crashes
+    /// workers crashes only one, and the others continue with the previous one.
+    trying: BTreeMap<TableId, WorkerId>,
+    /// Duties of which a worker has crashed on one of several snapshots. Their workers get untried snapshots one by
+    /// one, until a worker has survived all of them.
     careful: BTreeSet<Duty>,
-    doubts: Doubts,
-    /// A worker has got all contents that it was to get first.
+    suspects: Suspects,
+    /// A worker has got all snapshots that it needs first.
     news: bool,
 }
 
 impl Workers {
-    /// `names` is the sealed list of names, `hello` the message that goes with it. `wanted`: how many of each duty serve at
-    /// a time.
+    /// `names` is the sealed list of names, `hello` the message that goes with it. `wanted`: the intended number of
+    /// serving workers of each duty.
     pub(crate) fn new(names: OwnedFd, hello: BrokerToLookup, wanted: BTreeMap<Duty, u32>) -> Workers {
-        let (list, judges, careful) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-        let doubts = Doubts::default();
-        Workers { list, names: Rc::new(names), hello, wanted, judges, careful, doubts, news: false }
+        let (list, trying, careful) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        let suspects = Suspects::default();
+        Workers { list, names: Rc::new(names), hello, wanted, trying, careful, suspects, news: false }
     }
 
     /// The sealed list of names.
@@ -140,8 +140,8 @@ impl Workers {
         self.names.as_fd()
     }
 
-    /// A worker has been started: it gets the names and all tables of its duty. Those contents that another worker has
-    /// judged against come last, for it to judge as well; one that may cost it its life only if others serve meanwhile.
+    /// A worker has been started: it gets the names and all tables of its duty. Snapshots that another worker has
+    /// failed to load come last, as trials; one that has crashed a worker only if others serve meanwhile.
     pub(crate) fn add(
         &mut self,
         id: WorkerId,
@@ -151,7 +151,7 @@ impl Workers {
         tables: &Tables,
     ) {
         let safe = self.of_duty(duty).any(|(_, worker)| worker.is_ready());
-        let trials = tables.of_duty(duty).filter(|table| tables.doubtful(*table, safe).is_some());
+        let trials = tables.of_duty(duty).filter(|table| tables.suspect(*table, safe).is_some());
         let mut worker = Worker {
             channel,
             class,
@@ -177,7 +177,7 @@ impl Workers {
         role_of(self.list.get(&id).map_or(Duty::Clients, |worker| worker.duty)).title()
     }
 
-    /// Whether there is one of each duty that serves.
+    /// Whether a worker of each duty serves.
     pub(crate) fn are_complete(&self) -> bool {
         self.wanted.keys().all(|duty| self.of_duty(*duty).any(|(_, worker)| worker.is_ready()))
     }
@@ -187,35 +187,35 @@ impl Workers {
         self.list.iter().filter(move |(_, worker)| worker.duty == duty)
     }
 
-    /// A worker has gone, or is given up.
+    /// A worker has exited, or is given up.
     pub(crate) fn remove(&mut self, id: WorkerId) -> Option<Worker> {
-        self.judges.retain(|_, judge| *judge != id);
+        self.trying.retain(|_, worker| *worker != id);
         self.part(id);
         self.list.remove(&id)
     }
 
-    /// There is something new of a table, for the workers of this duty.
+    /// Something about a table has changed: the workers of this duty must be told.
     pub(crate) fn owe(&mut self, table: TableId, duty: Duty) {
         for worker in self.list.values_mut().filter(|worker| worker.duty == duty) {
             worker.supply.owe(table);
         }
     }
 
-    /// Whether a worker that has or will have clients has not yet answered for the last content of this table. One that
-    /// drains holds up nobody.
+    /// Whether a worker that has or will have clients has yet to answer for the last snapshot of this table. A draining
+    /// worker delays nobody.
     pub(crate) fn awaits(&self, table: TableId) -> bool {
         let counts = |worker: &&Worker| worker.stage != Stage::Draining;
         self.list.values().filter(counts).any(|worker| worker.supply.awaits(table))
     }
 
-    /// Sends what is waiting for this worker, and what it still gets, as far as that may be on its way.
+    /// Sends the messages that wait for this worker, and as many of the snapshots owed to it as may be in flight.
     pub(crate) fn flush(&mut self, id: WorkerId, tables: &Tables, now: Instant) -> io::Result<Sent> {
-        let may_judge = self.may_judge(id);
+        let may_try = self.may_try(id);
         let Some(worker) = self.list.get_mut(&id) else { return Ok(Sent::All) };
-        let mut bench = Bench { judges: &mut self.judges, id, may_judge };
+        let mut trials = Trials { trying: &mut self.trying, id, may_try };
         let careful = self.careful.contains(&worker.duty);
         let sent = loop {
-            let more = worker.fill(tables, &mut bench, careful, now);
+            let more = worker.fill(tables, &mut trials, careful, now);
             match worker.outbox.flush(&worker.channel)? {
                 Sent::All if more => {}
                 sent => break sent,
@@ -229,24 +229,23 @@ impl Workers {
         Ok(sent)
     }
 
-    /// Whether there is something to do about workers at once, although nobody has said anything: one has all that it was to
-    /// get first.
+    /// Whether workers need attention although no message has come: one has got all snapshots that it needs first.
     pub(crate) fn take_news(&mut self) -> bool {
         std::mem::take(&mut self.news)
     }
 
-    /// Whether a worker may be given what no worker has in use yet. One that drains only if there is nobody else.
-    fn may_judge(&self, id: WorkerId) -> bool {
+    /// Whether a worker may get a snapshot that no worker has in use yet. A draining one may only if there is no other.
+    fn may_try(&self, id: WorkerId) -> bool {
         let Some(worker) = self.list.get(&id) else { return false };
         let stays = |stage| matches!(stage, Stage::Checking | Stage::Admitted);
         stays(worker.stage) || !self.of_duty(worker.duty).any(|(_, other)| stays(other.stage))
     }
 
-    /// What a worker died of, if it died while it was loading a content that no worker has in use. If it was loading
-    /// several, nobody is blamed, and from now on each worker gets such contents one by one.
+    /// The snapshot that a worker crashed on, if it was loading one that no worker has in use. If it was loading
+    /// several such, none is blamed, and from now on each worker gets them one by one.
     pub(crate) fn blame(&mut self, id: WorkerId) -> Option<Load> {
         let worker = self.list.get(&id)?;
-        // One that drains leaves with its last client, and what it was sent last may be unread.
+        // A draining worker exits with its last client, and may not have read the last messages.
         if worker.stage == Stage::Draining && worker.clients == 0 {
             return None;
         }
@@ -260,10 +259,10 @@ impl Workers {
         }
     }
 
-    /// Takes one message of a worker.
+    /// Receives one message from a worker.
     pub(crate) fn receive(&mut self, id: WorkerId, now: Instant) -> Option<Incoming> {
         let worker = self.list.get_mut(&id)?;
-        // One byte more than any message: what fills it is too long.
+        // Longer than any message: one that fills it is too long.
         let mut buffer = [0; 64];
         let length = match worker.channel.receive_plain(&mut buffer) {
             Ok(Received::Message(length, _)) => length,
@@ -274,9 +273,9 @@ impl Workers {
         let Ok(message) = LookupToBroker::decode(buffer.get(..length).unwrap_or_default()) else {
             return Some(Incoming::Violation("a malformed message"));
         };
-        let incoming = worker.judge(message, now);
+        let incoming = worker.interpret(message, now);
         if let Incoming::Loaded(table, _) | Incoming::Rejected(table, _) = incoming {
-            self.judges.retain(|of, judge| (*of, *judge) != (table, id));
+            self.trying.retain(|of, worker| (*of, *worker) != (table, id));
         }
         Some(incoming)
     }
@@ -305,8 +304,8 @@ impl Workers {
         }
     }
 
-    /// Asks the workers that have clients, or are starting, for a sign of life; returns those that owe one, or the answer
-    /// to a content, for too long.
+    /// Pings the workers that have clients, or are starting; returns those that have owed the answer to a ping, or to a
+    /// snapshot, for too long.
     pub(crate) fn heartbeat(&mut self, now: Instant, limit: Duration) -> Vec<WorkerId> {
         let mut silent = Vec::new();
         // Clients of a lookup worker wait for rules workers as well.
@@ -329,7 +328,7 @@ impl Workers {
         silent
     }
 
-    /// Connected clients in all.
+    /// The number of connected clients.
     pub(crate) fn clients(&self) -> u32 {
         self.list.values().fold(0, |sum, worker| sum.saturating_add(worker.clients))
     }

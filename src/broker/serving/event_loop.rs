@@ -18,20 +18,20 @@ use std::time::Instant;
 /// Where a broker is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Nobody can be served yet.
+    /// No client can be served yet.
     Starting,
-    /// The supervisor has been told that clients are taken.
+    /// The supervisor has been told that clients are accepted.
     Serving,
-    /// Another broker has taken over, or the service ends: nobody is accepted any more.
+    /// Another broker has taken over, or the service is stopping: no client is accepted any more.
     Finishing,
 }
 
-/// What every broker holds: the ways to its supervisor and to its clients.
+/// What every broker has: the channel to its supervisor and the listening sockets.
 #[derive(Debug)]
 pub struct Front {
     /// The channel to the supervisor.
     pub supervisor: SupervisorChannel,
-    /// epoll, at its fixed number.
+    /// epoll, at its fixed descriptor number.
     pub epoll: Epoll,
     /// The listening sockets.
     pub listeners: Listeners,
@@ -40,38 +40,38 @@ pub struct Front {
     next_heartbeat: Option<Instant>,
 }
 
-/// How a broker stands, for whoever wants to connect.
+/// The state of a broker as far as new clients are concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
-    /// Whether all is there that the first client waits for.
+    /// Whether everything is ready for the first client.
     pub complete: bool,
-    /// Whether somebody can take one more client now.
+    /// Whether a worker can take one more client now.
     pub takes_clients: bool,
     /// Clients that are connected.
     pub clients: u32,
 }
 
-/// What one broker does otherwise than the other.
+/// What differs between the two brokers.
 pub trait Broker {
     /// Who takes a client.
     type Seat;
 
-    /// What it has in common with the other.
+    /// What both brokers have.
     fn front(&mut self) -> &mut Front;
 
-    /// What is to be done before the next wait. `now` is the same for all of it.
+    /// Does what is due before the next wait. `now` is the same for all of it.
     fn work(&mut self, now: Instant) -> io::Result<()>;
 
-    /// How it stands after that.
+    /// Its state after that.
     fn standing(&self) -> Standing;
 
-    /// Whether the last of those who serve clients has gone.
+    /// Whether the last worker has exited.
     fn is_deserted(&self) -> bool;
 
-    /// When it has something to do again, whatever happens.
+    /// When it next has something to do even if no event arrives.
     fn moments(&mut self, now: Instant) -> [Option<Instant>; 2];
 
-    /// A descriptor of its own is ready.
+    /// One of its own descriptors is ready.
     fn ready(&mut self, token: u64) -> io::Result<()>;
 
     /// Who takes the next client, if anybody does.
@@ -83,24 +83,24 @@ pub trait Broker {
     /// A worker has been started.
     fn started(&mut self, id: WorkerId, class: TrustClass, duty: Duty, channel: Channel) -> io::Result<()>;
 
-    /// A worker has been checked from outside: it may have clients.
+    /// A worker has been checked from outside: it may get clients.
     fn admitted(&mut self, id: WorkerId);
 
     /// A worker's process has ended.
     fn gone(&mut self, id: WorkerId) -> io::Result<()>;
 
-    /// Lets those go who serve clients; nobody is accepted any more.
+    /// Tells the workers to finish; no client is accepted any more.
     fn finish(&mut self) -> io::Result<()>;
 
-    /// Somebody wants to read the files of tables that can be changed.
+    /// Asks for checkpoints: somebody wants to read the files of tables that can be changed.
     fn checkpoint(&mut self);
 }
 
-/// Serves until the supervisor closes its channel, or until the last worker has gone after the supervisor has said that it
-/// is over. Demands the proof of lock-down.
+/// Serves until the supervisor closes its channel, or until the last worker has exited after the supervisor's `Finish`.
+/// Requires the proof of lock-down.
 ///
 /// # Errors
-/// What a broker cannot live with; it is replaced then.
+/// An error after which the broker must be replaced.
 pub fn run(broker: &mut impl Broker, _confined: &Confined) -> io::Result<()> {
     serve(broker)
 }
@@ -146,7 +146,7 @@ fn serve(broker: &mut impl Broker) -> io::Result<()> {
     }
 }
 
-/// Takes clients that wait at this socket, while there is somebody for them.
+/// Accepts clients at this socket, as long as a worker can take them.
 pub fn accept(broker: &mut impl Broker, token: u64) -> io::Result<()> {
     for _ in 0..ACCEPTS {
         let Some(seat) = broker.seat() else { return Ok(()) };
@@ -156,7 +156,7 @@ pub fn accept(broker: &mut impl Broker, token: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Does what the supervisor says. False when it is over.
+/// Carries out the supervisor's messages. False when the broker must exit.
 fn receive_from_supervisor(broker: &mut impl Broker) -> io::Result<bool> {
     loop {
         let (message, descriptor) = match broker.front().supervisor.receive()? {
@@ -186,35 +186,35 @@ fn receive_from_supervisor(broker: &mut impl Broker) -> io::Result<bool> {
 }
 
 impl Front {
-    /// Nothing has been said or heard yet.
+    /// For a broker that has sent and received nothing yet.
     pub fn new(supervisor: SupervisorChannel, epoll: Epoll, sockets: Vec<OwnedFd>) -> Front {
         let listeners = Listeners::new(sockets, LISTENERS);
         let (phase, clients_told, next_heartbeat) = (Phase::Starting, false, None);
         Front { supervisor, epoll, listeners, phase, clients_told, next_heartbeat }
     }
 
-    /// Registers the fixed descriptors. To be called before lock-down.
+    /// Registers the fixed descriptors. Must be called before lock-down.
     pub fn register(&self) -> io::Result<()> {
         self.watch(&self.supervisor, SUPERVISOR)?;
         self.listeners.register(&self.epoll)
     }
 
-    /// Waits for something to read there.
+    /// Adds a descriptor to epoll, for reading.
     pub fn watch(&self, descriptor: impl AsFd, token: u64) -> io::Result<()> {
         Ok(self.epoll.add(descriptor, EpollEvent::new(EpollFlags::EPOLLIN, token))?)
     }
 
-    /// Tells the supervisor something, now or when it has room.
+    /// Sends a message to the supervisor, now or when the channel has room.
     pub fn say(&mut self, message: BrokerToSupervisor) -> io::Result<()> {
         self.supervisor.say(message)
     }
 
-    /// Whether nobody is accepted any more.
+    /// Whether no client is accepted any more.
     pub fn is_finishing(&self) -> bool {
         self.phase == Phase::Finishing
     }
 
-    /// Whether it is time for a sign of life; then the next one is due in [`HEARTBEAT`].
+    /// Whether a heartbeat is due; if so, the next one is due in [`HEARTBEAT`].
     pub fn takes_beat(&mut self, now: Instant) -> bool {
         let due = self.next_heartbeat.is_none_or(|moment| now >= moment);
         if due {
@@ -228,9 +228,9 @@ impl Front {
         self.next_heartbeat
     }
 
-    /// Goes by what an outbox has sent to `channel`: waits for room in it if there is more, and leaves clients in the queue
-    /// while the kernel has no room for descriptors on their way. `waits` is whether it waits already. False when the other
-    /// end is closed; what was said there before still counts.
+    /// Acts on the result of sending an outbox to `channel`: waits for room if there is more to send, and leaves
+    /// clients in the socket's queue while the kernel has no room for descriptors in flight. `waits`: whether it waits
+    /// for room already. False if the other end is closed; messages received before that still count.
     pub fn sent(
         &mut self,
         sent: &io::Result<Sent>,
@@ -255,7 +255,7 @@ impl Front {
         Ok(true)
     }
 
-    /// Listens only while there is somebody to take clients; until then they wait in the socket's queue.
+    /// Listens only while a worker can take clients; until then they wait in the socket's queue.
     fn listen(&mut self, standing: Standing, now: Instant) -> io::Result<()> {
         if self.phase == Phase::Starting && standing.complete && standing.takes_clients {
             self.say(BrokerToSupervisor::Ready)?;

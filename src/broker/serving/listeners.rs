@@ -8,9 +8,9 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
-/// Clients accepted in one turn, so that a storm of them does not keep the rest waiting.
+/// Clients accepted in one turn, so that a burst of them does not delay other work.
 pub const ACCEPTS: usize = 64;
-/// How long to leave clients in the queue when descriptors have run out, here or on their way.
+/// How long to leave clients in the queue after running out of descriptors, in this process or in flight.
 pub const PAUSE: Duration = Duration::from_millis(100);
 
 /// The sockets, each with an event token of its own from `first` on.
@@ -23,12 +23,12 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// Those of `sockets`; nobody is listened to yet.
+    /// For these sockets; does not listen yet.
     pub fn new(sockets: Vec<OwnedFd>, first: u64) -> Listeners {
         Listeners { sockets, first, listening: false, paused_until: None }
     }
 
-    /// Their numbers.
+    /// The descriptor numbers.
     pub fn descriptors(&self) -> impl Iterator<Item = RawFd> {
         self.sockets.iter().map(AsRawFd::as_raw_fd)
     }
@@ -43,7 +43,7 @@ impl Listeners {
         self.paused_until = Instant::now().checked_add(PAUSE);
     }
 
-    /// Registers the sockets, not yet listened to.
+    /// Registers the sockets, without listening yet.
     pub fn register(&self, epoll: &Epoll) -> io::Result<()> {
         for (token, listener) in (self.first..).zip(&self.sockets) {
             epoll.add(listener, EpollEvent::new(EpollFlags::empty(), token))?;
@@ -73,7 +73,7 @@ impl Listeners {
         index.is_some_and(|index| index < self.sockets.len())
     }
 
-    /// Takes one client at the socket with this token; none when nobody waits, or no descriptor is free.
+    /// Accepts one client at the socket with this token; `None` if none is waiting, or no descriptor is free.
     pub fn accept(&mut self, token: u64) -> io::Result<Option<OwnedFd>> {
         let index = usize::try_from(token.saturating_sub(self.first)).unwrap_or(usize::MAX);
         let Some(listener) = self.sockets.get(index) else { return Ok(None) };
@@ -90,7 +90,7 @@ impl Listeners {
         }
     }
 
-    /// Takes no client any more.
+    /// Stops accepting clients.
     pub fn close(&mut self, epoll: &Epoll) -> io::Result<()> {
         for listener in std::mem::take(&mut self.sockets) {
             epoll.delete(&listener)?;

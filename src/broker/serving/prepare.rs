@@ -19,9 +19,9 @@ pub const DESCRIPTORS: u64 = 8192;
 /// Heap, in bytes: lists of names and directories, buffers for account files.
 pub const HEAP: u64 = 512 << 20;
 
-/// What each of the two brokers is given, and makes before its lock-down.
+/// What each broker is given, and what it prepares before lock-down.
 pub struct Prepared {
-    /// The ways to the supervisor and to clients.
+    /// The channel to the supervisor and the listening sockets.
     pub front: Front,
     /// The sealed list of names, and its size in bytes.
     pub names: OwnedFd,
@@ -35,7 +35,7 @@ pub struct Prepared {
     pub anchor: Anchor,
 }
 
-/// Takes what the supervisor has handed over; `channel` is the one to it. The log goes to its channel from here on.
+/// Takes over what the supervisor has passed on; `channel` leads to it. From here on, log lines go to the log channel.
 pub fn prepare(
     role: Role,
     process: &Process,
@@ -44,7 +44,7 @@ pub fn prepare(
 ) -> Result<Prepared, Fatal> {
     let supervisor = Channel::from_descriptor(channel);
     let log = Channel::from_descriptor(inherit::take(LOG)?);
-    // Lines of the configuration, which nobody can flood: all of them are wanted.
+    // These lines come from the configuration, so nobody can flood the log with them: none is dropped.
     mapkeep_log::install(Box::new(ChannelSink::new(log)), process.verbose, 1000)?;
     signals::ignore_pipe_and_size()?;
     if !memory::heap_only() {
@@ -68,7 +68,7 @@ pub fn prepare(
 /// The descriptors that every broker has, besides those of its sockets and its names.
 pub const FIXED: [RawFd; 6] = [0, 1, 2, CHANNEL, LOG, EPOLL];
 
-/// Where the table of roles says that this is; of several, the first.
+/// The descriptor number that the table of roles gives for this; the first of several.
 fn number_of(role: Role, given: Given) -> Result<RawFd, Fatal> {
     let number = role.row().descriptors.iter().position(|one| *one == given);
     Ok(number.ok_or_else(|| Fatal::new(format!("{} has no {given:?}", role.name())))?.try_into()?)

@@ -5,7 +5,7 @@ use mapkeep_process::milliseconds;
 use nix::sys::epoll::EpollTimeout;
 use std::time::{Duration, Instant};
 
-/// How often workers with clients are asked for a sign of life.
+/// How often workers with clients are pinged.
 pub const HEARTBEAT: Duration = Duration::from_secs(2);
 /// The token of the channel to the supervisor.
 pub const SUPERVISOR: u64 = 0;
@@ -17,18 +17,18 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 /// Where a worker is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// Started; has not said that it is locked down.
+    /// Started; has not reported its lock-down.
     Starting,
-    /// Says that it is locked down; the supervisor is checking.
+    /// Has reported its lock-down; the supervisor is checking.
     Checking,
     /// May have clients.
     Admitted,
-    /// Keeps its clients and gets no more.
+    /// Keeps its clients and gets no new ones.
     Draining,
 }
 
-/// How long the loop of a broker may sleep: until the first of `moments`, and not long while something waits to be
-/// said (`quiet` is false).
+/// How long the loop of a broker may sleep: until the first of `moments`, and only briefly while a message waits to be
+/// sent (`quiet` is false).
 pub fn sleep_until(
     moments: impl IntoIterator<Item = Option<Instant>>,
     quiet: bool,

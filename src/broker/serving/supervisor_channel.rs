@@ -20,37 +20,38 @@ pub enum Told {
     Message(SupervisorToBroker, Option<OwnedFd>),
     /// Nothing is waiting.
     Nothing,
-    /// The supervisor has gone, or says that it is over.
+    /// The supervisor has exited, or wants this broker to exit.
     Closed,
 }
 
 impl SupervisorChannel {
-    /// Nothing has been said yet.
+    /// For a channel on which nothing has been sent yet.
     pub fn new(channel: Channel) -> SupervisorChannel {
         SupervisorChannel { channel, unsaid: VecDeque::new() }
     }
 
-    /// Tells the supervisor something, now or when it has room.
+    /// Sends a message to the supervisor, now or when the channel has room.
     pub fn say(&mut self, message: BrokerToSupervisor) -> io::Result<()> {
         self.unsaid.push_back(message);
         self.flush()
     }
 
-    /// Whether all has been said.
+    /// Whether everything has been sent.
     pub fn is_quiet(&self) -> bool {
         self.unsaid.is_empty()
     }
 
-    /// Says what the channel has room for.
+    /// Sends what the channel has room for.
     ///
     /// # Errors
-    /// Those of sendmsg(2), but for a full channel and a supervisor that has gone.
+    /// Those of sendmsg(2), except a full channel and a supervisor that has exited.
     pub fn flush(&mut self) -> io::Result<()> {
         while let Some(message) = self.unsaid.front() {
             match self.channel.send(&message.encode(), &[]) {
                 Ok(()) => drop(self.unsaid.pop_front()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                // It has gone, maybe without reading all that we had said: the end of its channel is about to be read.
+                // It has exited, maybe without reading everything that we sent: the end of its channel will be read
+                // next.
                 Err(error)
                     if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) =>
                 {
@@ -65,7 +66,7 @@ impl SupervisorChannel {
     /// Takes one message.
     ///
     /// # Errors
-    /// What is no message of a supervisor; then the two are not of one version.
+    /// The message is not a supervisor's: the two programs are not of the same version.
     pub fn receive(&self) -> io::Result<Told> {
         let mut buffer = [0; MAX_MESSAGE];
         let (length, mut descriptors) = match self.channel.receive(&mut buffer)? {
@@ -95,7 +96,7 @@ mod tests {
     use mapkeep_proto::WorkerId;
 
     #[test]
-    fn supervisor_that_goes_without_reading_is_no_error() {
+    fn supervisor_that_exits_without_reading_is_no_error() {
         let (near, far) = Channel::pair().unwrap();
         let mut channel = SupervisorChannel::new(near);
         channel.say(BrokerToSupervisor::Ready).unwrap();
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_room_is_said_later_and_in_order() {
+    fn messages_without_room_are_sent_later_and_in_order() {
         let (near, far) = Channel::pair().unwrap();
         let mut channel = SupervisorChannel::new(near);
         let mut said = 0;

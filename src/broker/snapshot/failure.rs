@@ -9,14 +9,14 @@ use nix::errno::Errno;
 pub enum Failure {
     /// The file changed or was replaced during the copy. Open it again and start over.
     Changed,
-    /// The file grew over the limit; both in bytes.
+    /// The file has grown over the limit.
     TooLarge {
-        /// The file's length.
+        /// The file's length, in bytes.
         size: u64,
-        /// The largest length that is copied.
+        /// The largest length that is copied, in bytes.
         limit: u64,
     },
-    /// The kind of table has no file.
+    /// This kind of table has no file.
     NoFile,
     /// An account file may only be copied through a filter, and none was given.
     Unfiltered,
@@ -25,9 +25,9 @@ pub enum Failure {
         /// The longest line that is read.
         limit: usize,
     },
-    /// The kernel cannot make a memory file that can never be executed.
+    /// The kernel does not support memory files that can never be made executable.
     KernelTooOld,
-    /// The copy is finished or has failed before; it cannot go on.
+    /// The copy has finished or failed already.
     Over,
     /// A system call failed.
     Io {

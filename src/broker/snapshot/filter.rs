@@ -29,14 +29,14 @@ impl Filter {
             redact,
             input: Zeroizing::new(vec![0; LINE_LIMIT]),
             held: 0,
-            // Filters only take away, so this is never outgrown (a vector that grows leaves a copy behind).
+            // Filters only remove bytes, so this vector never grows (growing would leave a copy behind).
             output: Zeroizing::new(Vec::with_capacity(LINE_LIMIT)),
         }
     }
 
-    /// Reads at most `budget` bytes at the file's position and writes the filtered form of the lines that are
-    /// complete; at the end of the file also of a last line without a newline. Gives the bytes read, 0 at the
-    /// end of the file, and the bytes written.
+    /// Reads at most `budget` bytes at the file's position and writes the filtered form of the complete lines, and at
+    /// the end of the file of a last line without a newline. Returns the bytes read, 0 at the end of the file, and the
+    /// bytes written.
     pub(super) fn round(
         &mut self,
         file: &OwnedFd,

@@ -42,9 +42,9 @@ use filter::{Filter, uninterrupted};
 use mapkeep_broker_trust::Trusted;
 pub use mapkeep_broker_trust::{Identity, identity_by_name};
 
-/// Turns whole lines of an account file into what may leave the broker, appended to the second argument. Each
-/// call gets complete lines with their newlines (the last line of a file may lack one) and must not append more
-/// bytes than it is given.
+/// Reduces whole lines of an account file to what may leave the broker, and appends it to the second argument. Each
+/// call gets complete lines with their newlines (the last line of a file may lack one) and must not append more bytes
+/// than it is given.
 pub type Redact = fn(&[u8], &mut Vec<u8>);
 
 /// The largest account file, in bytes.
@@ -64,7 +64,7 @@ const BLANK_NS: i128 = 500_000_000;
 /// How a table's writers are kept out during the copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Discipline {
-    /// Nothing to copy: the content is in the table's name.
+    /// Nothing to copy: the contents are in the table's name.
     None,
     /// Shared flock(2) of the whole file, as Postfix takes for hash, btree and cdb.
     Flock,
@@ -75,7 +75,7 @@ pub enum Discipline {
 }
 
 impl Discipline {
-    /// The discipline of a kind of table (Postfix 3.7: DICT_DB and CDB use the internal style, LMDB fcntl).
+    /// The discipline for a kind of table (Postfix 3.7: DICT_DB and CDB use the internal style, LMDB fcntl).
     #[must_use]
     pub fn of(kind: Kind) -> Discipline {
         match kind {
@@ -100,10 +100,10 @@ impl Discipline {
     }
 }
 
-/// What a step of a copy came to.
+/// The result of one step of a copy.
 #[derive(Debug)]
 pub enum Progress {
-    /// A writer is at work, or was a moment ago: try again later. Nothing is held meanwhile.
+    /// A writer is at work, or was a moment ago: try again later. No lock is held meanwhile.
     Busy,
     /// There is more to copy.
     More,
@@ -114,8 +114,8 @@ pub enum Progress {
 /// A sealed copy of a table file.
 #[derive(Debug)]
 pub struct Snapshot {
-    /// Read-only, sealed against every change. May be passed to any number of workers, who then share its file
-    /// offset: they read by position or map it.
+    /// Read-only, sealed against every change. May be passed to any number of workers, which then share its file
+    /// offset, so they must map it or read by position.
     pub descriptor: OwnedFd,
     /// Its length in bytes, which may be 0; for account files not the length of the file.
     pub size: u64,
@@ -137,7 +137,7 @@ pub fn seal_bytes(bytes: &[u8]) -> Result<OwnedFd, Failure> {
     memory::seal(memory, u64::try_from(bytes.len()).unwrap_or(u64::MAX))
 }
 
-/// A copy in progress. The lock goes when the copy is done, fails or is dropped.
+/// A copy in progress. The lock is released when the copy is done, fails or is dropped.
 pub struct Copy {
     opened: Status,
     discipline: Discipline,
@@ -155,7 +155,7 @@ enum Stage {
     Over,
 }
 
-/// A copy under way. Dropping it closes the file, and with its only descriptor the lock goes.
+/// The transfer of a locked file. Dropping it closes the file's only descriptor, which releases the lock.
 struct Transfer {
     file: OwnedFd,
     memory: OwnedFd,
@@ -169,7 +169,7 @@ struct Transfer {
 
 impl Copy {
     /// Prepares the copy of a table file; no file is read or locked yet. `limit` bounds the file's size in bytes
-    /// (account files: 64 MiB at most). `redact` is required for passwd and group, and not used for other kinds.
+    /// (account files: 64 MiB at most). `redact` is required for passwd and group, and unused for other kinds.
     ///
     /// # Errors
     /// [`Failure::NoFile`] for a kind without a file, [`Failure::Unfiltered`] for an account file without a
@@ -199,10 +199,11 @@ impl Copy {
         self.opened.size
     }
 
-    /// Goes on with the copy, by about `budget` bytes (at least one).
+    /// Continues the copy, by about `budget` bytes (at least one).
     ///
     /// # Errors
-    /// [`Failure`]; the copy is over then. [`Failure::Changed`] means: open the file again and start over.
+    /// [`Failure`], after which the copy cannot continue. [`Failure::Changed`] means: open the file again and start
+    /// over.
     pub fn step(&mut self, budget: usize) -> Result<Progress, Failure> {
         match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Over => Err(Failure::Over),
@@ -211,14 +212,15 @@ impl Copy {
         }
     }
 
-    /// Takes the lock, if no writer has it, and looks at the file as it is under the lock.
+    /// Takes the lock, if no writer has it, and checks the file under the lock.
     fn start(&mut self, file: OwnedFd) -> Result<Progress, Failure> {
         if !lock(&file, self.discipline)? {
             self.stage = Stage::Waiting { file };
             return Ok(Progress::Busy);
         }
         let start = look(&file)?;
-        // What was proved at the open must still hold; nlink 0 means that the name has another file now.
+        // What was checked when the file was opened must still hold; a link count of 0 means that the name has another
+        // file now.
         let proved = |status: &Status| (status.mode, status.uid, status.gid, status.nlink);
         if proved(&start) != proved(&self.opened) {
             return Err(Failure::Changed);
@@ -231,15 +233,15 @@ impl Copy {
             return Ok(Progress::Busy);
         }
         if self.discipline != Discipline::StableText && start.size == 0 && !left_alone(&start) {
-            // postmap empties an index in place and locks it only then: we came between the two. Closing the
-            // file lets the writer have its lock.
+            // postmap truncates an index first and locks it afterwards: this is the moment between. Closing the file
+            // lets the writer take its lock.
             return Err(Failure::Changed);
         }
         if self.discipline == Discipline::OfdLock
             && start.size <= LMDB_BLANK
             && !unchanged_for(BLANK_NS, &start)
         {
-            // Whoever made it may be about to fill it, and turns its lock into a shared one for that.
+            // Its creator may be about to fill it, and changes its lock to a shared one for that.
             return Err(Failure::Changed);
         }
         let memory = memory::create()?;
@@ -255,7 +257,7 @@ impl Copy {
         };
         transfer.read = transfer.read.saturating_add(read);
         transfer.written = transfer.written.saturating_add(written);
-        // A file that is longer than its status says is growing, or not a stored file at all.
+        // A file longer than its status says is growing, or is not a stored file at all.
         if transfer.read > transfer.start.size || (read == 0 && transfer.read < transfer.start.size) {
             return Err(Failure::Changed);
         }
@@ -273,7 +275,7 @@ impl Copy {
 }
 
 impl Transfer {
-    /// Copies up to `budget` bytes within the kernel. Gives the bytes read and written; 0 at the end of the file.
+    /// Copies up to `budget` bytes within the kernel. Returns the bytes read and written; 0 at the end of the file.
     fn send(&self, budget: usize) -> Result<(u64, u64), Failure> {
         let mut position = i64::try_from(self.read).map_err(|_| Failure::Changed)?;
         let count = uninterrupted(|| sendfile(&self.memory, &self.file, Some(&mut position), budget.max(1)))
@@ -283,8 +285,8 @@ impl Transfer {
     }
 }
 
-/// Takes the shared lock without waiting; false if a writer has it. The lock belongs to our own open file
-/// description, which no other process shares, and goes when the descriptor is closed.
+/// Takes the shared lock without waiting; false if a writer has it. The lock belongs to our own open file description,
+/// which no other process shares, and is released when the descriptor is closed.
 fn lock(file: &OwnedFd, discipline: Discipline) -> Result<bool, Failure> {
     let result = match discipline {
         Discipline::None | Discipline::StableText => return Ok(true),
@@ -319,8 +321,8 @@ const SHARED: nix::libc::c_short = nix::libc::F_RDLCK as nix::libc::c_short;
 #[allow(clippy::cast_possible_truncation)]
 const FROM_START: nix::libc::c_short = nix::libc::SEEK_SET as nix::libc::c_short;
 
-/// Whether the file's last change is old enough for the next one to show in its times. A change in the future
-/// means that the clock was set back: it is long over.
+/// Whether the file's last change is old enough for the next one to show in its times. A change in the future means
+/// that the clock was set back; it counts as old.
 fn left_alone(status: &Status) -> bool {
     unchanged_for(SETTLE_NS, status)
 }

@@ -31,15 +31,15 @@ pub(super) fn create() -> Result<OwnedFd, Failure> {
     })
 }
 
-/// Fixes the content for good and gives a read-only descriptor of it; `size` is what was written to it.
+/// Seals the contents and returns a read-only descriptor of them; `size` is the number of bytes written.
 pub(super) fn seal(memory: OwnedFd, size: u64) -> Result<OwnedFd, Failure> {
     // F_SEAL_WRITE includes what F_SEAL_FUTURE_WRITE promises, and fails if a writable mapping exists.
     let seals =
         SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_SEAL;
     fcntl(&memory, FcntlArg::F_ADD_SEALS(seals)).map_err(Failure::io("seal the memory file"))?;
 
-    // A new open of the same file, which can only read. The link in /proc is the kernel's and leads to the
-    // descriptor itself, so the path is not one that anybody could redirect.
+    // A new open of the same file, which can only read. The link in /proc is the kernel's and leads to the descriptor
+    // itself, so nobody can redirect this path.
     let link = format!("/proc/self/fd/{}", memory.as_raw_fd());
     let how = OpenHow::new().flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC);
     let reader =

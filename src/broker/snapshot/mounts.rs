@@ -51,8 +51,8 @@ fn in_mount_namespace() {
     assert_eq!(open("d/t").expect_err("shadow, mounted").rule(), Some(Rule::T6));
     mount(&["--bind", "/proc/version"], "d/s");
     assert_eq!(open("d/s").expect_err("the kernel's, mounted").rule(), Some(Rule::T5));
-    // A second proc has a device number of its own, so the walk takes its files for stored ones; the copy
-    // then finds more bytes than their length of 0 and fails.
+    // A second mount of proc has its own device number, so the walk takes its files for stored ones; the copy then
+    // reads more bytes than their length of 0 and fails.
     mount(&["-t", "proc", "proc"], "k");
     let trusted = open("k/meminfo").expect("looks like an empty file");
     let kind = mapkeep_name::Kind::Texthash;

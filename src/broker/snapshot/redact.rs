@@ -7,7 +7,7 @@
 use crate::Redact;
 use mapkeep_name::{Kind, redact_accounts};
 
-/// The filter for a kind of table, if it is one of accounts.
+/// The filter for a kind of table, if that is an account file.
 pub fn of(kind: Kind) -> Option<Redact> {
     match kind {
         Kind::Passwd => Some(passwd),
@@ -36,7 +36,7 @@ mod tests {
     }
 
     #[test]
-    fn only_names_are_left() {
+    fn filter_leaves_only_names() {
         let text = b"root:$6$hash:0:0:Charlie &:/root:/bin/sh\nmail:x:8:8::/var/mail:/bin/false\n";
         assert_eq!(reduced(of(Kind::Passwd).unwrap(), text), "root:x:::::\nmail:x:::::\n");
         assert_eq!(
@@ -46,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_are_no_accounts_are_left_out() {
+    fn lines_that_are_not_accounts_are_left_out() {
         assert_eq!(
             reduced(
                 of(Kind::Passwd).unwrap(),

@@ -44,14 +44,14 @@ fn finish(copy: &mut Copy, budget: usize) -> Result<Snapshot, Failure> {
     }
 }
 
-/// Waits until a change of the file is sure to show in its times.
+/// Waits until a further change of the file is certain to change its times.
 fn settle(bed: &Bed) {
     while !left_alone(&bed.open("t").expect("sound").status) {
         std::thread::yield_now();
     }
 }
 
-/// Waits until a file has been left alone for so long.
+/// Waits until a file has been left alone for this time.
 fn await_age(bed: &Bed, nanoseconds: i128) {
     while !unchanged_for(nanoseconds, &bed.open("t").expect("sound").status) {
         std::thread::yield_now();
@@ -139,7 +139,7 @@ fn done_snapshot_is_sealed_against_every_change() {
     assert!(reader.write_at(b"x", 0).is_err(), "not open for writing");
     assert!(reader.set_len(0).is_err(), "not open for writing");
     eperm(reader.set_permissions(fs::Permissions::from_mode(0o777)));
-    // Even root with /proc, who may open it for writing, cannot write.
+    // Even root, who may open it for writing through /proc, cannot write.
     let path = format!("/proc/self/fd/{}", snapshot.descriptor.as_raw_fd());
     let writer = OpenOptions::new().write(true).open(path).expect("reopen");
     eperm(writer.write_at(b"x", 0).map(drop));
@@ -203,7 +203,7 @@ fn step_file_replaced_before_the_lock_is_detected() {
 }
 
 #[test]
-fn step_index_emptied_a_moment_ago_is_not_taken_for_the_table() {
+fn step_index_truncated_a_moment_ago_is_not_taken_for_the_table() {
     let Some(bed) = Bed::new() else { return };
     // A busy machine may take longer than the time to settle between two of our own calls: try again then.
     let refused = (0..1000).any(|_| {
@@ -220,7 +220,7 @@ fn step_blank_lmdb_file_is_believed_only_when_it_stays_blank() {
     bed.file("t", &[0; 8192]);
     let made = Instant::now();
     let first = begin(&bed, Kind::Lmdb).step(4096);
-    // A busy machine may come late to this: then there is nothing to see.
+    // On a busy machine the time may be over already: then there is nothing to check.
     let late = made.elapsed().as_nanos() >= BLANK_NS as u128;
     assert!(late || matches!(first, Err(Failure::Changed)), "{first:?}");
     await_age(&bed, BLANK_NS);

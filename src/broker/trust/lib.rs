@@ -63,22 +63,22 @@ pub use text::read_file;
 pub use write::{Place, WriteOpened, directory_of, inspect, place_of};
 pub use write_files::{Access, WriteFile, WriteFiles};
 
-/// Attempts made while files change under our hands, before [`Refusal::Retry`].
+/// Attempts made while files keep changing, before [`Refusal::Retry`].
 const ATTEMPTS: u32 = 3;
 
 /// Files that hold account secrets, below the host's root; those that exist are recognised under any name.
 const SECRETS: [&[u8]; 5] =
     [b"etc/shadow", b"etc/shadow-", b"etc/gshadow", b"etc/gshadow-", b"etc/security/opasswd"];
 
-/// Where every walk starts: the directory that `/` in a configured path stands for.
+/// Where every walk starts: the directory that `/` means in a configured path.
 #[derive(Debug)]
 pub struct Anchor {
     root: OwnedFd,
     /// The host's `/`, for finding its account databases.
     host: OwnedFd,
-    /// Devices whose files the kernel makes up: reading them may block, act or never end.
+    /// Devices of pseudo file systems: reading their files may block, have side effects or never end.
     kernel_devices: Vec<u64>,
-    /// Who is in which group, for tables that are written.
+    /// Who is in which group.
     people: Rc<People>,
 }
 
@@ -86,7 +86,7 @@ impl Anchor {
     /// The host's own root directory. Made at start; makes no call that the lock-down forbids.
     ///
     /// # Errors
-    /// [`Refusal::Io`] if `/`, `/proc` or `/sys` cannot be looked at.
+    /// [`Refusal::Io`] if `/`, `/proc` or `/sys` cannot be examined.
     pub fn host() -> Result<Anchor, Refusal> {
         Anchor::inside(open_directory(AT_FDCWD, c"/".to_bytes())?)
     }
@@ -117,7 +117,7 @@ impl Anchor {
         Ok(Anchor { root, host, kernel_devices, people: Rc::default() })
     }
 
-    /// With what is known of users and groups. Without it, no group is known to be private.
+    /// Adds what is known about users and groups. Without it, no group counts as private.
     #[must_use]
     pub fn among(self, people: Rc<People>) -> Anchor {
         Anchor { people, ..self }
@@ -142,7 +142,7 @@ impl Anchor {
         self.kernel_devices.contains(&device)
     }
 
-    /// Rule T6 by identity: whatever the name, refuse the file if it is one of the host's account secrets now.
+    /// Rule T6 by identity: whatever the name, refuse the file if it is currently one of the host's account secrets.
     fn refuse_secret(&self, component: &[u8], status: &Status) -> Result<(), Refusal> {
         for path in SECRETS {
             // Links are followed: what matters is the file that the account tools use. It is only compared.
@@ -157,7 +157,7 @@ impl Anchor {
                     }
                 }
                 Err(Errno::ENOENT | Errno::ENOTDIR) => {}
-                // A rename elsewhere disturbed the lookup. Not knowing is not a yes.
+                // A rename elsewhere disturbed the lookup, so the answer is not known.
                 Err(Errno::EAGAIN) => return Err(Refusal::Retry { component: component.to_vec() }),
                 Err(errno) => {
                     let component = [b"/", path].concat();
@@ -191,21 +191,21 @@ pub struct Trusted {
     pub file: OwnedFd,
     /// The status of `file` when it was opened.
     pub status: Status,
-    /// Whether what changes the table may happen in a directory that does not tell of it: a symbolic link was followed, or
-    /// the file is a mount point.
+    /// Whether the table may change without an event in its own directory: a symbolic link was followed, or the file is
+    /// a mount point.
     pub elsewhere: bool,
 }
 
-/// What tells one version of a table file from another.
+/// Distinguishes one version of a table file from another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Identity {
     /// Device of the file system.
     pub dev: u64,
     /// Inode number.
     pub ino: u64,
-    /// Last change of the content, nanoseconds since 1970.
+    /// Last change of the contents, nanoseconds since 1970.
     pub mtime_ns: i128,
-    /// Last change of content or status, nanoseconds since 1970.
+    /// Last change of contents or status, nanoseconds since 1970.
     pub ctime_ns: i128,
     /// Length in bytes.
     pub size: u64,
@@ -218,8 +218,8 @@ impl From<&Status> for Identity {
     }
 }
 
-/// Repeats an attempt that met a change in progress. A name may be missing for a moment, too: when a link is
-/// swapped and its old target removed, the walk may stand between the two.
+/// Repeats an attempt that met a change in progress. A name may also be missing for a moment: when a link is swapped
+/// and its old target removed, the walk may run between the two.
 pub fn settled<T>(mut attempt: impl FnMut() -> Result<T, Refusal>) -> Result<T, Refusal> {
     let mut result = attempt();
     for _ in 1..ATTEMPTS {

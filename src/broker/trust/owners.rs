@@ -33,19 +33,19 @@ impl Owners {
         Owners { declared: uids.to_vec(), ..Owners::default() }
     }
 
-    /// With what is known of users and groups. Without it, no group is known to be private.
+    /// Adds what is known about users and groups. Without it, no group counts as private.
     #[must_use]
     pub fn among(self, people: Rc<People>) -> Owners {
         Owners { people, ..self }
     }
 
-    /// With the values that mapkeep.cf has, or would have, for `table_owners` and `trusted_directories`. The latter are
-    /// absolute paths, one after another.
+    /// Adds the values of `table_owners` and `trusted_directories` from mapkeep.cf, or their defaults. The latter are
+    /// absolute paths, separated by white space.
     #[must_use]
     pub fn with_settings(self, table_owners: &str, trusted_directories: &str) -> Owners {
         let vouched = trusted_directories.split_whitespace();
         let vouched = vouched.map(|path| path.trim_end_matches('/').as_bytes().to_vec());
-        // Nobody vouches for everything.
+        // `trusted_directories = /` would vouch for everything.
         let vouched = vouched.filter(|path| !path.is_empty());
         Owners {
             vouched: vouched.collect(),
@@ -74,7 +74,7 @@ impl Owners {
         self.people.others_write(handle, status, status.uid)
     }
 
-    /// The line for mapkeep.cf that makes this user's files tables.
+    /// The line for mapkeep.cf with which this user's files are trusted.
     pub(super) fn line_with(&self, uid: u32) -> String {
         format!("table_owners = {}", appended(&self.setting, &self.people.name_of(uid)))
     }

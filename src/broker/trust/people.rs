@@ -19,7 +19,7 @@ use super::text::read_file;
 pub(super) const WRITABLE_BY_OTHERS: u32 = 0o022;
 /// Sources of nsswitch.conf(5) that add nobody to a group with an entry in /etc/group.
 const LOCAL: [&str; 3] = ["files", "compat", "systemd"];
-/// Stands for a member who is no user of the account file.
+/// Stands for a group member who is not in the passwd file.
 const SOMEBODY: u32 = u32::MAX;
 
 /// Users and groups of the machine.
@@ -28,12 +28,12 @@ pub struct People {
     names: BTreeMap<u32, String>,
     /// Who is in each group that has an entry: user ids.
     members: BTreeMap<u32, Vec<u32>>,
-    /// Whether nobody else can be in these groups, as far as is known.
+    /// Whether the lists of members are complete, as far as can be known.
     complete: bool,
 }
 
 impl People {
-    /// Reads the account files; what cannot be read says nothing. To be called before lock-down.
+    /// Reads the account files; one that cannot be read counts as empty. Must be called before lock-down.
     #[must_use]
     pub fn read() -> People {
         let text = |path| {
@@ -70,13 +70,13 @@ impl People {
         for (gid, list) in &mut members {
             list.extend(primary.get(gid).into_iter().flatten());
         }
-        // `+` lines take in what a name service has.
+        // A `+` line includes the entries of a name service.
         let local = |text: &str| !text.lines().any(|line| line.starts_with('+'));
         let complete = local(passwd) && local(group) && is_local(nsswitch);
         People { names, members, complete }
     }
 
-    /// The user's name, or the number where there is none that mapkeep.cf would take for a name.
+    /// The user's name, or the number if there is no name that mapkeep.cf would accept as one.
     #[must_use]
     pub fn name_of(&self, uid: u32) -> String {
         let plain = |name: &&String| {
@@ -86,12 +86,13 @@ impl People {
         self.names.get(&uid).filter(plain).cloned().unwrap_or_else(|| uid.to_string())
     }
 
-    /// Whether anybody but root and the user `owner`, who may be another than the file's, can write the file behind this
-    /// descriptor as a member of its group or as one of all.
+    /// Whether anybody but root and the user `owner` (not necessarily the file's owner) can write the file behind this
+    /// descriptor through its group or other permissions.
     pub fn others_write(&self, handle: BorrowedFd<'_>, status: &Status, owner: u32) -> bool {
         match status.mode & WRITABLE_BY_OTHERS {
             0 => false,
-            // An access list may give the right to anybody: the mode does not tell. Not knowing is not a no.
+            // An access list may give the right to anybody, and the mode does not show whom, so this counts as
+            // writable.
             0o020 if self.is_private(status.gid, owner) => {
                 !access_list::is_there(handle).is_ok_and(|there| !there)
             }
@@ -107,7 +108,7 @@ impl People {
     }
 }
 
-/// Whether users and groups come from nowhere but the machine's own files.
+/// Whether users and groups come only from the machine's own files.
 fn is_local(nsswitch: &str) -> bool {
     nsswitch.lines().all(|line| {
         let line = line.split('#').next().unwrap_or_default();

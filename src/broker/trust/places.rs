@@ -10,8 +10,8 @@ use mapkeep_sandbox::Located;
 use super::write::directory_of;
 use super::{Anchor, Directory, WriteFiles};
 
-/// The directories of these tables (`type:path`), as far as the user `writer` can change tables in them. Those that break a rule are among them, for they may be mended; until
-/// then their tables are refused.
+/// The directories of these tables (`type:path`) in which the user `writer` can change tables. Directories that break a
+/// rule are included, because they may be corrected later; until then their tables are refused.
 pub fn write_directories<'n>(
     names: impl Iterator<Item = &'n [u8]>,
     inside: &Path,
@@ -33,7 +33,7 @@ pub fn write_directories<'n>(
 /// Where walks for the paths of tables begin: `inside`, or the host's root if that is empty.
 ///
 /// # Errors
-/// What cannot be looked at, in words.
+/// What cannot be examined, as a message.
 #[allow(
     clippy::disallowed_methods,
     reason = "before the lock, or at a reload by the supervisor: openat, which its list allows"

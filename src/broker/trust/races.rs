@@ -16,7 +16,7 @@ use super::*;
 /// Attempts to open in each race.
 const RACES: usize = 20_000;
 
-/// What the attempts of one race came to.
+/// The outcomes of the attempts in one race.
 #[derive(Default, Debug)]
 struct Tally {
     opened: usize,
@@ -141,7 +141,7 @@ fn race_directory_with_link_opens_only_the_sound_one() {
 }
 
 #[test]
-fn race_two_sound_files_opens_either_or_asks_to_retry() {
+fn race_two_sound_files_opens_either_or_returns_retry() {
     let Some((bed, good)) = prepared() else { return };
     bed.file("p/u", b"also good");
     let other = inode(&bed, "p/u");

@@ -59,8 +59,8 @@ pub fn open_table(anchor: &Anchor, path: &[u8], owners: &Owners, limit: u64) -> 
     })
 }
 
-/// The identity of the table file that `path` names now, after the same checks as [`open_table`], without
-/// opening it: what a periodic look for changes compares.
+/// The identity of the table file that `path` names now, after the same checks as [`open_table`], without opening it: a
+/// periodic check for changes compares this.
 ///
 /// # Errors
 /// As for [`open_table`].
@@ -74,8 +74,8 @@ pub fn identity_by_name(
 }
 
 /// The directories that hold the table's name, and the file behind it: what a process must be able to read beneath in
-/// order to open the table now and later. A directory is among them if everything above it meets the rules, whatever its
-/// own mode; behind a link, only if the link does. With them, why the walk came to no file.
+/// order to open the table now and later. A directory is among them if everything above it meets the rules, whatever
+/// its own mode; behind a link, only if the link does. Also returned: why the walk found no file.
 #[must_use]
 pub fn holders(anchor: &Anchor, path: &[u8], owners: &Owners) -> (Vec<Holder>, Option<Refusal>) {
     let policy = Reading(owners);
@@ -91,7 +91,7 @@ pub fn holders(anchor: &Anchor, path: &[u8], owners: &Owners) -> (Vec<Holder>, O
 /// Finds the table at `path` and checks every component on the way; `limit` bounds its size in bytes.
 pub(super) fn find(anchor: &Anchor, path: &[u8], owners: &Owners, limit: u64) -> Result<Found, Refusal> {
     let pending = walk::components_of(path)?;
-    // Before anything is looked at; the path that links lead to is checked below.
+    // Before any file is examined; the path after following links is checked below.
     rules::secret_name(&stack::join(pending.iter().rev().map(Vec::as_slice)))?;
     let policy = Reading(owners);
     let mut walk = Walk::new(anchor, &policy, pending)?;
@@ -99,7 +99,7 @@ pub(super) fn find(anchor: &Anchor, path: &[u8], owners: &Owners, limit: u64) ->
         // The path, or the last link on it, ended in a directory.
         return Err(rules::not_regular(&walk.stack.path(), "a directory"));
     };
-    judge(anchor, &resolved, (handle.as_fd(), &status), walk.stack.top(), owners, limit)?;
+    check_file(anchor, &resolved, (handle.as_fd(), &status), walk.stack.top(), owners, limit)?;
     let elsewhere = walk.through_link() || is_mounted(&walk.stack.top().handle, &name);
     Ok(Found { parent: walk.stack.into_top(), name, status, resolved, elsewhere })
 }
@@ -112,7 +112,7 @@ fn is_mounted(parent: &OwnedFd, name: &[u8]) -> bool {
 }
 
 /// Applies the rules to the file.
-fn judge(
+fn check_file(
     anchor: &Anchor,
     path: &[u8],
     (handle, status): (BorrowedFd<'_>, &Status),
@@ -137,7 +137,7 @@ pub(super) fn open_found(
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     let how = OpenHow::new().flags(flags).resolve(walk::single_component());
     let file = openat2(&parent.handle, name.as_slice(), how).map_err(|errno| match errno {
-        // The name held a regular file a moment ago: gone, or a link or socket took its place.
+        // The name was a regular file a moment ago: it was removed, or a link or socket took its place.
         Errno::ENOENT | Errno::ELOOP | Errno::ENXIO => changed(),
         _ => walk::failure(&resolved, errno),
     })?;
@@ -146,7 +146,8 @@ pub(super) fn open_found(
     if same(&status) != same(&expected) {
         return Err(changed());
     }
-    // The same file, but its links and size may have changed since, and a secret may have got its inode.
-    judge(anchor, &resolved, (file.as_fd(), &status), &parent, owners, limit)?;
+    // The same inode, but its link count and size may have changed since, and the inode may have been reused for a
+    // secret file.
+    check_file(anchor, &resolved, (file.as_fd(), &status), &parent, owners, limit)?;
     Ok(Trusted { file, status, elsewhere })
 }

@@ -13,19 +13,19 @@ pub enum Rule {
     /// The form of the path: absolute, no NUL byte, no trailing slash, at most 4096 bytes, at most 64 directories deep and
     /// 16 symbolic links long.
     T1,
-    /// Every directory of the path is a real directory of root or of a declared owner, and nobody else can write in it. A
-    /// group may where nobody else is in it, or where the directory is root's and sticky. What is in a directory of a
-    /// declared owner is that owner's. `trusted_directories` may have any mode.
+    /// Every directory of the path belongs to root or a declared owner, and nobody else can write in it. Group write
+    /// permission is accepted if nobody else is in the group, or if the directory is root's and sticky. What is in a
+    /// directory of a declared owner belongs to that owner. `trusted_directories` may have any mode.
     T2,
-    /// A symbolic link belongs to root, and so does every directory on the way to it; it is not in a shared one. In
+    /// A symbolic link belongs to root, and so does every directory on the way to it; and it is not in a shared one. In
     /// `trusted_directories` links may be anybody's.
     T3,
-    /// The table is a regular file of root or of a declared owner that nobody else can write, without set-id bits, within
-    /// the size limit; in a directory that is not root's, of the same owner as that. In a sticky directory that a group
-    /// can write, it is root's, has one name, and everybody may read it.
+    /// The table is a regular file of root or of a declared owner that nobody else can write, without set-id bits,
+    /// within the size limit; in a directory that is not root's, it has the same owner as the directory. In a sticky
+    /// directory that a group can write, it is root's, has one name, and is readable by everybody.
     T4,
-    /// The table is an ordinary stored file, not one of the kernel's pseudo files; and, if it is written, not a mount point
-    /// of its own.
+    /// The table is an ordinary stored file, not one of a pseudo file system; a table that is written is not itself a
+    /// mount point.
     T5,
     /// The table is not an account database that holds secrets (shadow, gshadow, opasswd, their backups).
     T6,
@@ -35,14 +35,16 @@ pub enum Rule {
     W2,
     /// A file of a table that is written has one name only (no hard link).
     W3,
-    /// Symbolic links on the way to a table that is written are root's, in directories of root. Its files are no links.
+    /// Symbolic links on the way to a table that is written are root's, in directories of root. Its files are not
+    /// links.
     W4,
-    /// Nobody but root or that user can write in the directory, in those above, or write the files, which are regular ones
-    /// without set-id bits. The user himself can. A group may where nobody else is in it.
+    /// Nobody but root and that user can write in the directory or those above it, or write the files, which are
+    /// regular files without set-id bits. The user has write permission. Group write permission is accepted if nobody
+    /// else is in the group.
     W5,
-    /// The files of a table that is written are its own: no other table of the list has one of them.
+    /// The files of a table that is written belong to it alone: no other table of the list has one of them.
     W6,
-    /// A table that is written is itself in the list of the writing service; members of tables made of others are not.
+    /// A table that is written is itself in the list of the writing service; members of composite tables are not.
     W7,
 }
 
@@ -108,7 +110,7 @@ impl Rule {
 /// Why a table was not opened. All paths are absolute, as seen from the anchor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// Somebody else could have written the table, or it is no table at all.
+    /// Somebody else could have written the table, or it is not a table at all.
     Untrusted {
         /// The component of the path that breaks the rule.
         component: Vec<u8>,
@@ -121,17 +123,17 @@ pub enum Refusal {
     },
     /// The component does not exist (yet).
     Missing {
-        /// The first component that is not there.
+        /// The first component that does not exist.
         component: Vec<u8>,
     },
-    /// The file kept changing under our hands for as many attempts as we make. Trying again later is right.
+    /// The file kept changing during all attempts; a later attempt may succeed.
     Retry {
         /// The component that changed.
         component: Vec<u8>,
     },
     /// The kernel gave an error that says nothing about trust.
     Io {
-        /// The component that was looked at.
+        /// The component that was examined.
         component: Vec<u8>,
         /// The kernel's error.
         errno: Errno,
@@ -139,7 +141,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The rule that was broken, where one was.
+    /// The rule that was broken, if any.
     #[must_use]
     pub fn rule(&self) -> Option<Rule> {
         match self {
@@ -176,8 +178,8 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// A path for a message or a command: as it is when it is plain, else in the shell's `$'...'` form, so that no
-/// byte of it can break a log line or mean something to the shell it is pasted into.
+/// A path for a message or a command: unchanged if it is plain, else in the shell's `$'...'` form, so that no byte of
+/// it can break a log line or be special to the shell into which it is pasted.
 pub(super) fn quoted(path: &[u8]) -> String {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+@:,=%".contains(byte);
     if !path.is_empty() && path.iter().all(plain) {

@@ -29,13 +29,13 @@ pub(super) const SET_ID: u32 = 0o6000;
 /// Sticky bit.
 pub(super) const STICKY: u32 = 0o1000;
 
-/// What a path component is, as far as the walk must tell apart.
+/// The types of file that the walk distinguishes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Type {
     Directory,
     Link,
     Regular,
-    /// Anything that is never a table, with the word for it.
+    /// Anything that is never a table, with its name for messages.
     Other(&'static str),
 }
 
@@ -63,14 +63,14 @@ pub(super) fn refuse(
     Refusal::Untrusted { component: component.to_vec(), rule, problem: problem.into(), remedy: remedy.into() }
 }
 
-/// Another directory to keep a table in.
+/// The remedy that moves a table to another directory.
 const ELSEWHERE: &str = "unless a program creates it there, move the table to a directory in which only root can \
                          write, such as /etc/postfix, and correct its name in the configuration";
 
-/// Rule T2: whose a directory on the way to a table is. `above` is the directory that it is in.
+/// Rule T2: the owner of a directory on the way to a table. `above` is its parent directory.
 ///
-/// Whoever owns a directory can give its names to whatever is beneath it, also to what he cannot read himself. So beneath
-/// a directory of a declared owner everything is that owner's.
+/// The owner of a directory can rename anything beneath it, even files that he cannot read. So everything beneath a
+/// directory of a declared owner must belong to that owner.
 pub(super) fn whose(
     path: &[u8],
     status: &Status,
@@ -86,7 +86,7 @@ pub(super) fn whose(
     }
 }
 
-/// Rule T2: who can write in a directory on the way to a table. `others`: somebody else than its owner and root can.
+/// Rule T2: who can write in a directory on the way to a table. `others`: somebody other than its owner and root can.
 pub(super) fn closed(
     path: &[u8],
     status: &Status,
@@ -108,7 +108,7 @@ pub(super) fn closed(
         0 => format!("can be written by {} (mode {mode:04o})", writers(status)),
         _ => format!("is a shared directory (mode {mode:04o})"),
     };
-    // For one that everybody can write, chmod is often out of reach: the mode is that of a mounted volume.
+    // If everybody can write in it, chmod is often not possible: the mode is that of a mounted volume.
     let vouch = owners.line_vouching(&shown);
     let remedy = match world || mode & STICKY != 0 {
         true => format!(
@@ -148,13 +148,12 @@ pub(super) fn link(path: &[u8], status: &Status, stack: &Stack) -> Result<(), Re
     Ok(())
 }
 
-/// Rule T4: the table file itself, in the directory `parent`. `others`: somebody else than its owner and root can write
-/// it. `limit` is its largest acceptable size in bytes.
+/// Rule T4: the table file itself, in the directory `parent`. `others`: somebody other than its owner and root can
+/// write it. `limit` is the largest accepted size in bytes.
 ///
-/// A file of a declared owner is accepted in a directory of root: the owner is declared because he writes this
-/// table, and only reading is at stake. (Tables that are *written* have a stricter rule of their own.) Other names of
-/// the file do not matter where nobody else could have made this one: whoever reaches the file by another name cannot
-/// write it either.
+/// A file of a declared owner is accepted in a directory of root: he is declared because he writes this table, and here
+/// it is only read. (Tables that are *written* have a stricter rule.) Hard links to the file do not matter if nobody
+/// else could have made this name: they give nobody write access.
 pub(super) fn file(
     path: &[u8],
     status: &Status,
@@ -192,7 +191,7 @@ pub(super) fn file(
         ));
     }
     if status.nlink == 0 {
-        // Removed or replaced since its name was looked up: the new file, if any, has the name now.
+        // Removed or replaced since its name was looked up.
         return Err(Refusal::Retry { component: path.to_vec() });
     }
     if parent.openness == Openness::Shared {
@@ -205,8 +204,8 @@ pub(super) fn file(
     Ok(())
 }
 
-/// Rule T4 in a directory where a group can make names: they keep off root's, but could have brought in a file from
-/// elsewhere, by rename or as a hard link, that they cannot read themselves.
+/// Rule T4 in a directory where a group can create names: its members cannot touch root's files there, but could have
+/// brought in a file from elsewhere, by rename or hard link, that they cannot read.
 fn shared(path: &[u8], status: &Status) -> Result<(), Refusal> {
     let problem = if status.uid != 0 {
         format!("belongs to uid {}, in a directory where others could have put it", status.uid)
@@ -255,8 +254,8 @@ pub(super) fn not_regular(path: &[u8], what: &str) -> Refusal {
     )
 }
 
-/// The refusal of what belongs to somebody who is not declared. His name, not his file, is what can be changed without
-/// taking something away from the program that owns it.
+/// The refusal of what belongs to a user who is not declared. The remedy declares the user: a change of the file's
+/// owner could take it away from the program that uses it.
 fn stranger(path: &[u8], rule: Rule, status: &Status, owners: &Owners) -> Refusal {
     let name = owners.name_of(status.uid);
     let problem = format!("belongs to uid {}, which is neither root nor a declared owner", status.uid);
@@ -269,7 +268,7 @@ fn stranger(path: &[u8], rule: Rule, status: &Status, owners: &Owners) -> Refusa
     )
 }
 
-/// The refusal of what belongs to another user than the directory of `holder` that it is in.
+/// The refusal of what belongs to a user other than `holder`, the owner of its directory.
 fn misplaced(path: &[u8], rule: Rule, status: &Status, holder: u32, owners: &Owners) -> Refusal {
     let problem =
         format!("belongs to uid {}, in a directory of uid {holder}, who could have put it there", status.uid);

@@ -4,18 +4,18 @@ use std::os::fd::OwnedFd;
 
 use mapkeep_sys::status::Status;
 
-/// Who can make names in a directory that meets the rules.
+/// Who can create names in a directory that meets the rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Openness {
     /// Its owner only.
     Closed,
-    /// A group; but the sticky bit keeps its members from what is root's.
+    /// A group, but the sticky bit protects what is root's.
     Shared,
     /// Somebody for whom the administrator vouches.
     Vouched,
 }
 
-/// One checked directory that the walk stands in or below.
+/// One checked directory on the path of the walk.
 pub(super) struct Level {
     pub handle: OwnedFd,
     pub name: Vec<u8>,
@@ -23,7 +23,7 @@ pub(super) struct Level {
     pub openness: Openness,
 }
 
-/// The directories from the anchor to where the walk stands.
+/// The directories from the anchor to the current one.
 pub(super) struct Stack {
     pub root: Level,
     pub below: Vec<Level>,
@@ -34,7 +34,7 @@ impl Stack {
         self.below.last().unwrap_or(&self.root)
     }
 
-    /// The directory above that.
+    /// The parent of the current directory.
     pub(super) fn above_top(&self) -> Option<&Level> {
         let (_, above) = self.below.split_last()?;
         Some(above.last().unwrap_or(&self.root))
@@ -45,7 +45,7 @@ impl Stack {
         below.pop().unwrap_or(root)
     }
 
-    /// The absolute path of the directory the walk stands in; `/` for the anchor.
+    /// The absolute path of the current directory; `/` for the anchor.
     pub(super) fn path(&self) -> Vec<u8> {
         join(self.below.iter().map(|level| level.name.as_slice()))
     }

@@ -34,8 +34,8 @@ pub struct Bed {
 }
 
 impl Bed {
-    /// Runs the test of this name, which is ignored otherwise, in a mount namespace of its own; it finds the path of this
-    /// directory in `MAPKEEP_TEST_BED`. A loud line where there can be none (a failure where CI is set).
+    /// Runs the test of this name, which is ignored otherwise, in a mount namespace of its own; it finds the path of
+    /// this directory in `MAPKEEP_TEST_BED`. Prints a notice if there can be none (and fails if CI is set).
     pub fn in_mount_namespace(&self, test: &str) {
         let can = Command::new("unshare").args(["--mount", "true"]).status();
         if !can.is_ok_and(|status| status.success()) {
@@ -52,7 +52,7 @@ impl Bed {
         assert!(status.is_ok_and(|status| status.success()), "failed in the mount namespace");
     }
 
-    /// A new empty directory; `None`, and a loud line, without root (a failure where CI is set).
+    /// A new empty directory; `None`, and a notice, without root (a failure if CI is set).
     pub fn new() -> Option<Bed> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         if !nix::unistd::geteuid().is_root() {
@@ -133,7 +133,7 @@ impl Bed {
     }
 }
 
-/// Where the file lies that was opened, as the kernel says.
+/// The path of the opened file, according to the kernel.
 pub fn path_of(trusted: &Trusted) -> Vec<u8> {
     let link = format!("/proc/self/fd/{}", trusted.file.as_raw_fd());
     fs::read_link(link).expect("an open file").into_os_string().into_encoded_bytes()
@@ -145,8 +145,7 @@ impl Drop for Bed {
     }
 }
 
-/// Does something with the rights of [`OWNER`] on files, and with no more: capabilities do not help then. Another
-/// thread keeps its own rights.
+/// Runs `act` with the file access rights of [`OWNER`] only, without capabilities. Other threads keep their rights.
 pub fn as_owner<T>(act: impl FnOnce() -> T) -> T {
     use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
     let group = setfsgid(Gid::from_raw(OWNER));

@@ -27,7 +27,7 @@ fn socket(bed: &Bed, name: &str) {
     UnixListener::bind(bed.path(name)).expect("bind");
 }
 
-/// The null device, or a block device that does not exist: opening it for real would fail.
+/// The null device, or a block device that does not exist, so that opening it would fail.
 fn device(bed: &Bed, name: &str, kind: SFlag) {
     bed.remove(name);
     let number = if kind == SFlag::S_IFCHR { makedev(1, 3) } else { makedev(240, 77) };

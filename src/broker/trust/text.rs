@@ -9,13 +9,13 @@ use std::path::Path;
 
 use nix::fcntl::OFlag;
 
-/// The largest file that is read, in bytes. Configuration files of a large site have some 100 KB.
+/// The largest file that is read, in bytes. Those of a large site have about 100 KB.
 const LARGEST: u64 = 64 << 20;
 
-/// Reads a regular file of at most 64 MiB. Anything else could keep the service waiting, or never end.
+/// Reads a regular file of at most 64 MiB. Reading anything else could block or never end.
 ///
 /// # Errors
-/// Those of open(2) and read(2), and a file that is not regular or larger.
+/// Those of open(2) and read(2); or the file is not regular, or too large.
 #[allow(
     clippy::disallowed_methods,
     reason = "before the lock, or at a reload by the supervisor: openat and statx of an open file, which its list allows"

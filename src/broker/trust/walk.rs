@@ -27,26 +27,27 @@ const DEPTH_LIMIT: usize = 64;
 /// Most symbolic links on the way to a table.
 const LINK_LIMIT: usize = 16;
 
-/// What a kind of table asks of the components on the way to it.
+/// The rules for the components on the way to a table, one implementation for tables that are read and one for those
+/// that are written.
 pub(super) trait Policy {
-    /// Whose the directory is. `above` is the directory that it is in.
+    /// Checks the owner of the directory. `above` is its parent directory.
     fn whose(&self, at: &[u8], status: &Status, above: Option<&Level>) -> Result<(), Refusal>;
 
-    /// Who else can write in the directory.
+    /// Checks who else can write in the directory.
     fn closed(&self, at: &[u8], status: &Status, handle: BorrowedFd<'_>) -> Result<Openness, Refusal>;
 
-    /// A symbolic link in the last of these directories.
+    /// Checks a symbolic link in the current directory of `stack`.
     fn link(&self, at: &[u8], status: &Status, stack: &Stack) -> Result<(), Refusal>;
 
-    /// The rule that a component breaks which should be a directory and is none.
+    /// The rule that is broken by a component that should be a directory and is not.
     fn not_directory(&self) -> Rule;
 }
 
 /// What a path leads to.
 pub(super) enum End {
-    /// A directory: the one that the walk stands in now. Only those above it have been judged.
+    /// A directory, which is the current one now. Only those above it have been checked.
     Directory,
-    /// Anything else, in the directory that the walk stands in.
+    /// Anything else, in the current directory.
     Other { name: Vec<u8>, path: Vec<u8>, handle: OwnedFd, status: Status },
 }
 
@@ -59,7 +60,7 @@ pub(super) struct Walk<'a, P> {
     pending: Vec<Vec<u8>>,
     links: usize,
     /// The directories in which the path's last name, and those of links behind it, are looked up: also one in which
-    /// others can write, but none that a rule keeps us from entering.
+    /// others can write, but none that the rules forbid to enter.
     pub holders: Vec<Holder>,
 }
 
@@ -80,10 +81,10 @@ impl<'a, P: Policy> Walk<'a, P> {
 
     /// Walks to the end.
     pub(super) fn run(&mut self) -> Result<End, Refusal> {
-        self.judge_top()?;
+        self.check_current()?;
         while let Some(name) = self.pending.pop() {
             if name == b".." {
-                // At the anchor it stays there, as in the kernel.
+                // `..` at the anchor stays there, as in the kernel.
                 self.stack.below.pop();
                 continue;
             }
@@ -120,7 +121,7 @@ impl<'a, P: Policy> Walk<'a, P> {
         self.links > 0
     }
 
-    /// Goes down into a directory. It is judged if something is to be looked up in it.
+    /// Enters a directory. It is checked if a name is to be looked up in it.
     fn enter(&mut self, level: Level, path: &[u8]) -> Result<(), Refusal> {
         if self.stack.below.len() >= DEPTH_LIMIT {
             let problem = format!("is more than {DEPTH_LIMIT} directories deep");
@@ -132,18 +133,18 @@ impl<'a, P: Policy> Walk<'a, P> {
             ));
         }
         self.stack.below.push(level);
-        if self.pending.is_empty() { Ok(()) } else { self.judge_top() }
+        if self.pending.is_empty() { Ok(()) } else { self.check_current() }
     }
 
-    /// Applies the rules to the directory that the walk stands in.
-    fn judge_top(&mut self) -> Result<(), Refusal> {
+    /// Applies the rules to the current directory.
+    fn check_current(&mut self) -> Result<(), Refusal> {
         let path = self.stack.path();
         let level = self.stack.top();
         self.policy.whose(&path, &level.status, self.stack.above_top())?;
         let openness = match self.policy.closed(&path, &level.status, level.handle.as_fd()) {
             Ok(openness) => openness,
             Err(refusal) => {
-                // Its mode may be put right while the service runs.
+                // Its mode may be corrected while the service runs.
                 if let [name] = self.pending.as_slice() {
                     let name = name.clone();
                     self.hold(&name);
@@ -158,7 +159,7 @@ impl<'a, P: Policy> Walk<'a, P> {
         Ok(())
     }
 
-    /// Notes the directory that the walk stands in as one that may hold the file, or a link to it, by this name.
+    /// Records the current directory as one that may hold the file, or a link to it, under this name.
     fn hold(&mut self, name: &[u8]) {
         let Status { dev, ino, .. } = self.stack.top().status;
         let holder = (Directory { path: self.stack.path(), dev, ino }, name.to_vec());
@@ -175,11 +176,11 @@ impl<'a, P: Policy> Walk<'a, P> {
             return Err(rules::refuse(path, Rule::T1, problem, "name the file behind the links"));
         }
         self.policy.link(path, status, &self.stack)?;
-        // A target is shorter than PATH_MAX, so nix reads it in one call and has no cause to ask for its length,
-        // which would take a system call that the broker may not make.
+        // A target is shorter than PATH_MAX, so nix reads it in one call and need not ask for its length, which would
+        // take a system call that the filter forbids.
         let target = readlinkat(link, c"").map_err(|errno| failure(path, errno))?;
         let target = target.as_bytes();
-        // A later target of up to 16 may add as much again: bounded by the two limits together.
+        // Each of up to 16 links may add as much: the two limits together bound it.
         self.pending.extend(split(target));
         if target.first() == Some(&b'/') {
             self.stack.below.clear();
@@ -188,7 +189,7 @@ impl<'a, P: Policy> Walk<'a, P> {
     }
 }
 
-/// The components of a configured path, last one first. `.` and empty components mean nothing and are dropped.
+/// The components of a configured path, last one first. `.` and empty components are dropped.
 pub(super) fn components_of(path: &[u8]) -> Result<Vec<Vec<u8>>, Refusal> {
     let refuse = |problem: &str, remedy: &str| Err(rules::refuse(path, Rule::T1, problem, remedy));
     if path.len() > PATH_LIMIT {
@@ -208,7 +209,7 @@ pub(super) fn components_of(path: &[u8]) -> Result<Vec<Vec<u8>>, Refusal> {
     Ok(split(path))
 }
 
-/// The components of a path or link target that mean something, last one first.
+/// The components of a path or link target, without `.` and empty ones, last one first.
 fn split(path: &[u8]) -> Vec<Vec<u8>> {
     path.split(|byte| *byte == b'/')
         .rev()
@@ -217,7 +218,7 @@ fn split(path: &[u8]) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Rule T5: what the kernel makes up is never a table.
+/// Rule T5: a pseudo file is never a table.
 pub(super) fn stored(anchor: &Anchor, component: &[u8], status: &Status) -> Result<(), Refusal> {
     if !anchor.is_kernel_device(status.dev) {
         return Ok(());
@@ -226,7 +227,7 @@ pub(super) fn stored(anchor: &Anchor, component: &[u8], status: &Status) -> Resu
     Err(rules::refuse(component, Rule::T5, "is generated by the kernel, not stored", remedy))
 }
 
-/// Opens one component as a mere reference. It may be on another file system than its parent: only root mounts.
+/// Opens one component with `O_PATH`. It may be on another file system than its parent: only root mounts.
 pub(super) fn open_component(
     parent: BorrowedFd<'_>,
     name: &[u8],
@@ -246,7 +247,7 @@ pub(super) fn open_component(
         .map_err(|errno| failure(component, errno))
 }
 
-/// How every name is resolved: below its parent, through no link of any kind.
+/// How every name is resolved: below its parent, without following any link.
 pub(super) fn single_component() -> ResolveFlag {
     ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS
 }

@@ -23,7 +23,7 @@ use super::write_files::{Access, WriteFiles};
 use super::write_rules;
 use super::{Anchor, Directory, settled};
 
-/// Flags of every opening. An `O_NONBLOCK` on a regular file changes nothing once it is open.
+/// Flags for opening any file. `O_NONBLOCK` has no effect on a regular file once it is open.
 const FLAGS: OFlag =
     OFlag::O_CLOEXEC.union(OFlag::O_NOFOLLOW).union(OFlag::O_NONBLOCK).union(OFlag::O_NOCTTY);
 
@@ -71,7 +71,7 @@ impl Policy for Writing<'_> {
     }
 }
 
-/// Walks to the directory of the files; rules have been applied to the directories above it, not to itself.
+/// Walks to the directory of the files; the rules have been applied to the directories above it, but not yet to itself.
 fn stand_in<'a>(
     anchor: &'a Anchor,
     files: &WriteFiles,
@@ -89,7 +89,7 @@ fn stand_in<'a>(
         ));
     }
     components.remove(0);
-    // Before anything is looked at.
+    // Before any file is examined.
     for file in files.lasting() {
         let name = files.name(*file);
         rules::secret_name(&stack::join(
@@ -105,8 +105,8 @@ fn stand_in<'a>(
     }
 }
 
-/// The directory that holds the files, or will hold them, if everything above it meets the rules; it may break some
-/// itself.
+/// The directory that holds the files, or will hold them, if everything above it meets the rules; it may itself break
+/// some.
 ///
 /// # Errors
 /// [`Refusal`].
@@ -132,7 +132,7 @@ pub fn place_of<'a>(anchor: &'a Anchor, files: &WriteFiles, owner: u32) -> Resul
 }
 
 impl<'a> Place<'a> {
-    /// The directory, as a mere reference.
+    /// The directory, opened with `O_PATH`.
     #[must_use]
     pub fn handle(&self) -> BorrowedFd<'_> {
         self.handle.as_fd()
@@ -160,7 +160,7 @@ impl<'a> Place<'a> {
         Ok(self.reference(name, &component)?.map(|(_, status)| status))
     }
 
-    /// The file `name` as a mere reference, and its status.
+    /// The file `name`, opened with `O_PATH`, and its status.
     fn reference(&self, name: &[u8], component: &[u8]) -> Result<Option<(OwnedFd, Status)>, Refusal> {
         let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         match openat2(self.handle(), name, OpenHow::new().flags(flags).resolve(resolve())) {
@@ -173,7 +173,7 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// Whether a directory of the owner's stands where the file `name` should be.
+    /// Whether there is a directory of the owner where the file `name` should be.
     ///
     /// # Errors
     /// As for [`Place::status`].
@@ -190,11 +190,11 @@ impl<'a> Place<'a> {
         let component = self.path_of(name);
         rules::secret_name(&component)?;
         let Some((handle, status)) = self.reference(name, &component)? else { return Ok(None) };
-        self.judge(&component, (handle.as_fd(), &status), access)?;
+        self.check_file(&component, (handle.as_fd(), &status), access)?;
         Ok(Some(status))
     }
 
-    fn judge(
+    fn check_file(
         &self,
         component: &[u8],
         (handle, status): (BorrowedFd<'_>, &Status),
@@ -215,7 +215,7 @@ impl<'a> Place<'a> {
         self.open_expected(name, access, &expected).map(Some)
     }
 
-    /// Opens what a look has found, and makes sure that it is the same file.
+    /// Opens the file that was found, and makes sure that it is still the same.
     pub(super) fn open_expected(
         &self,
         name: &[u8],
@@ -226,7 +226,7 @@ impl<'a> Place<'a> {
         let changed = || Refusal::Retry { component: component.clone() };
         let how = OpenHow::new().flags(access.flags() | FLAGS).resolve(resolve());
         let file = openat2(self.handle(), name, how).map_err(|errno| match errno {
-            // The name held a regular file a moment ago: gone, or something else took its place.
+            // The name was a regular file a moment ago: it was removed, or something else took its place.
             Errno::ENOENT | Errno::ELOOP | Errno::ENXIO | Errno::EISDIR => changed(),
             _ => failure(&component, errno),
         })?;
@@ -235,15 +235,16 @@ impl<'a> Place<'a> {
         if same(&status) != same(expected) {
             return Err(changed());
         }
-        // The same file, but its links may have changed since, and a secret may have got its inode.
-        self.judge(&component, (file.as_fd(), &status), access)?;
+        // The same inode, but its link count may have changed since, and the inode may have been reused for a secret
+        // file.
+        self.check_file(&component, (file.as_fd(), &status), access)?;
         Ok(WriteOpened { file, status })
     }
 
-    /// Makes the file `name`, which there must not be yet: empty, with mode 0600, open for reading and writing.
+    /// Creates the file `name`, which must not exist: empty, with mode 0600, open for reading and writing.
     ///
     /// # Errors
-    /// [`Refusal::Retry`] if there is one now; [`Refusal::Io`], with `ENOSPC` or `EDQUOT` when there is no room.
+    /// [`Refusal::Retry`] if it exists now; [`Refusal::Io`], with `ENOSPC` or `EDQUOT` when there is no room.
     pub fn create(&self, name: &[u8]) -> Result<WriteOpened, Refusal> {
         let component = self.path_of(name);
         rules::secret_name(&component)?;
@@ -254,14 +255,13 @@ impl<'a> Place<'a> {
             _ => failure(&component, errno),
         })?;
         let status = walk::status_of(file.as_fd(), &component)?;
-        self.judge(&component, (file.as_fd(), &status), Access::Write)?;
+        self.check_file(&component, (file.as_fd(), &status), Access::Write)?;
         Ok(WriteOpened { file, status })
     }
 }
 
-/// Looks at a table that is written without opening or making anything: whether the rules let the user `owner` write
-/// it, and which directory (device and inode number) its files are, or will be, in. Files that are not there are no
-/// obstacle.
+/// Checks a table that is written without opening or creating anything: whether the rules let the user `owner` write
+/// it, and in which directory (device and inode number) its files are, or will be. Missing files are accepted.
 ///
 /// # Errors
 /// [`Refusal`].
@@ -284,7 +284,7 @@ fn failure(component: &[u8], errno: Errno) -> Refusal {
     rules::refuse(component, Rule::T5, "is a mount point of its own", remedy)
 }
 
-/// How every file is resolved: in its directory, through no link of any kind, on the same file system.
+/// How every file is resolved: in its directory, without following any link, on the same file system.
 fn resolve() -> ResolveFlag {
     single_component() | ResolveFlag::RESOLVE_NO_XDEV
 }

@@ -32,7 +32,7 @@ impl Access {
 pub enum WriteFile {
     /// `NAME.db`: what stock Postfix reads.
     Database,
-    /// `NAME.mapkeep`: the truth of a hash or btree table while the service runs.
+    /// `NAME.mapkeep`: the store, which has the current contents of a hash or btree table while the service runs.
     Store,
     /// `NAME.mapkeep-wal`: the store's log.
     Log,
@@ -53,7 +53,7 @@ impl WriteFile {
         }
     }
 
-    /// What the service needs to do with it.
+    /// The access that the service needs.
     #[must_use]
     pub fn access(self) -> Access {
         if self == WriteFile::Database { Access::Read } else { Access::Write }
@@ -82,25 +82,25 @@ impl WriteFiles {
         Some(WriteFiles { path, lmdb })
     }
 
-    /// Whether the table is one lmdb file, else a database with a store and a log.
+    /// Whether the table is one lmdb file; otherwise it is a database with a store and a log.
     #[must_use]
     pub fn is_lmdb(&self) -> bool {
         self.lmdb
     }
 
-    /// The file that the configured name stands for.
+    /// The file that the configured name denotes.
     #[must_use]
     pub fn configured(&self) -> WriteFile {
         if self.lmdb { WriteFile::Lmdb } else { WriteFile::Database }
     }
 
-    /// The file that holds the truth.
+    /// The file that holds the current contents.
     #[must_use]
     pub fn main(&self) -> WriteFile {
         if self.lmdb { WriteFile::Lmdb } else { WriteFile::Store }
     }
 
-    /// The files that the table has, or will have, all the time; the configured one first.
+    /// The files that the table has permanently once they are created; the configured one first.
     #[must_use]
     pub fn lasting(&self) -> &'static [WriteFile] {
         if self.lmdb { &[WriteFile::Lmdb] } else { &[WriteFile::Database, WriteFile::Store, WriteFile::Log] }

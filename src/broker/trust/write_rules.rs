@@ -23,11 +23,11 @@ const OWNER_ALL: u32 = 0o700;
 const OWNER_SEARCH: u32 = 0o100;
 const OTHERS_SEARCH: u32 = 0o011;
 
-/// What to do about a link in the place of a file. Moving it away would leave the table without what it holds.
+/// The remedy for a link in the place of a file. Moving the link away would leave the table empty.
 const LOOK_WHERE: &str =
     "find out where it leads, and name the table there in the configuration, not the link";
 
-/// Rule W4: a symbolic link in the last of these directories. Nobody but root can have made it or can put it elsewhere.
+/// Rule W4: a symbolic link in the last of these directories. Only root can have created it or can replace it.
 pub(super) fn link(at: &[u8], status: &Status, stack: &Stack) -> Result<(), Refusal> {
     let remedy = "name the directory behind the link in the configuration";
     if status.uid != 0 {
@@ -45,7 +45,7 @@ pub(super) fn link(at: &[u8], status: &Status, stack: &Stack) -> Result<(), Refu
     Ok(())
 }
 
-/// Rule W5: whose a directory above the one with the files of the user `owner` is, and whether he can enter it.
+/// Rule W5: the owner of a directory above that of the files of the user `owner`, and whether the user can enter it.
 pub(super) fn ancestor(at: &[u8], status: &Status, owner: u32) -> Result<(), Refusal> {
     if status.uid != 0 && status.uid != owner {
         let problem = format!("belongs to uid {}, who could replace what is below it", status.uid);
@@ -54,17 +54,17 @@ pub(super) fn ancestor(at: &[u8], status: &Status, owner: u32) -> Result<(), Ref
     let (search, own) = if status.uid == owner { (OWNER_SEARCH, true) } else { (OTHERS_SEARCH, false) };
     if status.mode & search == 0 {
         let problem = format!("cannot be entered by uid {owner} (mode {:04o})", status.mode & 0o7777);
-        // What root keeps to itself is not opened for the sake of a table.
+        // No remedy opens a directory that root has closed to others.
         let remedy = if own { format!("run: chmod u+x {}", quoted(at)) } else { elsewhere(owner) };
         return Err(refuse(at, Rule::W5, problem, remedy));
     }
     Ok(())
 }
 
-/// Rules W1, W2 and W5: the directory that holds the files of the user `owner`. `others`: somebody else than he and root
-/// can write in it.
+/// Rules W1, W2 and W5: the directory that holds the files of the user `owner`. `others`: somebody other than that user
+/// and root can write in it.
 pub(super) fn directory(at: &[u8], status: &Status, owner: u32, others: bool) -> Result<(), Refusal> {
-    // No remedy gives a directory away: whoever owns one decides what is in all its files.
+    // No remedy changes the owner of a directory: the owner decides the contents of all its files.
     if status.uid == 0 {
         return Err(refuse(at, Rule::W1, "belongs to root", elsewhere(owner)));
     }
@@ -80,7 +80,8 @@ pub(super) fn directory(at: &[u8], status: &Status, owner: u32, others: bool) ->
     Ok(())
 }
 
-/// Rules W2 to W5: a file of a table of the user `owner`. `others`: somebody else than he and root can write it.
+/// Rules W2 to W5: a file of a table of the user `owner`. `others`: somebody other than that user and root can write
+/// it.
 pub(super) fn file(
     path: &[u8],
     status: &Status,
@@ -105,7 +106,7 @@ pub(super) fn file(
     }
     if status.uid != owner {
         let problem = format!("belongs to uid {}, but tables are written as uid {owner}", status.uid);
-        // Its name does not say that it is a table: whoever owns the directory could have put any file there.
+        // Its name does not prove that it is a table: the owner of the directory could have put any file there.
         let remedy = "find out what it is, and move it away: the service creates a new one; to keep its content, \
                       give a copy of it to that user (chown), not the file itself";
         return broken(Rule::W2, problem, remedy.to_owned());
@@ -132,12 +133,12 @@ pub(super) fn file(
         return broken(Rule::W5, problem, format!("run: chmod {letters} {shown}"));
     }
     match status.nlink {
-        // Removed or replaced since its name was looked up: the new file, if any, has the name now.
+        // Removed or replaced since its name was looked up.
         0 => Err(Refusal::Retry { component: path.to_vec() }),
         1 => Ok(()),
         names => {
             let problem = format!("has {names} names (hard links), and writing would change all of them");
-            // As root, in a directory of somebody else, nothing is copied: a link there would lead the copy elsewhere.
+            // The remedy does not copy as root into another user's directory: a link there could redirect the copy.
             let remedy = format!(
                 "first find out what the other names are: find \"$(stat -c %m {shown})\" -xdev -samefile \
                  {shown}; then remove those that nothing uses, or name another file for this table"

@@ -20,7 +20,7 @@ use nix::unistd::mkfifo;
 use super::testbed::{Bed, OWNER, STRANGER, as_owner};
 use super::*;
 
-/// `g/p` is the owner's directory in one of root; both a btree and an lmdb table are whole.
+/// `g/p` is the owner's directory in one of root; it has a complete btree table and a complete lmdb table.
 fn sound() -> Option<Bed> {
     let bed = Bed::new()?;
     bed.directory("g/p");
@@ -112,13 +112,13 @@ fn sound_tables_pass_and_open_as_wanted() {
         }
         assert!(as_owner(|| open_all(&table_of(&bed, "g/p/y.lmdb"))).is_ok(), "{what}");
     }
-    // Nothing of the table is there yet: it can be made.
+    // No file of the table exists yet: they can be created.
     assert!(look(&table_of(&bed, "g/p/fresh")).is_ok());
     assert_eq!(as_owner(|| open_all(&table_of(&bed, "g/p/fresh"))).expect("nothing").len(), 0);
 }
 
 #[test]
-fn odd_paths_are_refused() {
+fn malformed_paths_are_refused() {
     let Some(bed) = sound() else { return };
     for (name, rule) in [
         ("btree:g/p/x", Rule::T1),
@@ -206,7 +206,7 @@ fn group_of_nobody_else_may_write() {
 }
 
 #[test]
-fn other_names_of_a_file_are_what_the_remedy_shows() {
+fn remedy_shows_the_other_names_of_a_file() {
     let Some(bed) = sound() else { return };
     fs::hard_link(bed.path("g/p/x.db"), bed.path("second")).expect("link");
     let text = look(&table_of(&bed, "g/p/x")).unwrap_err().to_string();
@@ -216,7 +216,7 @@ fn other_names_of_a_file_are_what_the_remedy_shows() {
         let output = Command::new("sh").args(["-c", command]).output().expect("sh");
         String::from_utf8(output.stdout).expect("names")
     };
-    // All of a file's names are on its file system. Here its mount point may be `/`, which takes long to look through.
+    // All names of a file are on its file system. Its mount point may be `/` here, which takes long to search.
     let (place, rest) =
         command.strip_prefix("find ").and_then(|rest| rest.split_once(" -xdev")).expect("find");
     let place = run(&format!("echo {place}"));
@@ -243,7 +243,7 @@ fn hard_link_to_shadow_is_refused_as_a_secret() {
 }
 
 #[test]
-fn created_file_is_new_private_and_the_owners() {
+fn created_file_is_new_private_and_owned_by_the_owner() {
     let Some(bed) = sound() else { return };
     let anchor = Anchor::host().expect("anchor");
     let files = table_of(&bed, "g/p/x");
@@ -263,7 +263,7 @@ fn created_file_is_new_private_and_the_owners() {
         assert!(matches!(place.create(b"link"), Err(Refusal::Retry { .. })));
     });
     assert!(!bed.path("g/p/elsewhere").exists());
-    // With the rights of root it would be root's file: never handed out.
+    // Created with the rights of root it is root's file, which is never handed out.
     let place = place_of(&anchor, &files, OWNER).expect("place");
     assert_eq!(place.create(b"roots").expect_err("of root").rule(), Some(Rule::W2));
 }

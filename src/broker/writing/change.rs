@@ -10,13 +10,13 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, RenameFlags, openat2, renameat, renameat2};
 use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
 
-/// Makes the names in the directory durable.
+/// Makes changes of names in the directory durable.
 pub(super) fn sync(place: &Place<'_>) -> Result<(), Errno> {
-    // The descriptor of the walk is a mere reference, which cannot be synced.
+    // The walk's descriptor was opened with `O_PATH` and cannot be synced.
     let how = OpenHow::new().flags(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC);
     let directory = openat2(place.handle(), c".", how)?;
     match fsync(&directory) {
-        // Some file systems have nothing to sync for a directory, and say so.
+        // Some file systems cannot sync a directory, and return this.
         Err(Errno::EINVAL) => Ok(()),
         result => result,
     }
@@ -36,12 +36,13 @@ pub(super) fn remove(place: &Place<'_>, name: &[u8]) -> Result<bool, Errno> {
     }
 }
 
-/// Gives the file `from` the name `to`, which must be free: `EEXIST` if it is not, `EINVAL` if the file system cannot.
+/// Renames the file `from` to `to`, which must not exist: `EEXIST` if it does, `EINVAL` if the file system does not
+/// support this.
 pub(super) fn rename_to_free(place: &Place<'_>, from: &[u8], to: &[u8]) -> Result<(), Errno> {
     rename_as(place, from, to, RenameFlags::RENAME_NOREPLACE)
 }
 
-/// Exchanges two names; `EINVAL` if the file system cannot.
+/// Exchanges two names; `EINVAL` if the file system does not support this.
 pub(super) fn exchange(place: &Place<'_>, one: &[u8], other: &[u8]) -> Result<(), Errno> {
     #[cfg(test)]
     if let Some(act) = tests::BEFORE_EXCHANGE.take() {
@@ -58,7 +59,7 @@ fn rename_as(place: &Place<'_>, from: &[u8], to: &[u8], how: RenameFlags) -> Res
     renameat2(place.handle(), from, place.handle(), to, how)
 }
 
-/// Gives the file `from` the name `to`, whatever had it before.
+/// Renames the file `from` to `to`, replacing any other file.
 pub(super) fn rename_over(place: &Place<'_>, from: &[u8], to: &[u8]) -> Result<(), Errno> {
     renameat(place.handle(), from, place.handle(), to)
 }
@@ -68,9 +69,9 @@ pub(super) mod tests {
     use std::cell::Cell;
 
     thread_local! {
-        /// Whether the test is to see a file system that renames in the plain way only.
+        /// Whether to simulate, for a test, a file system that supports plain renames only.
         pub(crate) static PLAIN_ONLY: Cell<bool> = const { Cell::new(false) };
-        /// What another program does just before the next exchange.
+        /// What another program does just before the next exchange, for a test.
         pub(crate) static BEFORE_EXCHANGE: Cell<Option<Box<dyn FnOnce()>>> = const { Cell::new(None) };
     }
 }

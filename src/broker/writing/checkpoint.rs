@@ -19,22 +19,22 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Instant;
 
-/// The permissions of a new file, and the most that a file in place has.
+/// The permissions of a new file, and the widest that a checkpoint can have.
 const PRIVATE: u32 = 0o600;
 const WIDEST: u32 = 0o644;
 
-/// What is said to the writer, and the descriptor that goes with it.
+/// A message to the writer, and its descriptor.
 pub(super) type Answer = (BrokerToWriter, Option<Rc<OwnedFd>>);
 
-/// What has become of a checkpoint.
+/// The result of a checkpoint.
 enum Put {
     InPlace,
-    /// Somebody else has written `NAME.db`: this is it now.
+    /// Another program has written `NAME.db`; this is the file now.
     Foreign(WriteOpened),
 }
 
 impl Tables {
-    /// Makes an empty file for a checkpoint.
+    /// Creates an empty file for a checkpoint.
     pub(super) fn want_new(&mut self, id: TableId) -> Answer {
         let Some((entry, anchor, owner)) = self.with_grounds(id) else {
             return (BrokerToWriter::NotReplaced(id), None);
@@ -45,7 +45,7 @@ impl Tables {
         }
     }
 
-    /// Puts the written file in the place of `NAME.db`.
+    /// Replaces `NAME.db` with the written file.
     pub(super) fn replace(&mut self, id: TableId, now: Instant) -> Answer {
         let Some((entry, anchor, owner)) = self.with_grounds(id) else {
             return (BrokerToWriter::NotReplaced(id), None);
@@ -72,7 +72,7 @@ impl Tables {
         }
     }
 
-    /// Removes the file of a checkpoint that is given up.
+    /// Removes the file of an abandoned checkpoint.
     pub(super) fn discard(&mut self, id: TableId) {
         let Some((entry, anchor, owner)) = self.with_grounds(id) else { return };
         if let Some(new) = entry.new.take()
@@ -100,12 +100,12 @@ impl Entry {
         let place = self.same_place(anchor, owner)?;
         let name = self.name_of(WriteFile::New);
         let failed = |errno: Errno| format!("{}: {}", change::shown(&place, &name), errno.desc());
-        // A file that cannot be put in place need not be written. What is free now may be in use by then, and is asked
-        // about again.
+        // If `NAME.db` cannot be replaced, there is no point in writing a file. It may be in use later even if it is
+        // free now, so this is checked again before the replacement.
         if let Err(trouble @ Trouble::InUse(_)) = Claim::of(&place, &self.name_of(WriteFile::Database)) {
             return Err(trouble.text());
         }
-        // What an earlier one has left over.
+        // A leftover of an earlier checkpoint.
         change::remove(&place, &name).map_err(failed)?;
         let created = settled(|| place.create(&name)).map_err(|refusal| text_of(&refusal))?;
         let new = Rc::new(created.file);
@@ -123,7 +123,7 @@ impl Entry {
         put
     }
 
-    /// Removes the new file, if its name still stands for it.
+    /// Removes the new file, if its name still denotes it.
     fn remove_new(&self, place: &Place<'_>, new: &OwnedFd) {
         let name = self.name_of(WriteFile::New);
         let identity = |status: &Status| (status.dev, status.ino);
@@ -143,7 +143,7 @@ impl Entry {
         let failed = |errno: Errno| format!("{}: {}", change::shown(place, &database), errno.desc());
         let written = status::of(new.as_fd()).map_err(|error| error.to_string())?;
         if written.size == 0 {
-            // Whatever has taken the writer over: nothing must not take the place of something.
+            // Even if the writer has been hijacked, an empty file must not replace one with entries.
             return Err(format!("{} is empty", change::shown(place, &fresh)));
         }
         let named = settled(|| place.look(&fresh, Access::Write)).map_err(refused)?;
@@ -151,7 +151,7 @@ impl Entry {
             return Err(format!("{} has been removed or replaced", change::shown(place, &fresh)));
         }
         if self.damaged == Some(Part::File) {
-            // What was found damaged is kept, so nothing may take its place before it is set aside.
+            // A damaged file is preserved, so it must be set aside before it is replaced.
             self.set_aside(place, now).map_err(|trouble| trouble.text())?;
         }
         self.set_directory_aside(place, &database, now).map_err(|trouble| trouble.text())?;
@@ -169,7 +169,7 @@ impl Entry {
         };
         match (renamed, &claim) {
             (Ok(()), Some(claim)) if claim.is_awaited() => {
-                // Who waits has looked the name up before, and is about to write the previous file.
+                // The program that waits looked the name up before, and is about to write the previous file.
                 change::exchange(place, &fresh, &database).map_err(failed)?;
                 return Err(Trouble::InUse(place.path_of(&database)).text());
             }
@@ -179,8 +179,8 @@ impl Entry {
             }
             (Ok(()), _) => {}
             (Err(Errno::EEXIST), _) => return self.foreign(place),
-            // A file system that cannot exchange: the claim keeps those away who lock the file; of others nothing but
-            // the look above tells whether somebody was quicker.
+            // A file system that cannot exchange names: the claim excludes programs that lock the file; a change by any
+            // other is noticed only by the check above.
             (Err(Errno::EINVAL), _) => change::rename_over(place, &fresh, &database).map_err(failed)?,
             (Err(errno), _) => return Err(failed(errno)),
         }
@@ -189,19 +189,19 @@ impl Entry {
         Ok(Put::InPlace)
     }
 
-    /// After an exchange: removes the previous file, if it is the one that was to be replaced. False: it is another.
+    /// After an exchange: removes the previous file, if it is the one that was to be replaced. False if it is another.
     fn is_replaced(&self, place: &Place<'_>, fresh: &[u8]) -> Result<bool, Refusal> {
         if place.status(fresh)?.as_ref().map(Stamp::of) != self.present {
             return Ok(false);
         }
         if let Err(errno) = change::remove(place, fresh) {
-            // It is in nobody's way, and is removed before the next checkpoint.
+            // It does no harm, and is removed before the next checkpoint.
             tracing::warn!("{} cannot be removed: {}", change::shown(place, fresh), errno.desc());
         }
         Ok(true)
     }
 
-    /// `NAME.db` as somebody else has written it.
+    /// `NAME.db` as another program has written it.
     fn foreign(&self, place: &Place<'_>) -> Result<Put, String> {
         let name = self.name_of(WriteFile::Database);
         match settled(|| place.open(&name, Access::Read)) {
@@ -212,9 +212,10 @@ impl Entry {
     }
 }
 
-/// The permissions of a checkpoint: those of the file that it replaces, as far as they let others read.
+/// The permissions of a checkpoint: those of the file that it replaces, as far as they let others read it.
 ///
-/// The new file's group may be another one (ours). It gets no right that the old file does not give to everybody.
+/// The new file's group may be different (the broker's own). It gets no permission that the old file does not give to
+/// everybody.
 fn mode_for(before: Option<&Status>, new: &Status) -> u32 {
     let Some(before) = before else { return PRIVATE };
     let mode = before.mode & WIDEST | PRIVATE;

@@ -16,7 +16,7 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::os::fd::AsFd;
 
-/// A file that nobody else writes until this is dropped.
+/// A file that no other program writes until this is dropped.
 #[derive(Debug)]
 pub(super) struct Claim {
     file: File,
@@ -47,11 +47,11 @@ impl Claim {
         let has_lease = match take_lease(&file) {
             Ok(true) => true,
             Ok(false) => return Err(Trouble::InUse(path())),
-            // A file system that has no leases: there the lock has to do.
+            // A file system without leases: there, the lock must suffice.
             Err(_) => false,
         };
         let status = status::of(file.as_fd()).map_err(failed)?;
-        // Whoever had the lock before may have put another file in this one's place.
+        // The previous holder of the lock may have replaced this file with another.
         let named = place.look(name, Access::Read)?;
         if named.is_none_or(|named| (named.dev, named.ino) != (status.dev, status.ino)) {
             return Err(Refusal::Retry { component: path() }.into());
@@ -59,22 +59,22 @@ impl Claim {
         Ok(Some(Claim { file, has_lease, status }))
     }
 
-    /// Whether another program is about to open the file for writing, and waits for the end of the claim. It has looked up
-    /// the name by then: so it gets this file, whatever has the name meanwhile.
+    /// Whether another program is about to open the file for writing, and waits for the end of the claim. It has
+    /// already looked up the name, so it will get this file, even if the name has been given to another since.
     pub(super) fn is_awaited(&self) -> bool {
         self.has_lease && lease::is_awaited(self.file.as_fd())
     }
 }
 
-/// Takes the lock that writers take. False: another program holds it.
+/// Takes the lock that writers take. False if another program holds it.
 ///
-/// Where only readers are in the way, it is shared with them: that keeps writers out as well, and readers, who may come and
-/// go without a pause, keep the file that they have open.
+/// If only readers hold locks, a shared lock is taken: that excludes writers as well, and need not wait for readers,
+/// who may come and go without a pause.
 fn lock(file: &File) -> io::Result<bool> {
     match file.try_lock() {
         Ok(()) => return Ok(true),
         Err(TryLockError::WouldBlock) => {}
-        // NFS locks for writing only what is open for writing.
+        // NFS grants an exclusive lock only on a file that is open for writing.
         Err(TryLockError::Error(error)) if errno_of(&error) == Errno::EBADF => {}
         Err(TryLockError::Error(error)) => return Err(error),
     }
@@ -86,7 +86,7 @@ fn lock(file: &File) -> io::Result<bool> {
 }
 
 fn take_lease(file: &File) -> io::Result<bool> {
-    // A child that another test is just starting has a copy of every descriptor for a moment.
+    // A child that another test is just starting has a copy of every descriptor for a moment, and with it the lock.
     #[cfg(test)]
     for _ in 0..200 {
         match lease::take(file.as_fd()) {

@@ -45,7 +45,7 @@ pub fn main(launch: WriteBrokerLaunch, channel: OwnedFd) -> ! {
     leave(run(launch, channel))
 }
 
-/// Prepares, locks down and serves until the supervisor says that it is over.
+/// Prepares, locks down and serves until the supervisor tells it to exit.
 fn run(launch: WriteBrokerLaunch, channel: OwnedFd) -> Result<(), Fatal> {
     let WriteBrokerLaunch { process, serving } = &launch;
     let Prepared { front, names, size, list, inside, anchor } =
@@ -70,13 +70,13 @@ fn run(launch: WriteBrokerLaunch, channel: OwnedFd) -> Result<(), Fatal> {
     let expected = broker.descriptors();
     let lock = Lock {
         role: Role::WriteBroker,
-        // As the other broker's.
+        // Like the other broker's.
         privilege: privilege(Role::WriteBroker, process, None),
         limits: Limits {
             core: 0,
             nproc: 0,
             nofile: DESCRIPTORS,
-            // It makes files, and writes none.
+            // It creates files but writes nothing into them.
             fsize: 0,
             address_space: HEAP.saturating_add(PROGRAM),
             data: HEAP,
@@ -91,7 +91,7 @@ fn run(launch: WriteBrokerLaunch, channel: OwnedFd) -> Result<(), Fatal> {
 }
 
 impl WriteBroker {
-    /// Every descriptor that must be open when it locks down, the standard ones and the log included.
+    /// Every descriptor that must be open at lock-down, including the standard ones and the log.
     fn descriptors(&self) -> Vec<RawFd> {
         let mut numbers = FIXED.to_vec();
         numbers.push(self.hello.1.as_raw_fd());

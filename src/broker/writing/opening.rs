@@ -13,7 +13,7 @@ pub(super) struct Opened {
 }
 
 pub(super) fn open_store(place: &Place<'_>, files: &WriteFiles) -> Result<Opened, Refusal> {
-    // Nothing is made for a table that is refused.
+    // Nothing is created for a table that is refused.
     for file in files.lasting() {
         place.look(&files.name(*file), file.access())?;
     }
@@ -27,7 +27,7 @@ pub(super) fn open_store(place: &Place<'_>, files: &WriteFiles) -> Result<Opened
     Ok(Opened { store: store.0, log: log.0, database })
 }
 
-/// The file twice: for reading and writing, and for writes that are on disk when they return.
+/// Opens the file twice: for reading and writing, and for synchronous writes.
 pub(super) fn open_lmdb(
     place: &Place<'_>,
     files: &WriteFiles,
@@ -47,7 +47,7 @@ pub(super) fn open_lmdb(
     Ok((lmdb, synced))
 }
 
-/// True beside a file that was made.
+/// Opens the file, or creates it; true if it was created.
 fn open_or_create(place: &Place<'_>, name: &[u8]) -> Result<(WriteOpened, bool), Refusal> {
     match place.open(name, Access::Write)? {
         Some(opened) => Ok((opened, false)),
@@ -55,7 +55,7 @@ fn open_or_create(place: &Place<'_>, name: &[u8]) -> Result<(WriteOpened, bool),
     }
 }
 
-/// An empty file becomes a table, as in stock. It may have been one before, though.
+/// An empty file becomes a table, as in stock. But it may have been truncated.
 fn warn_if_emptied(place: &Place<'_>, name: &[u8], (opened, is_new): &(WriteOpened, bool)) {
     if !is_new && opened.status.size == 0 {
         tracing::warn!(
@@ -65,7 +65,7 @@ fn warn_if_emptied(place: &Place<'_>, name: &[u8], (opened, is_new): &(WriteOpen
     }
 }
 
-/// An update is not safe in a file whose name may be lost.
+/// An update is not durable in a file whose name may be lost.
 fn make_durable(place: &Place<'_>) -> Result<(), Refusal> {
     change::sync(place).map_err(|errno| Refusal::Io { component: place.path_of(b"."), errno })
 }

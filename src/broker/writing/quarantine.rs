@@ -9,22 +9,22 @@ use nix::errno::Errno;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// So many files of one table may be set aside within a minute, and within a day.
+/// The number of files of one table that may be set aside within a minute, and within a day.
 const MINUTELY: usize = 3;
 const DAILY: usize = 20;
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(86_400);
-/// Names that are tried for one moment.
+/// The number of names that are tried for one second.
 const NAMES: u32 = 100;
 /// The last second that a stamp can show.
 const END_OF_9999: u64 = 253_402_300_799;
 
-/// When files of one table were set aside, within the last day.
+/// The times at which files of one table were set aside within the last day.
 #[derive(Debug, Default)]
 pub(super) struct Budget(VecDeque<Instant>);
 
 impl Budget {
-    /// Whether one more may be set aside now; else, when.
+    /// Whether one more may be set aside now; the error is the time from which it may.
     pub(super) fn take(&mut self, now: Instant) -> Result<(), Instant> {
         while self.0.front().is_some_and(|first| now.saturating_duration_since(*first) >= DAY) {
             self.0.pop_front();
@@ -40,12 +40,12 @@ impl Budget {
     }
 }
 
-/// Gives the file `name`, and `log` if it is there, names of their own that say when they were found damaged.
-/// Returns the new name of the first: `NAME.corrupt-YYYYMMDDTHHMMSSZ`. The log's ends in `-wal`, so that SQLite's own
-/// tools find the two together.
+/// Renames the file `name`, and `log` if it exists, to names that show when they were found damaged. Returns the new
+/// name of the first: `NAME.corrupt-YYYYMMDDTHHMMSSZ`. The log's ends in `-wal`, so that SQLite's own tools find the
+/// two together.
 ///
 /// # Errors
-/// Those of renameat2(2); `ENOENT` when `name` is not there.
+/// Those of renameat2(2); `ENOENT` if `name` does not exist.
 pub(super) fn set_aside(
     place: &Place<'_>,
     name: &[u8],
@@ -71,7 +71,8 @@ fn rename_to_unused(place: &Place<'_>, from: &[u8], base: &[u8], suffix: &[u8]) 
         match change::rename_to_free(place, from, &to) {
             Ok(()) => return Ok(to),
             Err(Errno::EEXIST) => {}
-            // The file system cannot tell for us: nobody else makes names here, so looking is as good.
+            // The file system cannot refuse an existing name. Nobody else creates names here, so a check before is as
+            // good.
             Err(Errno::EINVAL) => match place.status(&to) {
                 Ok(None) => return change::rename_over(place, from, &to).map(|()| to),
                 Ok(Some(_)) => {}
@@ -83,7 +84,7 @@ fn rename_to_unused(place: &Place<'_>, from: &[u8], base: &[u8], suffix: &[u8]) 
     Err(Errno::EEXIST)
 }
 
-/// A moment as `YYYYMMDDTHHMMSSZ`, in UTC.
+/// A time as `YYYYMMDDTHHMMSSZ`, in UTC.
 fn stamp(now: SystemTime) -> String {
     let since = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs().min(END_OF_9999);
     let (year, month, day) = date(since / 86_400);
@@ -138,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn budget_a_few_a_minute_and_some_a_day() {
+    fn budget_allows_three_a_minute_and_more_a_day() {
         let mut budget = Budget::default();
         let start = Instant::now();
         for _ in 0..MINUTELY {

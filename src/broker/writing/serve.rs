@@ -27,15 +27,15 @@ pub(super) struct Bounds {
     pub(super) daemon_timeout: Duration,
 }
 
-/// Whether there is a writer. There is one at a time: two must never have the same files.
+/// The state of the writer. There is one at a time: two must never have the same files.
 pub(super) enum WriterState {
     /// There is none.
     Absent,
-    /// One has been asked for.
+    /// One has been requested.
     Asked,
     /// It serves, is about to, or finishes.
     Present(Box<Writer>),
-    /// It is lost, and its process may still be there.
+    /// It is given up, and its process may still exist.
     Ending(WorkerId),
 }
 
@@ -55,7 +55,7 @@ impl WriterState {
     }
 }
 
-/// All that the broker holds.
+/// The state of the write broker.
 pub(super) struct WriteBroker {
     pub(super) front: Front,
     pub(super) tables: Tables,
@@ -63,7 +63,7 @@ pub(super) struct WriteBroker {
     pub(super) hello: (BrokerToWriter, Rc<OwnedFd>),
     pub(super) bounds: Bounds,
     pub(super) writer: WriterState,
-    /// Clients that a writer was to have, and that it did not take before it was lost.
+    /// Clients that were assigned to a writer that was given up before it received them.
     pub(super) waiting: VecDeque<Rc<OwnedFd>>,
 }
 
@@ -99,7 +99,7 @@ impl event_loop::Broker for WriteBroker {
     fn ready(&mut self, token: u64) -> io::Result<()> {
         match token {
             WRITER => self.receive_from_writer(),
-            // A listening socket that is no longer there.
+            // A listening socket that has been closed.
             _ => Ok(()),
         }
     }
@@ -117,7 +117,7 @@ impl event_loop::Broker for WriteBroker {
     fn started(&mut self, id: WorkerId, _: TrustClass, _: Duty, channel: Channel) -> io::Result<()> {
         match self.writer {
             WriterState::Asked | WriterState::Absent => {}
-            // Ours starts no second one.
+            // Our supervisor starts no second one.
             WriterState::Present(_) | WriterState::Ending(_) => {
                 return self.front.say(BrokerToSupervisor::Kill(id));
             }
@@ -150,11 +150,12 @@ impl event_loop::Broker for WriteBroker {
         }
     }
 
-    /// Lets the writer go when it has done what it was asked. It is still served until then: its checkpoints need us.
+    /// Tells the writer to exit when it has done its work. It is still served until then, because its checkpoints need
+    /// the broker.
     fn finish(&mut self) -> io::Result<()> {
         self.waiting.clear();
         match self.writer.get_mut().map(|writer| (writer.stage, writer)) {
-            // It has done nothing yet.
+            // It has not begun any work.
             Some((Stage::Starting, _)) => self.lose(),
             Some((Stage::Checking | Stage::Admitted, writer)) => {
                 writer.finish();
@@ -176,7 +177,7 @@ impl WriteBroker {
         self.writer.get().is_some_and(|writer| writer.takes_clients(self.bounds.room))
     }
 
-    /// Hands the writer the tables that it lacks, as far as they can be had.
+    /// Hands the writer the tables that it lacks, as far as they are available.
     fn hand_out(&mut self, now: Instant) {
         let Some(writer) = self.writer.get_mut() else { return };
         for id in self.tables.due(now) {
@@ -202,7 +203,7 @@ impl WriteBroker {
         Ok(())
     }
 
-    /// Asks for a writer where there is none, not even one that is about to end.
+    /// Requests a writer if there is none, not even one that is about to exit.
     fn want_writer(&mut self) -> io::Result<()> {
         if matches!(self.writer, WriterState::Absent) && !self.front.is_finishing() {
             self.front.say(BrokerToSupervisor::Need(TrustClass::EVERYONE, Duty::Clients))?;
@@ -211,7 +212,7 @@ impl WriteBroker {
         Ok(())
     }
 
-    /// Hands over the clients that are left from before.
+    /// Hands over the clients that the previous writer did not receive.
     fn seat_waiting(&mut self) {
         let Some(writer) = self.writer.get_mut() else { return };
         while writer.takes_clients(self.bounds.room)
@@ -232,7 +233,7 @@ impl WriteBroker {
 
     fn receive_from_writer(&mut self) -> io::Result<()> {
         let now = Instant::now();
-        // A writer that talks without end must not keep clients waiting.
+        // A writer that sends messages without end must not keep clients waiting.
         for _ in 0..256 {
             let Some(writer) = self.writer.get_mut() else { return Ok(()) };
             match writer.receive() {
@@ -251,7 +252,7 @@ impl WriteBroker {
                     writer.answer(id, message, file);
                 }
                 Some(Incoming::Discard(id)) => self.tables.discard(id),
-                // The process may live on: an empty message looks like the end, too.
+                // The process may still be running: an empty message looks like the end of the channel.
                 Some(Incoming::Gone) => return self.lose(),
                 Some(Incoming::Violation(what)) => {
                     tracing::error!("writer {} sent {what} -- replacing it", writer.id.0);
@@ -262,14 +263,14 @@ impl WriteBroker {
         Ok(())
     }
 
-    /// Ends a writer that is not to be trusted any more, or has closed its channel.
+    /// Kills a writer that is no longer trusted, or has closed its channel.
     fn lose(&mut self) -> io::Result<()> {
         let Some(id) = self.writer.get().map(|writer| writer.id) else { return Ok(()) };
         self.front.say(BrokerToSupervisor::Kill(id))?;
         self.part(WriterState::Ending(id))
     }
 
-    /// The writer is no longer served. What it has not taken is for the next one.
+    /// The writer is no longer served. Clients that it has not received go to the next one.
     fn part(&mut self, then: WriterState) -> io::Result<()> {
         if let WriterState::Present(writer) = std::mem::replace(&mut self.writer, then) {
             self.front.epoll.delete(&writer.channel)?;

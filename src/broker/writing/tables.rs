@@ -16,7 +16,7 @@ use std::os::fd::{OwnedFd, RawFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
-/// How soon a table that cannot be had is looked at again.
+/// How soon a table that is not available is checked again.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// A table for the writer: the message and the descriptors that go with it.
@@ -27,7 +27,7 @@ pub(super) struct HandOut {
     pub(super) generation: u32,
 }
 
-/// What tells one content of `NAME.db` from another.
+/// Distinguishes one version of `NAME.db` from another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
     dev: u64,
@@ -46,10 +46,10 @@ impl Stamp {
 /// One listed table.
 pub(super) struct Entry {
     name: Vec<u8>,
-    /// `None` for a type that has no file that is written.
+    /// `None` for a type without a file that is written.
     pub(super) files: Option<WriteFiles>,
     approved: bool,
-    /// When to open it, if the writer does not have it.
+    /// When to open it next, if the writer does not have it.
     due: Option<Instant>,
     /// The last problem that was logged, so that it is logged only once.
     told: String,
@@ -57,7 +57,7 @@ pub(super) struct Entry {
     generation: u32,
     /// The directory (device and inode number) that its files were last found in.
     place: Option<(u64, u64)>,
-    /// The file that holds its truth, as it was last handed out.
+    /// The file with its current contents (the store, or the lmdb file), as it was last handed out.
     main: Option<(u64, u64)>,
     /// `NAME.db` as it was last handed out or put in place.
     pub(super) present: Option<Stamp>,
@@ -72,7 +72,7 @@ pub(super) struct Entry {
 pub(super) struct Tables {
     entries: Vec<Entry>,
     pub(super) anchor: Anchor,
-    /// The user whose tables they are, and who writes.
+    /// The user who owns and writes the tables.
     pub(super) owner: u32,
 }
 
@@ -108,30 +108,30 @@ impl Tables {
         self.entries.len()
     }
 
-    /// A writer has come, or gone: nobody has any table, and all are to be handed out.
+    /// A writer has started or exited: no writer has any table, and all must be handed out.
     pub(super) fn reset(&mut self, now: Instant) {
         for entry in &mut self.entries {
             entry.due = entry.files.is_some().then_some(now);
-            // What is left of its file is removed once the next writer has the table.
+            // The leftover file is removed once the next writer has the table.
             entry.new = None;
-            // The next writer finds out for itself.
+            // The next writer checks it itself.
             entry.damaged.take_if(|part| *part == Part::File);
         }
     }
 
-    /// When the next table is to be opened.
+    /// When the next table is due to be opened.
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.entries.iter().filter_map(|entry| entry.due).min()
     }
 
-    /// The tables that are to be opened now.
+    /// The tables that are due to be opened now.
     pub(super) fn due(&self, now: Instant) -> Vec<TableId> {
         let ids = (0..).map(TableId).zip(&self.entries);
         ids.filter(|(_, entry)| entry.due.is_some_and(|due| due <= now)).map(|(id, _)| id).collect()
     }
 
-    /// Opens a table's files, makes those that are missing, and says what to hand out; or why it cannot be had, and
-    /// looks again later.
+    /// Opens a table's files, creates missing ones, and returns what to hand out; or why the table is not available,
+    /// and then tries again later.
     pub(super) fn open(&mut self, id: TableId, now: Instant) -> Result<HandOut, Unavailable> {
         let Tables { entries, anchor, owner } = self;
         let Some((before, [entry, ..])) = entries.split_at_mut_checked(usize::from(id.0)) else {
@@ -148,8 +148,8 @@ impl Tables {
         }
     }
 
-    /// The writer answers from this table, and holds the locks that keep every other service from it: what an earlier
-    /// checkpoint has left over is nobody's.
+    /// The writer serves this table, and holds the locks that exclude every other service: so nobody uses what an
+    /// earlier checkpoint has left over.
     pub(super) fn opened(&mut self, id: TableId) {
         let Some((entry, anchor, owner)) = self.with_grounds(id) else { return };
         if !std::mem::take(&mut entry.told).is_empty() {
@@ -158,7 +158,7 @@ impl Tables {
         if let Some(files) = entry.files.as_ref().filter(|files| !files.is_lmdb())
             && let Ok(place) = entry.same_place(anchor, owner)
         {
-            // If it cannot be removed, the next checkpoint says so.
+            // If it cannot be removed, the next checkpoint reports that.
             let _ = change::remove(&place, &files.name(WriteFile::New));
         }
     }
@@ -171,7 +171,7 @@ impl Tables {
         }
     }
 
-    /// The writer finds this file damaged: it is set aside, now or when the table is opened again.
+    /// The writer has found this file damaged: it is set aside, now or when the table is opened again.
     pub(super) fn corrupt(&mut self, id: TableId, part: Part, now: Instant) {
         let Tables { entries, anchor, owner } = self;
         let Some(entry) = entries.get_mut(usize::from(id.0)) else { return };
@@ -196,7 +196,7 @@ impl Tables {
         self.entries.get_mut(usize::from(id.0))
     }
 
-    /// A table with what its checkpoints need.
+    /// A table, with what its checkpoints need.
     pub(super) fn with_grounds(&mut self, id: TableId) -> Option<(&mut Entry, &Anchor, u32)> {
         let Tables { entries, anchor, owner } = self;
         entries.get_mut(usize::from(id.0)).map(|entry| (entry, &*anchor, *owner))
@@ -259,14 +259,15 @@ impl Entry {
         })
     }
 
-    /// Whether both have the same files.
+    /// Whether both have a file in common.
     fn shares(&self, other: &Entry) -> bool {
         let (Some(files), Some(others)) = (&self.files, &other.files) else { return false };
         let main = |files: &WriteFiles| files.name(files.main());
         self.place.is_some() && self.place == other.place && main(files) == main(others)
     }
 
-    /// The directory of its files, if its truth is still the file that the writer has. The text says why not.
+    /// The directory of its files, if the file with its current contents is still the one that the writer has. The
+    /// error says why not.
     pub(super) fn same_place<'a>(&self, anchor: &'a Anchor, owner: u32) -> Result<Place<'a>, String> {
         let files = self.files.as_ref().ok_or("it has no file")?;
         let place = settled(|| place_of(anchor, files, owner)).map_err(|refusal| text_of(&refusal))?;
@@ -283,7 +284,7 @@ impl Entry {
         Ok(place)
     }
 
-    /// Sets the damaged file aside, unless somebody else has replaced it since.
+    /// Sets the damaged file aside, unless another program has replaced it since.
     pub(super) fn set_aside(&mut self, place: &Place<'_>, now: Instant) -> Result<(), Trouble> {
         let (Some(files), Some(part)) = (&self.files, self.damaged) else { return Ok(()) };
         let (file, log) = match part {
@@ -298,7 +299,7 @@ impl Entry {
             _ => status.is_some() && status.map(|status| (status.dev, status.ino)) == self.main,
         };
         if is_it {
-            // A store has locks of its own; this file is everybody's.
+            // A store has locks of its own; `NAME.db` may be written by other programs.
             let _claim = if part == Part::File { Claim::of(place, &name)? } else { None };
             self.rename_aside(place, &name, log.as_deref(), "is damaged", now)?;
         }
@@ -309,7 +310,7 @@ impl Entry {
         Ok(())
     }
 
-    /// A log without its store would be taken for that of the fresh store: it is set aside like a damaged file.
+    /// A log without its store would be taken for the log of the new store, so it is set aside like a damaged file.
     fn set_stale_log_aside(
         &mut self,
         place: &Place<'_>,
@@ -324,7 +325,7 @@ impl Entry {
         Ok(())
     }
 
-    /// A directory of the owner's in the place of a file is no file to be refused, but one that was damaged.
+    /// A directory of the owner in the place of a file is treated as a damaged file.
     pub(super) fn set_directory_aside(
         &mut self,
         place: &Place<'_>,
@@ -358,11 +359,11 @@ impl Entry {
         Ok(())
     }
 
-    /// Notes and logs why it cannot be had.
+    /// Records and logs why it is not available.
     fn trouble(&mut self, trouble: &Trouble, now: Instant) -> Unavailable {
         self.due = match trouble {
             Trouble::TooOften(again) => Some(*again),
-            // That is how the configuration is.
+            // A permanent consequence of the configuration.
             Trouble::Refusal(Refusal::Untrusted { rule: Rule::W7, .. }) => None,
             _ => now.checked_add(RETRY),
         };

@@ -11,7 +11,7 @@ use std::time::Instant;
 #[derive(Debug)]
 pub(super) enum Trouble {
     Refusal(Refusal),
-    /// Its files are called damaged too often; when one may be set aside again.
+    /// Its files have been reported as damaged too often; until when no more are set aside.
     TooOften(Instant),
     /// Another program has this file locked, or open for writing.
     InUse(Vec<u8>),

@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// How long a writer may take from its start to its first word. It has done nothing before that.
+/// How long a writer may take from its start to its first message. It does no work before that.
 const START_TIME: Duration = Duration::from_secs(60);
 
 /// Descriptors that travel with a message.
@@ -27,39 +27,39 @@ impl outbox::Freight for Freight {
     }
 }
 
-/// What the writer has of a table.
+/// What the writer has been handed of a table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Use {
     /// Nothing that it may use.
     #[default]
     Closed,
-    /// Files that it has not said a word about.
+    /// Files that it has not answered about.
     Handed,
-    /// Files that it answers from.
+    /// Files that it serves.
     Opened,
 }
 
-/// Where a table's checkpoint stands.
+/// The state of a table's checkpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Checkpoint {
     #[default]
     None,
-    /// The writer has asked for a file, and has it or will have it.
+    /// The writer has requested a file, and has it or will get it.
     Handed,
-    /// The same, but the table has been closed since: the file is gone.
+    /// The same, but the table has been closed since, and the file no longer exists.
     Void,
 }
 
-/// One table, as far as the writer's rights go.
+/// One table: what the writer has, and what it may say about it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Slot {
     used: Use,
     generation: u32,
     lmdb: bool,
-    /// Whether it has a `NAME.db` that may be called damaged.
+    /// Whether it has a `NAME.db` that it may report as damaged.
     beside: bool,
     checkpoint: Checkpoint,
-    /// What it was last told of a table that cannot be had.
+    /// The reason it was last told for an unavailable table.
     told: Option<Unavailable>,
 }
 
@@ -82,27 +82,27 @@ impl Slot {
     }
 }
 
-/// What follows from a message of the writer.
+/// What a message from the writer means.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Incoming {
     Nothing,
-    /// It says that it is locked down.
+    /// It reports its lock-down.
     Ready,
-    /// It answers from this table.
+    /// It serves this table.
     Opened(TableId),
-    /// It cannot use this table as it was handed out.
+    /// It cannot use this table as handed out.
     Failed(TableId),
     /// This file of a table is damaged.
     Corrupt(TableId, Part),
-    /// It wants a file for a checkpoint.
+    /// It requests a file for a checkpoint.
     WantNew(TableId),
-    /// Its checkpoint is whole.
+    /// Its checkpoint is complete.
     Replace(TableId),
-    /// Its checkpoint is given up.
+    /// Its checkpoint is abandoned.
     Discard(TableId),
-    /// It said what it may not say.
+    /// It sent a message that it may not send.
     Violation(&'static str),
-    /// It has gone.
+    /// Its channel is closed.
     Gone,
 }
 
@@ -125,8 +125,8 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// A writer that has been started; `tables` is the number of listed tables. `hello` and the list of names are the
-    /// first that it gets.
+    /// A writer that has been started; `tables` is the number of listed tables. `hello` and the list of names are sent
+    /// first.
     pub(super) fn new(
         id: WorkerId,
         channel: Channel,
@@ -172,7 +172,7 @@ impl Writer {
         self.outbox.push(message, Freight(descriptors));
     }
 
-    /// Tells it that a table cannot be had, unless it knows.
+    /// Tells it that a table is not available, unless it knows that already.
     pub(super) fn unavailable(&mut self, id: TableId, reason: Unavailable) {
         if let Some(slot) = self.slots.get_mut(usize::from(id.0))
             && slot.told.replace(reason) != Some(reason)
@@ -181,7 +181,7 @@ impl Writer {
         }
     }
 
-    /// Answers what it has asked about a checkpoint of a table.
+    /// Answers its request about a checkpoint of a table.
     pub(super) fn answer(&mut self, id: TableId, message: BrokerToWriter, file: Option<Rc<OwnedFd>>) {
         if let Some(slot) = self.slots.get_mut(usize::from(id.0)) {
             match message {
@@ -200,31 +200,31 @@ impl Writer {
         self.serves = true;
     }
 
-    /// The connections that it has not been sent: they are as good for the next writer.
+    /// The connections that it has not been sent, for the next writer.
     pub(super) fn into_clients(self) -> impl Iterator<Item = Rc<OwnedFd>> {
         let unsent = self.outbox.into_unsent().filter(|(message, _)| *message == BrokerToWriter::Client);
         unsent.flat_map(|(_, Freight(clients))| clients)
     }
 
-    /// Has it answer what it has been asked, write its checkpoints, and leave.
+    /// Tells it to answer pending requests, write its checkpoints, and exit.
     pub(super) fn finish(&mut self) {
         self.stage = Stage::Draining;
         self.say(BrokerToWriter::Finish);
     }
 
-    /// Tells it something without descriptors.
+    /// Sends it a message without descriptors.
     pub(super) fn say(&mut self, message: BrokerToWriter) {
         self.outbox.push(message, Freight::default());
     }
 
-    /// Whether it takes one more client, of `room` at most. At first it must have had its say about every table that it
-    /// was handed: until then clients wait in the queue instead of getting temporary errors.
+    /// Whether it takes one more client, of `room` at most. At first it must have answered about every table that it
+    /// was handed: until then, clients wait in the queue instead of getting temporary errors.
     pub(super) fn takes_clients(&self, room: u32) -> bool {
         let settled = self.serves || !self.slots.iter().any(|slot| slot.used == Use::Handed);
         self.stage == Stage::Admitted && settled && self.clients < room
     }
 
-    /// Whether this table has to be handed out once it can be.
+    /// Whether this table must be handed out once it is available.
     pub(super) fn lacks(&self, id: TableId) -> bool {
         self.slots.get(usize::from(id.0)).is_some_and(|slot| slot.used == Use::Closed)
     }
@@ -235,8 +235,8 @@ impl Writer {
         self.stage != Stage::Starting && self.clients == 0 && !self.slots.iter().any(busy)
     }
 
-    /// Asks for a sign of life; true when it owes one for longer than `limit`. A writer may wait for a slow disk for
-    /// long, and must not be ended in the middle of an update.
+    /// Pings it; true if it has owed an answer for longer than `limit`. A writer may wait long for a slow disk, and
+    /// must not be killed in the middle of an update.
     pub(super) fn is_silent(&mut self, now: Instant, limit: Duration) -> bool {
         if self.stage == Stage::Starting {
             return now.saturating_duration_since(self.started) > START_TIME.min(limit);
@@ -250,9 +250,9 @@ impl Writer {
         false
     }
 
-    /// Takes one message.
+    /// Receives one message.
     pub(super) fn receive(&mut self) -> Option<Incoming> {
-        // More than any message has: what fills it is too long.
+        // Longer than any message: one that fills it is too long.
         let mut buffer = [0; 64];
         let length = match self.channel.receive_plain(&mut buffer) {
             Ok(Received::Message(length, _)) => length,
@@ -263,11 +263,11 @@ impl Writer {
         let Ok(message) = WriterToBroker::decode(buffer.get(..length).unwrap_or_default()) else {
             return Some(Incoming::Violation("a malformed message"));
         };
-        Some(self.judge(message))
+        Some(self.interpret(message))
     }
 
-    /// All that a writer may say, and when; what concerns a table is in [`Writer::judge_table`].
-    fn judge(&mut self, message: WriterToBroker) -> Incoming {
+    /// Which messages a writer may send, and when; those about a table are in [`Writer::interpret_table`].
+    fn interpret(&mut self, message: WriterToBroker) -> Incoming {
         match (self.stage, message) {
             (Stage::Starting, WriterToBroker::Ready) => {
                 self.stage = Stage::Checking;
@@ -300,12 +300,12 @@ impl Writer {
                 | WriterToBroker::WantNew(id)
                 | WriterToBroker::Replace(id)
                 | WriterToBroker::Discard(id),
-            ) => self.judge_table(id, message),
+            ) => self.interpret_table(id, message),
         }
     }
 
-    /// All that it may say about a table, and when.
-    fn judge_table(&mut self, id: TableId, message: WriterToBroker) -> Incoming {
+    /// Which messages it may send about a table, and when.
+    fn interpret_table(&mut self, id: TableId, message: WriterToBroker) -> Incoming {
         let Some(slot) = self.slots.get_mut(usize::from(id.0)) else {
             return Incoming::Violation("a table number that does not exist");
         };
@@ -342,7 +342,7 @@ impl Writer {
                 slot.checkpoint = Checkpoint::None;
                 Incoming::Discard(id)
             }
-            // It did not know yet that its file is gone.
+            // It did not know yet that its file no longer exists.
             (_, Checkpoint::Void, WriterToBroker::Discard(_)) => {
                 slot.checkpoint = Checkpoint::None;
                 Incoming::Nothing

@@ -115,7 +115,7 @@ impl Contents {
                     Content::Table(Ok(_)) | Content::Composite(..) | Content::Elsewhere(_) => {
                         tracing::warn!(
                             subject = name,
-                            "table {name}: {error} -- keeping the previous content"
+                            "table {name}: {error} -- keeping the previous version"
                         );
                     }
                 }

@@ -8,16 +8,16 @@ use mapkeep_proto::{BrokerToSupervisor, Duty, TrustClass, WorkerId};
 use std::io;
 
 impl Broker {
-    /// Makes the ways between workers that are missing.
+    /// Makes the missing streams between workers.
     pub(super) fn introduce(&mut self) {
         if let Err(error) = self.workers.introduce() {
-            // Those who are on their way give back descriptors soon. Clients wait meanwhile.
+            // Descriptors in flight are released soon. Clients wait until then.
             tracing::warn!("cannot connect two workers: {error} -- retrying");
             self.front.listeners.pause();
         }
     }
 
-    /// Asks for workers where some are missing, and retires those that have been replaced.
+    /// Requests missing workers, and retires those that have been replaced.
     pub(super) fn balance(&mut self) -> io::Result<()> {
         if self.front.is_finishing() {
             return self.let_go();
@@ -36,7 +36,7 @@ impl Broker {
         Ok(())
     }
 
-    /// Lets each lookup worker go when its clients have gone. Their tables stay fresh until then.
+    /// Tells each lookup worker to exit when its clients have disconnected. Their tables stay up to date until then.
     pub(super) fn let_clients_go(&mut self) -> io::Result<()> {
         for (id, stage) in self.stages(Duty::Clients) {
             match stage {
@@ -49,8 +49,8 @@ impl Broker {
         Ok(())
     }
 
-    /// Rules workers go when nobody is left to ask them. If none is left to be asked, and there were some, the others go: their
-    /// clients find the newer broker's, which can answer everything.
+    /// Rules workers exit when no lookup worker is left. If there were rules workers and none is left, the lookup
+    /// workers exit as well: their clients connect to those of the newer broker, which can answer everything.
     fn let_go(&mut self) -> io::Result<()> {
         let (askers, answerers) = (self.stages(Duty::Clients), self.stages(Duty::Rules));
         if askers.is_empty() {
@@ -62,7 +62,7 @@ impl Broker {
                 }
             }
         } else if answerers.is_empty() && self.workers.duties().contains(&Duty::Rules) {
-            // They answer what has arrived, and leave.
+            // They answer what has arrived, then exit.
             for (id, _) in askers {
                 self.forget(id)?;
             }

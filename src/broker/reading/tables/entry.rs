@@ -1,7 +1,7 @@
 //! One table: its file is looked at, opened, checked and copied, a bounded step at a time.
 
-use super::contents::{Against, Contents, Verdict};
 use super::pace::Pace;
+use super::snapshots::{LoadFailure, Outcome, Snapshots};
 use super::surroundings::Surroundings;
 use mapkeep_broker_snapshot::redact;
 use mapkeep_broker_snapshot::{Copy, Failure, Progress, Snapshot};
@@ -14,43 +14,44 @@ use std::time::{Duration, Instant};
 
 /// How long a file must have been quiet before it is copied.
 const SETTLE: Duration = Duration::from_millis(60);
-/// How long a file may go on changing before it is copied all the same (its locks keep the copy whole).
+/// How long a file may go on changing before it is copied anyway (its locks keep the copy consistent).
 const LONGEST_SETTLE: Duration = Duration::from_secs(1);
-/// How long the start waits for files that are being written; then their tables are temporary errors.
+/// How long the start waits for files that are being written; after that, lookups in their tables are temporary errors.
 const GRACE: Duration = Duration::from_secs(1);
-/// How soon a file that a writer has locked, or that changed under the copy, is tried again.
+/// How soon a file that a writer has locked, or that changed during the copy, is tried again.
 const RETRY: Duration = Duration::from_millis(25);
-/// How soon a table whose last content is still on its way to workers is looked at again, if they say nothing.
+/// How soon a table whose last snapshot is still on its way to workers is checked again if they do not answer.
 const ON_THE_WAY: Duration = Duration::from_millis(250);
-/// Bytes copied in one step, and steps in one look: a small file is copied in one look, which takes its first step to
-/// lock the file and its last to find the end.
+/// Bytes copied in one step, and steps in one check: a small file is copied within one check, whose first step locks
+/// the file and whose last finds its end.
 const STEP: usize = 512 << 10;
 const STEPS: usize = 4;
-/// What a look costs besides bytes, as bytes that could be copied in the time.
+/// The fixed cost of a check, as the bytes that could be copied in that time.
 const LOOK: usize = 128 << 10;
 
-/// Why a table is not there yet, once the start has not waited for it.
+/// Why a table is not available yet when the start has stopped waiting for it.
 const BEING_WRITTEN: &str = "its file is being written";
 
-/// What a look came to.
+/// The result of a check.
 pub(super) struct Looked {
-    /// Whether workers have to be told something.
+    /// Whether workers must be told something.
     pub(super) changed: bool,
-    /// How much of a turn it took, in bytes.
+    /// Its share of the turn, in bytes.
     pub(super) cost: usize,
 }
 
-/// Where a table is between two looks at its file. When the next one is due is in [`Entry::due`].
+/// The state of a table between two checks of its file. The time of the next one is in [`Entry::due`].
 #[derive(Default)]
 enum State {
-    /// Nothing has happened since the last look.
+    /// Nothing has happened since the last check.
     #[default]
     Quiet,
-    /// Something has happened to the file; a run of such events began then.
+    /// Something has happened to the file; the run of such events began at `since`.
     Touched { since: Instant },
-    /// A look is deferred until workers have judged the last content; what happens to the file meanwhile, from when on.
-    AwaitsJudgement { touched_since: Option<Instant> },
-    /// Its file is open, and a part of it is copied.
+    /// The check is deferred until workers have tried the last snapshot; `touched_since`: when events for the file
+    /// began in the meantime.
+    AwaitsTrial { touched_since: Option<Instant> },
+    /// Its file is open and partly copied.
     Copying(Box<Copy>),
 }
 
@@ -58,13 +59,13 @@ enum State {
 pub(crate) struct Entry {
     pub(crate) name: Vec<u8>,
     pub(crate) kind: Kind,
-    /// Whose table it is.
+    /// The duty of the workers that have the table.
     pub(crate) duty: Duty,
-    /// The file to open; `None` for tables that are their own content.
+    /// The file to open; `None` for tables that need no snapshot.
     pub(crate) path: Option<Vec<u8>>,
-    pub(super) contents: Contents,
+    pub(super) snapshots: Snapshots,
     pub(crate) trouble: Option<Unavailable>,
-    /// Whether inotify tells us of changes; else the file is polled.
+    /// Whether inotify reports changes; otherwise the file is polled.
     pub(crate) watched: bool,
     state: State,
     pace: Pace,
@@ -84,7 +85,7 @@ impl Entry {
             kind,
             duty: Duty::of(kind),
             path,
-            contents: Contents::default(),
+            snapshots: Snapshots::default(),
             trouble,
             watched: false,
             state: State::Quiet,
@@ -95,18 +96,18 @@ impl Entry {
         }
     }
 
-    /// Whether a copy is under way.
+    /// Whether a copy is in progress.
     pub(super) fn is_copying(&self) -> bool {
         matches!(self.state, State::Copying(_))
     }
 
-    /// Something happened to the file: it is looked at once it is quiet.
+    /// Something happened to the file: it is checked once it is quiet.
     pub(super) fn touched(&mut self, now: Instant) {
         self.give_up_copy(now);
         self.let_the_start_go(now);
         let since = match &mut self.state {
             State::Touched { since } => *since,
-            State::AwaitsJudgement { touched_since } => *touched_since.get_or_insert(now),
+            State::AwaitsTrial { touched_since } => *touched_since.get_or_insert(now),
             State::Quiet | State::Copying(_) => {
                 self.state = State::Touched { since: now };
                 now
@@ -116,63 +117,63 @@ impl Entry {
         self.due = since.checked_add(LONGEST_SETTLE).map_or(quiet, |latest| latest.min(quiet));
     }
 
-    /// A worker has switched to this content. True if others must be told.
+    /// A worker has switched to this snapshot. True if others must be told.
     pub(super) fn loaded(&mut self, generation: u32, now: Instant) -> bool {
-        let verdict = self.contents.loaded(generation);
-        self.judged(generation, now);
-        if verdict != Verdict::Restored {
+        let outcome = self.snapshots.loaded(generation);
+        self.tried(generation, now);
+        if outcome != Outcome::Restored {
             return false;
         }
         self.trouble = None;
         self.told.clear();
         tracing::info!(
-            "table {}: one worker has loaded the content that another could not load -- serving it",
+            "table {}: one worker has loaded the version that another could not load -- serving it",
             self.shown()
         );
         true
     }
 
-    /// A worker has judged against this content. True if others must be told. `room`: whether there is room for one
-    /// more doubtful content.
-    pub(super) fn judged_against(
+    /// A worker has failed to load this snapshot. True if others must be told. `room`: whether there is room for one
+    /// more suspect snapshot.
+    pub(super) fn load_failed(
         &mut self,
         generation: u32,
-        against: Against,
+        failure: LoadFailure,
         room: bool,
         now: Instant,
     ) -> bool {
-        let verdict = self.contents.judged_against(generation, against, room);
-        self.judged(generation, now);
-        match verdict {
-            Verdict::Stays | Verdict::Restored => return false,
-            Verdict::Disputed => {
+        let outcome = self.snapshots.load_failed(generation, failure, room);
+        self.tried(generation, now);
+        match outcome {
+            Outcome::Stays | Outcome::Restored => return false,
+            Outcome::Disputed => {
                 tracing::warn!(
-                    "table {}: one worker could not load the content that another has loaded -- still serving it",
+                    "table {}: one worker could not load the version that another has loaded -- still serving it",
                     self.shown()
                 );
                 return false;
             }
-            Verdict::Doubted | Verdict::PutOff | Verdict::Rejected => {}
+            Outcome::Suspect | Outcome::Deferred | Outcome::Rejected => {}
         }
-        if self.contents.current().is_none() {
+        if self.snapshots.current().is_none() {
             self.trouble = Some(Unavailable::Unloadable);
         }
-        if against == Against::Died {
-            self.say_deadly(verdict);
+        if failure == LoadFailure::Died {
+            self.say_deadly(outcome);
         }
         true
     }
 
-    /// Names the table, its file and the remedy. What a worker refuses, it has said itself.
-    fn say_deadly(&self, verdict: Verdict) {
+    /// Logs the table, its file and the remedy. (A worker that refuses a snapshot logs that itself.)
+    fn say_deadly(&self, outcome: Outcome) {
         let name = self.shown();
         let path = String::from_utf8_lossy(self.path.as_deref().unwrap_or_default());
-        let serving = match self.contents.current() {
-            Some(_) => "still serving the previous content",
+        let serving = match self.snapshots.current() {
+            Some(_) => "still serving the previous version",
             None => "lookups in this table fail with a temporary error, other tables are not affected",
         };
-        let next = match verdict {
-            Verdict::Doubted => "one more worker will try it",
+        let next = match outcome {
+            Outcome::Suspect => "one more worker will try it",
             _ => "this version of the file will not be tried again",
         };
         tracing::error!(
@@ -181,19 +182,19 @@ impl Entry {
         );
     }
 
-    fn judged(&mut self, generation: u32, now: Instant) {
-        if !self.contents.is_newest(generation) {
+    fn tried(&mut self, generation: u32, now: Instant) {
+        if !self.snapshots.is_newest(generation) {
             return;
         }
-        self.pace.judged(now);
-        if let State::AwaitsJudgement { touched_since } = self.state {
+        self.pace.tried(now);
+        if let State::AwaitsTrial { touched_since } = self.state {
             self.state = touched_since.map_or(State::Quiet, |since| State::Touched { since });
             self.due = self.pace.rests_until(now).unwrap_or(now);
         }
     }
 
-    /// Looks at the file by name, and goes on with its copy if it has changed. `on_the_way`: a worker has not yet
-    /// answered for the last content. `room`: whether there is room for one more doubtful content.
+    /// Checks the file by name, and continues its copy if it has changed. `on_the_way`: a worker has yet to answer for
+    /// the last snapshot. `room`: whether there is room for one more suspect snapshot.
     pub(super) fn look(
         &mut self,
         around: &Surroundings,
@@ -205,10 +206,10 @@ impl Entry {
             if on_the_way {
                 let touched_since = match self.state {
                     State::Touched { since } => Some(since),
-                    State::AwaitsJudgement { touched_since } => touched_since,
+                    State::AwaitsTrial { touched_since } => touched_since,
                     State::Quiet | State::Copying(_) => None,
                 };
-                self.state = State::AwaitsJudgement { touched_since };
+                self.state = State::AwaitsTrial { touched_since };
                 self.due = now.checked_add(ON_THE_WAY).unwrap_or(now);
                 return Looked { changed: false, cost: LOOK / 16 };
             }
@@ -225,15 +226,15 @@ impl Entry {
         Looked { changed: self.go_on(around, now), cost: cost.saturating_add(LOOK) }
     }
 
-    /// Opens the file for a copy, if it is not the one that is served. `None` when there is something to copy; else
-    /// whether workers have to be told something.
+    /// Opens the file for a copy, if it is not the version that is served. `None` if there is something to copy;
+    /// otherwise whether workers must be told something.
     fn open(&mut self, around: &Surroundings, room: bool, now: Instant) -> Option<bool> {
         let Some(path) = self.path.clone() else { return Some(false) };
         let Surroundings { anchor, owners, limit, .. } = around;
         self.state = State::Quiet;
         self.rest(around, now);
         match trust::identity_by_name(anchor, &path, owners, *limit) {
-            Ok(identity) if self.contents.knows(&identity, room) => return Some(self.is_known()),
+            Ok(identity) if self.snapshots.knows(&identity, room) => return Some(self.is_known()),
             Ok(_) => {}
             Err(Refusal::Retry { .. }) => return Some(self.retry(now)),
             Err(refusal) => return Some(self.refuse(&refusal)),
@@ -241,8 +242,7 @@ impl Entry {
         match trust::open_table(anchor, &path, owners, *limit) {
             Ok(trusted) => {
                 if trusted.elsewhere {
-                    // A link may be switched in a directory that is not the file's own, and a mounted file changes in
-                    // another.
+                    // A link may be changed in a directory other than the file's, and so may a mounted file.
                     self.watched = false;
                 }
                 match Copy::begin(trusted, self.kind, *limit, redact::of(self.kind)) {
@@ -257,10 +257,10 @@ impl Entry {
         }
     }
 
-    /// The file can be read, and is one that we know: what kept it away meanwhile is over. True if workers have to be told
+    /// The file can be read, and is a known version: any trouble with it is over. True if workers must be told
     /// something.
     fn is_known(&mut self) -> bool {
-        match (self.contents.current(), self.trouble) {
+        match (self.snapshots.current(), self.trouble) {
             (Some(_), _) => {
                 self.trouble = None;
                 self.told.clear();
@@ -272,7 +272,7 @@ impl Entry {
         }
     }
 
-    /// Takes some steps of the copy. True if workers have to be told something.
+    /// Takes some steps of the copy. True if workers must be told something.
     fn go_on(&mut self, around: &Surroundings, now: Instant) -> bool {
         for _ in 0..STEPS {
             let State::Copying(copy) = &mut self.state else { return false };
@@ -299,7 +299,7 @@ impl Entry {
         }
     }
 
-    /// There is no descriptor for a content of this table.
+    /// There is no descriptor for a snapshot of this table.
     pub(super) fn leave_out(&mut self, around: &Surroundings, now: Instant) -> Looked {
         self.rest(around, now);
         let text = "there are more tables than the broker may have open files; raise the hard limit of open files \
@@ -307,25 +307,25 @@ impl Entry {
         Looked { changed: self.trouble(Unavailable::Unreadable, text), cost: LOOK }
     }
 
-    /// Until something happens.
+    /// Waits for the next event, or the next regular check.
     fn rest(&mut self, around: &Surroundings, now: Instant) {
         self.due = now.checked_add(around.rest(self.watched)).unwrap_or(now);
     }
 
-    /// The file is being written: look again soon. True if workers have to be told something.
+    /// The file is being written: check again soon. True if workers must be told something.
     fn retry(&mut self, now: Instant) -> bool {
         self.due = now.checked_add(RETRY).unwrap_or(now);
         self.let_the_start_go(now);
-        if self.contents.current().is_some() || matches!(self.trouble, None | Some(Unavailable::Loading)) {
+        if self.snapshots.current().is_some() || matches!(self.trouble, None | Some(Unavailable::Loading)) {
             return false;
         }
-        // What kept it away before is over. Not worth a line: it is about to be available.
+        // The earlier trouble is over. Not logged: the table is about to be available.
         self.trouble = Some(Unavailable::Loading);
         BEING_WRITTEN.clone_into(&mut self.told);
         true
     }
 
-    /// After a while the start does not wait any longer for a file that is being written, or touched again and again.
+    /// Ends the start's wait for a file that has been written, or touched again and again, for too long.
     fn let_the_start_go(&mut self, now: Instant) {
         if self.told.is_empty() && now.saturating_duration_since(self.start) > GRACE {
             BEING_WRITTEN.clone_into(&mut self.told);
@@ -337,10 +337,10 @@ impl Entry {
         let told = std::mem::take(&mut self.told);
         if self.trouble.take().is_some_and(|trouble| trouble != Unavailable::Loading || !told.is_empty()) {
             tracing::info!("table {name} is available");
-        } else if self.contents.any_before() {
+        } else if self.snapshots.any_before() {
             tracing::info!("table {name} has changed -- refreshing");
         }
-        self.contents.accept(snapshot);
+        self.snapshots.accept(snapshot);
     }
 
     fn refuse(&mut self, refusal: &Refusal) -> bool {
@@ -351,7 +351,7 @@ impl Entry {
         };
         let mut text = refusal.to_string();
         if matches!(refusal, Refusal::Io { errno: Errno::EACCES, .. }) {
-            // Landlock lets through what was there, and sound but for its own mode, at the start.
+            // Landlock allows the directories that existed at the start and met the rules, apart from their own mode.
             text.push_str(
                 "; if its directory, or a link to it, was created, replaced or corrected after the start, reload \
                  the service (\"postfix reload\", or \"systemctl reload\" of its own unit)",
@@ -369,20 +369,20 @@ impl Entry {
         }
     }
 
-    /// Records and logs a problem. The present content stays in use.
+    /// Records and logs a problem. The current snapshot stays in use.
     pub(super) fn trouble(&mut self, reason: Unavailable, text: &str) -> bool {
         let changed = self.trouble.replace(reason) != Some(reason);
         if self.told != text {
             text.clone_into(&mut self.told);
             let name = self.shown();
-            match self.contents.current() {
+            match self.snapshots.current() {
                 None => tracing::error!("open table {name}: {text}"),
                 Some(_) => {
-                    tracing::warn!("table {name} cannot be refreshed, keeping its last content: {text}");
+                    tracing::warn!("table {name} cannot be refreshed, keeping its last version: {text}");
                 }
             }
         }
-        changed && self.contents.current().is_none()
+        changed && self.snapshots.current().is_none()
     }
 
     fn shown(&self) -> String {

@@ -2,26 +2,26 @@
 
 use std::time::{Duration, Instant};
 
-/// Copies of one table begin, on the average, at distances of this many times as long as a copy takes until workers have
-/// it: so a table whose owner touches it without end takes a quarter of the broker's time, or of a worker's, at most. A
-/// change after a quiet time is copied at once, and so is the next one.
+/// The average interval between copies of one table, as a multiple of the time that a copy takes until workers have it:
+/// a table that is touched without end takes at most a quarter of the broker's time, or of a worker's. A change after a
+/// quiet time is copied at once, and so is the next one.
 const REST: u32 = 4;
-/// The longest such distance.
+/// The longest such interval.
 const LONGEST_REST: Duration = Duration::from_secs(30);
 
 /// The pace of one table.
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
-    /// When the copy under way, or the last one that is not yet judged, was begun.
+    /// When the copy in progress, or the last one that no worker has tried yet, was begun.
     began: Option<Instant>,
-    /// The next copy may begin when this has passed: the time that the copies before the last one have earned.
+    /// The next copy may not begin before this time, which follows from the copies before the last one.
     not_before: Option<Instant>,
-    /// The same with the last one.
+    /// The same, including the last copy.
     earned: Option<Instant>,
 }
 
 impl Pace {
-    /// A file has been opened to be copied; that it is locked or too young for a while counts for nothing.
+    /// A file has been opened for a copy; time in which it is locked or too young does not count.
     pub(crate) fn open(&mut self) {
         self.began = None;
         self.not_before = self.earned;
@@ -32,15 +32,15 @@ impl Pace {
         self.began.get_or_insert(now);
     }
 
-    /// The copy is over, whole or not.
+    /// The copy has ended, complete or not.
     pub(crate) fn copied(&mut self, now: Instant) {
         let Some(began) = self.began else { return };
         let rest = now.saturating_duration_since(began).saturating_mul(REST).min(LONGEST_REST);
         self.earned = self.not_before.unwrap_or(began).max(began).checked_add(rest);
     }
 
-    /// A worker has judged the copy: what it took counts as well.
-    pub(crate) fn judged(&mut self, now: Instant) {
+    /// A worker has tried the copy: the time that took counts as well.
+    pub(crate) fn tried(&mut self, now: Instant) {
         self.copied(now);
         self.began = None;
     }
@@ -57,12 +57,12 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    /// A copy that is begun at `start`, is whole after `copied` and judged after `judged`.
-    fn copy(pace: &mut Pace, start: Instant, copied: Duration, judged: Duration) {
+    /// A copy that begins at `start`, is complete after `copied` and has been tried after `tried`.
+    fn copy(pace: &mut Pace, start: Instant, copied: Duration, tried: Duration) {
         pace.open();
         pace.copy(start);
         pace.copied(start + copied);
-        pace.judged(start + judged);
+        pace.tried(start + tried);
     }
 
     #[test]
@@ -111,12 +111,12 @@ mod tests {
     }
 
     #[test]
-    fn second_judgement_of_a_copy_changes_nothing() {
+    fn second_trial_of_a_copy_changes_nothing() {
         let (start, mut pace) = (Instant::now(), Pace::default());
         copy(&mut pace, start, MS, 10 * MS);
         copy(&mut pace, start + 10 * MS, MS, 10 * MS);
         let rests = pace.rests_until(start + 20 * MS);
-        pace.judged(start + 9000 * MS);
+        pace.tried(start + 9000 * MS);
         assert_eq!((rests, pace.rests_until(start + 20 * MS)), (Some(start + 40 * MS), rests));
     }
 

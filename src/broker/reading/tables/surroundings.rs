@@ -3,31 +3,31 @@
 use mapkeep_broker_trust::{Anchor, Owners};
 use std::time::Duration;
 
-/// How often a file that inotify cannot watch for us is looked at; with very many tables, as often as [`LOOK_TIME`] allows.
+/// How often a file is checked that inotify cannot watch; with very many tables, as often as [`LOOK_TIME`] allows.
 const POLL: Duration = Duration::from_millis(400);
-/// How often every file is looked at, whatever inotify says (network file systems say nothing); likewise.
+/// How often every file is checked even without an event (network file systems report none); likewise.
 const SWEEP: Duration = Duration::from_secs(5);
-/// Looks of which nothing comes are this far apart on the average, so that they take a small share of the time.
+/// The average interval between checks of unchanged files, so that they take a small share of the time.
 const LOOK_TIME: Duration = Duration::from_micros(200);
 
-/// What every look needs.
+/// What every check needs.
 pub(super) struct Surroundings {
     pub(super) anchor: Anchor,
     pub(super) owners: Owners,
     /// The largest file, in bytes.
     pub(super) limit: u64,
-    /// How long it takes at least to look at all tables once.
+    /// The shortest time in which all tables are checked once.
     pub(super) round: Duration,
 }
 
 impl Surroundings {
-    /// The number of tables with files.
+    /// `tables` is the number of tables with files.
     pub(super) fn new(anchor: Anchor, owners: Owners, limit: u64, tables: usize) -> Surroundings {
         let round = LOOK_TIME.saturating_mul(u32::try_from(tables).unwrap_or(u32::MAX));
         Surroundings { anchor, owners, limit, round }
     }
 
-    /// How long until the next look at a file of which inotify says nothing.
+    /// How long until the next check of a file for which inotify reports nothing.
     pub(super) fn rest(&self, watched: bool) -> Duration {
         self.round.max(if watched { SWEEP } else { POLL })
     }

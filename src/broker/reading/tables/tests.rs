@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 
 const MS: Duration = Duration::from_millis(1);
-/// How long the file system's clock may take to make a file look old enough to be copied.
+/// How long it may take until a file is old enough to be copied, by the file system's clock.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Tables whose files are `t0`, `t1`, ... in a directory, and a clock that the test moves.
@@ -13,7 +13,7 @@ struct Scene {
     tables: Tables,
     now: Instant,
     on_the_way: Cell<bool>,
-    /// How often workers had to be told of each table.
+    /// How often workers had to be told about each table.
     told: BTreeMap<TableId, u32>,
 }
 
@@ -50,7 +50,7 @@ impl Scene {
         }
     }
 
-    /// Turns for so long, by the test's clock.
+    /// Runs turns for this time, by the test's clock.
     fn turns_for(&mut self, time: Duration) {
         let end = self.now + time;
         while self.now < end {
@@ -74,7 +74,7 @@ impl Scene {
 
     fn generation(&self, number: u16) -> Option<u32> {
         match self.tables.offer(TableId(number)) {
-            Offer::Content(_, content) => Some(content.generation),
+            Offer::Snapshot(_, snapshot) => Some(snapshot.generation),
             _ => None,
         }
     }
@@ -104,7 +104,7 @@ fn table_that_is_touched_all_the_time_takes_a_share_of_it() {
     let Some(bed) = Bed::new() else { return };
     let mut scene = Scene::new(bed, 1, 9);
     scene.turns_until(1);
-    // The worker takes 100 ms for each content.
+    // The worker takes 100 ms for each snapshot.
     let (begun, mut version) = (scene.now, 0);
     while scene.now < begun + 5000 * MS {
         let generation = scene.generation(0).unwrap();
@@ -153,7 +153,7 @@ fn start_does_not_wait_for_a_file_that_is_touched_all_the_time() {
 }
 
 #[test]
-fn turn_is_bounded_and_many_tables_have_their_turn_all_the_same() {
+fn turn_is_bounded_and_many_tables_have_their_turn_anyway() {
     let Some(bed) = Bed::new() else { return };
     let mut scene = Scene::new(bed, 1000, 2000);
     scene.wait_until_old();
@@ -166,9 +166,9 @@ fn turn_is_bounded_and_many_tables_have_their_turn_all_the_same() {
 }
 
 #[test]
-fn few_tables_at_a_time_have_a_content_that_nobody_has_judged() {
+fn few_tables_at_a_time_have_a_snapshot_that_no_worker_has_tried() {
     let Some(bed) = Bed::new() else { return };
-    let count = UNJUDGED as u16 + 50;
+    let count = UNTRIED as u16 + 50;
     let mut scene = Scene::new(bed, count.into(), 2000);
     scene.turns_until(count.into());
     for number in 0..count {
@@ -179,14 +179,14 @@ fn few_tables_at_a_time_have_a_content_that_nobody_has_judged() {
     (0..count).for_each(|number| scene.tables.touched(TableId(number), scene.now));
     scene.turns_for(1000 * MS);
     let fresh = |scene: &Scene| (0..count).filter(|number| scene.generation(*number) == Some(2)).count();
-    assert_eq!(fresh(&scene), UNJUDGED);
+    assert_eq!(fresh(&scene), UNTRIED);
     assert!(
         scene.tables.next_due(scene.now) > Some(scene.now),
         "nothing is to be done until a worker is heard"
     );
     (0..20).for_each(|number| assert!(!scene.loaded(number, 2)));
     scene.turns_for(1000 * MS);
-    assert_eq!(fresh(&scene), UNJUDGED + 20);
+    assert_eq!(fresh(&scene), UNTRIED + 20);
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn tables_beyond_the_descriptors_are_refused_and_the_others_served() {
 }
 
 #[test]
-fn version_that_a_worker_died_of_is_not_copied_again_and_the_one_before_is_served() {
+fn version_that_crashed_a_worker_is_not_copied_again_and_the_previous_one_is_served() {
     let Some(bed) = Bed::new() else { return };
     let mut scene = Scene::new(bed, 2, 9);
     scene.turns_until(2);
@@ -211,16 +211,19 @@ fn version_that_a_worker_died_of_is_not_copied_again_and_the_one_before_is_serve
     scene.turns_until(3);
     let died = |scene: &mut Scene, generation| {
         let now = scene.now;
-        scene.tables.judged_against(TableId(0), generation, Against::Died, now)
+        scene.tables.load_failed(TableId(0), generation, LoadFailure::Died, now)
     };
-    assert!(died(&mut scene, 2), "workers are told of the content before it");
+    assert!(died(&mut scene, 2), "workers are told of the previous snapshot");
     assert_eq!(scene.generation(0), Some(1));
-    assert!(scene.tables.doubtful(TableId(0), false).is_none(), "nobody may have to wait for its judge");
-    assert!(scene.tables.doubtful(TableId(0), true).is_some());
+    assert!(
+        scene.tables.suspect(TableId(0), false).is_none(),
+        "no client may have to wait for the worker that tries it"
+    );
+    assert!(scene.tables.suspect(TableId(0), true).is_some());
     scene.turns_for(2000 * MS);
     assert_eq!((scene.generation(0), scene.generation(1)), (Some(1), Some(1)));
     assert!(died(&mut scene, 2));
-    assert!(scene.tables.doubtful(TableId(0), true).is_none());
+    assert!(scene.tables.suspect(TableId(0), true).is_none());
     scene.turns_for(2000 * MS);
     assert_eq!(scene.generation(0), Some(1));
     scene.change(0, "mended x\n");
@@ -229,11 +232,11 @@ fn version_that_a_worker_died_of_is_not_copied_again_and_the_one_before_is_serve
 }
 
 #[test]
-fn first_content_that_a_worker_died_of_leaves_a_temporary_error() {
+fn first_snapshot_that_crashes_a_worker_leaves_a_temporary_error() {
     let Some(bed) = Bed::new() else { return };
     let mut scene = Scene::new(bed, 1, 9);
     scene.turns_until(1);
-    assert!(scene.tables.judged_against(TableId(0), 1, Against::Died, scene.now));
+    assert!(scene.tables.load_failed(TableId(0), 1, LoadFailure::Died, scene.now));
     assert!(matches!(scene.tables.offer(TableId(0)), Offer::Unavailable(Unavailable::Unloadable)));
     assert!(scene.tables.first_pass_is_done());
     assert!(scene.loaded(0, 1), "a worker has loaded it after all: the others get it");
@@ -241,12 +244,12 @@ fn first_content_that_a_worker_died_of_leaves_a_temporary_error() {
 }
 
 #[test]
-fn content_that_a_worker_refused_is_judged_by_the_next() {
+fn snapshot_that_a_worker_refused_is_tried_by_the_next() {
     let Some(bed) = Bed::new() else { return };
     let mut scene = Scene::new(bed, 1, 9);
     scene.turns_until(1);
-    assert!(scene.tables.judged_against(TableId(0), 1, Against::Refused, scene.now));
-    assert!(scene.tables.doubtful(TableId(0), false).is_some());
+    assert!(scene.tables.load_failed(TableId(0), 1, LoadFailure::Refused, scene.now));
+    assert!(scene.tables.suspect(TableId(0), false).is_some());
 }
 
 #[test]
@@ -254,20 +257,20 @@ fn counts_follow_the_contents() {
     let Some(bed) = Bed::new() else { return };
     let mut scene = Scene::new(bed, 2, 9);
     scene.turns_until(2);
-    let counts = |tables: &Tables| (tables.held, tables.unjudged, tables.doubts);
+    let counts = |tables: &Tables| (tables.held, tables.untried, tables.suspects);
     assert_eq!(counts(&scene.tables), (2, 0, 0));
     scene.change(0, "a c\n");
     scene.turns_until(3);
     assert_eq!(counts(&scene.tables), (2, 1, 0));
-    scene.tables.judged_against(TableId(0), 2, Against::Refused, scene.now);
+    scene.tables.load_failed(TableId(0), 2, LoadFailure::Refused, scene.now);
     assert_eq!(counts(&scene.tables), (2, 0, 1));
-    scene.tables.judged_against(TableId(1), 1, Against::Refused, scene.now);
+    scene.tables.load_failed(TableId(1), 1, LoadFailure::Refused, scene.now);
     assert_eq!(counts(&scene.tables), (1, 0, 2));
     scene.loaded(0, 2);
     assert_eq!(counts(&scene.tables), (1, 0, 1));
 }
 
-/// What workers answer with while there is no content.
+/// The reason that workers have for a table without a snapshot.
 fn reason(scene: &Scene) -> Option<Unavailable> {
     match scene.tables.offer(TableId(0)) {
         Offer::Unavailable(reason) => Some(reason),
@@ -276,13 +279,13 @@ fn reason(scene: &Scene) -> Option<Unavailable> {
 }
 
 #[test]
-fn content_that_is_refused_while_there_are_many_doubts_is_judged_again_once_there_are_fewer() {
+fn snapshot_that_is_refused_while_there_are_many_suspects_is_tried_again_once_there_are_fewer() {
     let Some(bed) = Bed::new() else { return };
-    let count = DOUBTS as u16 + 1;
+    let count = SUSPECTS as u16 + 1;
     let mut scene = Scene::new(bed, count.into(), 2000);
     scene.turns_until(count.into());
     let refused = |scene: &mut Scene, number, generation| {
-        scene.tables.judged_against(TableId(number), generation, Against::Refused, scene.now)
+        scene.tables.load_failed(TableId(number), generation, LoadFailure::Refused, scene.now)
     };
     (1..count).for_each(|number| assert!(refused(&mut scene, number, 1)));
     assert!(refused(&mut scene, 0, 1));
@@ -300,14 +303,14 @@ fn content_that_is_refused_while_there_are_many_doubts_is_judged_again_once_ther
 }
 
 #[test]
-fn reason_of_a_trouble_goes_with_its_cause() {
+fn reason_of_a_trouble_ends_with_its_cause() {
     let Some(bed) = Bed::new() else { return };
     let mut scene = Scene::new(bed, 1, 9);
     scene.turns_until(1);
-    scene.tables.judged_against(TableId(0), 1, Against::Died, scene.now);
-    scene.tables.judged_against(TableId(0), 1, Against::Died, scene.now);
+    scene.tables.load_failed(TableId(0), 1, LoadFailure::Died, scene.now);
+    scene.tables.load_failed(TableId(0), 1, LoadFailure::Died, scene.now);
     assert_eq!(reason(&scene), Some(Unavailable::Unloadable));
-    // The way to the file, and the file, which stays the same: its own times do not change.
+    // The mode of the directory, not of the file: the file's own times do not change.
     scene.bed.mode("", 0o777);
     scene.turns_for(6000 * MS);
     assert_eq!(reason(&scene), Some(Unavailable::Refused));

@@ -10,10 +10,10 @@ use mapkeep_sys::stream;
 use std::io;
 
 impl Workers {
-    /// Makes the ways that are missing, and lets those serve that have all.
+    /// Makes the missing streams, and lets the workers serve that have all of theirs.
     ///
     /// # Errors
-    /// Those of socketpair(2): too many descriptors. What is missing is made another time.
+    /// Those of socketpair(2): too many descriptors. What is missing is made later.
     pub(crate) fn introduce(&mut self) -> io::Result<()> {
         let known = |stage| matches!(stage, Stage::Admitted | Stage::Draining);
         let ready = |workers: &Workers, duty| -> Vec<WorkerId> {
@@ -27,7 +27,7 @@ impl Workers {
             }
         }
         for asker in ready(self, Duty::Clients) {
-            // Nothing is missing, as is usual.
+            // Usually nothing is missing.
             if self.list.get(&asker).is_none_or(|one| one.introduced && one.peers.len() == answerers.len()) {
                 continue;
             }
@@ -56,7 +56,7 @@ impl Workers {
         Ok(())
     }
 
-    /// A worker is about to go: nobody counts on it any more.
+    /// A worker is about to exit: the others no longer count on it.
     pub(super) fn part(&mut self, id: WorkerId) {
         for worker in self.list.values_mut() {
             worker.peers.remove(&id);

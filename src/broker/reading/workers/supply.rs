@@ -1,26 +1,27 @@
-//! What a worker still gets of the tables' contents, and what it has been sent and not yet answered.
+//! The snapshots that a worker has yet to get, and those that it has been sent and not yet answered.
 //!
-//! A content that waits is a number in a list: what is sent is the newest when its turn comes. Few are on their way at
-//! a time, one of them a large one, and none of one table twice; so neither the channel nor memory fills up, however many
+//! A table that waits is a number in a list: what is sent is the newest snapshot when its turn comes. Few are in flight
+//! at a time, one of them large, and no two of one table; so neither the channel nor memory fills up, however many
 //! tables there are and however often they change. The worker loads them in the order in which they come.
 
-use crate::tables::{Content, Offer};
+use crate::tables::{Offer, TableSnapshot};
 use mapkeep_proto::TableId;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-/// Contents on their way to a worker at a time, at most,
+/// Limit of snapshots in flight to a worker,
 const WINDOW: usize = 64;
-/// and the bytes of the small ones among them. One that has more alone is large; of those one is on its way.
+/// and of the bytes of the small ones among them. A snapshot that has more is large; one of those is in flight at a
+/// time.
 const WINDOW_BYTES: u64 = 1 << 20;
-/// Tables that are passed over at a time, at most: each until a worker has answered something.
+/// Limit of tables that are passed over at a time, each until a worker has sent an answer.
 const SKIPS: usize = 1024;
-/// How long a worker may take over the content that it has had longest,
+/// How long a worker may take to load the snapshot that it has had longest,
 const LOAD_TIME: Duration = Duration::from_secs(60);
 /// plus one second for each block of this many bytes.
 const SLOWEST_LOAD: u64 = 1 << 20;
 
-/// A content that was sent.
+/// A snapshot that was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Load {
     pub(crate) table: TableId,
@@ -31,24 +32,24 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    fn of(table: TableId, content: &Content) -> Load {
-        let (generation, size) = (content.generation, content.snapshot.size);
-        Load { table, generation, size, proven: content.is_proven() }
+    fn of(table: TableId, snapshot: &TableSnapshot) -> Load {
+        let (generation, size) = (snapshot.generation, snapshot.copy.size);
+        Load { table, generation, size, proven: snapshot.is_proven() }
     }
 }
 
-/// What a worker died of.
+/// What a worker crashed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Blame {
-    /// It was loading nothing, or only what others have in use.
+    /// It was loading nothing, or only snapshots that others have in use.
     Nobody,
-    /// It was loading this, and besides it only what others have in use.
+    /// It was loading this, and otherwise only snapshots that others have in use.
     One(Load),
-    /// It was loading several that nobody has in use: from now on each worker gets such contents one by one.
+    /// It was loading several that no worker has in use: from now on each worker gets such snapshots one by one.
     OneOfSome,
 }
 
-/// Whether a content may be on its way now.
+/// Whether a snapshot may be sent now.
 enum Room {
     Now,
     /// Not this one, but smaller ones may.
@@ -56,28 +57,28 @@ enum Room {
     None,
 }
 
-/// The contents of one worker.
+/// The snapshots of one worker.
 #[derive(Debug, Default)]
 pub(crate) struct Supply {
-    /// Tables of which it may lack the newest content, each once, in the order in which they get their turn.
+    /// Tables of which it may lack the newest snapshot, each once, in the order in which they are sent.
     owed: VecDeque<TableId>,
     is_owed: BTreeSet<TableId>,
-    /// Tables whose doubtful content it is to judge once it has all others, one at a time and nothing beside it.
+    /// Tables whose suspect snapshot it will try once it has all others, one at a time and nothing else meanwhile.
     trials: VecDeque<TableId>,
-    /// The table whose doubtful content it is judging.
+    /// The table whose suspect snapshot it is trying.
     trying: Option<TableId>,
     /// Sent and not yet answered, in the order of sending.
     loading: VecDeque<Load>,
-    /// Since when the first of them is the first.
+    /// When the first of them became the first.
     first_since: Option<Instant>,
-    /// Which content of each table it has in use.
+    /// Which snapshot of each table it has in use.
     holds: BTreeMap<TableId, u32>,
-    /// Tables of which it has none yet, and has not answered.
+    /// Tables of which it has no snapshot yet, and has not answered.
     unsettled: BTreeSet<TableId>,
 }
 
 impl Supply {
-    /// For a worker that has nothing yet: `tables` in this order, then the doubtful contents of `trials`.
+    /// For a worker that has nothing yet: `tables` in this order, then the suspect snapshots of `trials`.
     pub(crate) fn new(
         tables: impl IntoIterator<Item = TableId>,
         trials: impl IntoIterator<Item = TableId>,
@@ -87,19 +88,19 @@ impl Supply {
         supply
     }
 
-    /// It is to judge the doubtful content of this table, too.
+    /// It must also try the suspect snapshot of this table.
     pub(crate) fn owe_trial(&mut self, table: TableId) {
-        if !self.is_to_judge(table) {
+        if !self.is_to_try(table) {
             self.trials.push_back(table);
         }
     }
 
-    /// Whether it is to judge the doubtful content of this table, or does.
-    pub(crate) fn is_to_judge(&self, table: TableId) -> bool {
+    /// Whether it will try, or is trying, the suspect snapshot of this table.
+    pub(crate) fn is_to_try(&self, table: TableId) -> bool {
         self.trying == Some(table) || self.trials.contains(&table)
     }
 
-    /// There may be something new of this table.
+    /// There may be something new about this table.
     pub(crate) fn owe(&mut self, table: TableId) {
         if !self.holds.contains_key(&table) {
             self.unsettled.insert(table);
@@ -109,9 +110,9 @@ impl Supply {
         }
     }
 
-    /// The next thing to send, if it may be sent now. `offer` gives what there is of a table, and with `true` its
-    /// doubtful content. `careful`: a worker has died of one of several contents, so those that nobody has in use are sent
-    /// one by one.
+    /// The next thing to send, if it may be sent now. `offer` returns what there is of a table, or with `true` its
+    /// suspect snapshot. `careful`: a worker has crashed on one of several snapshots, so those that no worker has in
+    /// use are sent one by one.
     pub(crate) fn next(
         &mut self,
         now: Instant,
@@ -121,7 +122,8 @@ impl Supply {
         if self.trying.is_some() {
             return None;
         }
-        // Refreshes wait now, or tables that change all the time would keep it from judging, and so from serving.
+        // Refreshes wait now; otherwise tables that change all the time would keep it from its trials, and so from
+        // serving.
         if !self.trials.is_empty() && self.unsettled.is_empty() {
             let trial = self.next_trial(now, &offer);
             if trial.is_some() || !self.trials.is_empty() {
@@ -134,31 +136,31 @@ impl Supply {
                 return None;
             }
             let table = self.owed.pop_front()?;
-            let mut put_off = |owed: &mut VecDeque<TableId>| {
+            let mut deferred = |owed: &mut VecDeque<TableId>| {
                 owed.push_back(table);
                 skipped += 1;
             };
-            // It waits until that has been answered.
+            // It waits for the answer to that one.
             if self.is_on_its_way(table) {
-                put_off(&mut self.owed);
+                deferred(&mut self.owed);
                 continue;
             }
             let what = offer(table, false);
             match &what {
-                Offer::Content(_, content) => {
-                    let load = Load::of(table, content);
+                Offer::Snapshot(_, snapshot) => {
+                    let load = Load::of(table, snapshot);
                     if self.holds.get(&table) == Some(&load.generation) {
                         self.drop_debt(table);
                         continue;
                     }
                     if careful && !load.proven && self.loading.iter().any(|load| !load.proven) {
-                        put_off(&mut self.owed);
+                        deferred(&mut self.owed);
                         continue;
                     }
                     match self.has_room_for(&load) {
                         Room::Now => {}
                         Room::ForOthers => {
-                            put_off(&mut self.owed);
+                            deferred(&mut self.owed);
                             continue;
                         }
                         Room::None => {
@@ -171,7 +173,7 @@ impl Supply {
                 }
                 Offer::Unavailable(_) => self.drop_debt(table),
                 Offer::Later => {
-                    put_off(&mut self.owed);
+                    deferred(&mut self.owed);
                     continue;
                 }
                 Offer::Nothing => {
@@ -205,12 +207,12 @@ impl Supply {
             return None;
         }
         while let Some(table) = self.trials.pop_front() {
-            if let Offer::Content(kind, content) = offer(table, true) {
-                self.sent(Load::of(table, &content), now);
+            if let Offer::Snapshot(kind, snapshot) = offer(table, true) {
+                self.sent(Load::of(table, &snapshot), now);
                 self.trying = Some(table);
-                return Some((table, Offer::Content(kind, content)));
+                return Some((table, Offer::Snapshot(kind, snapshot)));
             }
-            // It has been judged, or the file has changed meanwhile.
+            // It has been tried by now, or the file has changed.
         }
         None
     }
@@ -227,7 +229,7 @@ impl Supply {
         self.loading.push_back(load);
     }
 
-    /// The worker has answered for a content: `in_use`, or not. False if it was not sent.
+    /// The worker has answered for a snapshot: `in_use`, or not. False if it was not sent.
     pub(crate) fn answered(&mut self, table: TableId, generation: u32, in_use: bool, now: Instant) -> bool {
         let sent = |load: &Load| load.table == table && load.generation == generation;
         let Some(position) = self.loading.iter().position(sent) else { return false };
@@ -243,7 +245,7 @@ impl Supply {
         true
     }
 
-    /// What it died of, if it died while it was loading; `unsent` contents have not reached it.
+    /// What it crashed on, if it crashed while loading; the last `unsent` snapshots have not reached it.
     pub(crate) fn blame(&self, unsent: usize) -> Blame {
         let reached = self.loading.iter().take(self.loading.len().saturating_sub(unsent));
         let mut suspects = reached.filter(|load| !load.proven);
@@ -254,29 +256,29 @@ impl Supply {
         }
     }
 
-    /// Whether it takes too long over the content that it has had longest.
+    /// Whether it takes too long to load the snapshot that it has had longest.
     pub(crate) fn is_late(&self, now: Instant) -> bool {
         let (Some(first), Some(since)) = (self.loading.front(), self.first_since) else { return false };
         let allowed = LOAD_TIME.saturating_add(Duration::from_secs(first.size / SLOWEST_LOAD));
         now.saturating_duration_since(since) > allowed
     }
 
-    /// Whether it has every table of which there is a content that it can load, and has judged what it was to judge.
+    /// Whether it has every table that has a snapshot it can load, and has finished its trials.
     pub(crate) fn is_settled(&self) -> bool {
         self.unsettled.is_empty() && self.trials.is_empty() && self.trying.is_none()
     }
 
-    /// Whether nothing is on its way.
+    /// Whether nothing is in flight.
     pub(crate) fn is_idle(&self) -> bool {
         self.loading.is_empty()
     }
 
-    /// The bytes of what is on its way.
+    /// The bytes in flight.
     pub(crate) fn bytes(&self) -> u64 {
         self.loading.iter().fold(0, |sum, load| load.size.saturating_add(sum))
     }
 
-    /// Whether a content of this table has yet to be sent or answered.
+    /// Whether a snapshot of this table has yet to be sent or answered.
     pub(crate) fn awaits(&self, table: TableId) -> bool {
         self.is_owed.contains(&table) || self.is_on_its_way(table)
     }

@@ -2,32 +2,32 @@
 
 use super::*;
 
-/// Who judges what, as one worker sees it.
-pub(super) struct Bench<'a> {
-    pub(super) judges: &'a mut BTreeMap<TableId, WorkerId>,
+/// The trials of snapshots, as far as they concern one worker.
+pub(super) struct Trials<'a> {
+    pub(super) trying: &'a mut BTreeMap<TableId, WorkerId>,
     pub(super) id: WorkerId,
-    pub(super) may_judge: bool,
+    pub(super) may_try: bool,
 }
 
-impl Bench<'_> {
-    /// What this worker may be given of a table: what no worker has in use yet only if nobody else is judging.
-    pub(super) fn offer(&self, tables: &Tables, table: TableId, doubtful: bool) -> Offer {
-        let elsewhere = self.judges.get(&table).is_some_and(|judge| *judge != self.id) || !self.may_judge;
-        match (doubtful, elsewhere) {
+impl Trials<'_> {
+    /// What this worker may be sent of a table: an untried snapshot only if no other worker is trying it.
+    pub(super) fn offer(&self, tables: &Tables, table: TableId, suspect: bool) -> Offer {
+        let elsewhere = self.trying.get(&table).is_some_and(|worker| *worker != self.id) || !self.may_try;
+        match (suspect, elsewhere) {
             (true, true) => Offer::Nothing,
             (true, false) => tables
-                .doubtful(table, true)
-                .map_or(Offer::Nothing, |(kind, content)| Offer::Content(kind, content)),
+                .suspect(table, true)
+                .map_or(Offer::Nothing, |(kind, snapshot)| Offer::Snapshot(kind, snapshot)),
             (false, _) => match tables.offer(table) {
-                Offer::Content(_, content) if elsewhere && !content.is_proven() => Offer::Later,
+                Offer::Snapshot(_, snapshot) if elsewhere && !snapshot.is_proven() => Offer::Later,
                 offer => offer,
             },
         }
     }
 
-    pub(super) fn note(&mut self, table: TableId, content: &Content) {
-        if !content.is_proven() {
-            self.judges.insert(table, self.id);
+    pub(super) fn note(&mut self, table: TableId, snapshot: &TableSnapshot) {
+        if !snapshot.is_proven() {
+            self.trying.insert(table, self.id);
         }
     }
 }
@@ -38,8 +38,8 @@ impl Worker {
         self.class == class && self.duty == Duty::Clients && self.is_ready() && self.outbox.len() < WAITING
     }
 
-    /// Whether it serves: it is admitted, and has had all that it was to get before its first client. What comes later does
-    /// not keep clients waiting: the old content answers meanwhile.
+    /// Whether it serves: it is admitted, and has got all that it needs before its first client. Later snapshots do not
+    /// keep clients waiting: the previous one answers meanwhile.
     pub(crate) fn is_ready(&self) -> bool {
         self.stage == Stage::Admitted && self.settled && self.introduced
     }
@@ -51,40 +51,40 @@ impl Worker {
         started && !asked && self.supply.is_idle()
     }
 
-    /// Whether it has answered for all that it was to get first.
+    /// Whether it has answered for all snapshots that it needs first.
     pub(super) fn is_settled(&self) -> bool {
         self.stage != Stage::Starting && self.supply.is_settled()
     }
 
     pub(super) fn blame(&self) -> Blame {
-        let content = |message: &BrokerToLookup| matches!(message, BrokerToLookup::Snapshot { .. });
-        self.supply.blame(self.outbox.count(content))
+        let snapshot = |message: &BrokerToLookup| matches!(message, BrokerToLookup::Snapshot { .. });
+        self.supply.blame(self.outbox.count(snapshot))
     }
 
-    /// Puts what it still gets into its outbox, as far as that may be on its way. True if there was something.
+    /// Puts what it has yet to get into its outbox, as far as that may be in flight. True if there was something.
     pub(super) fn fill(
         &mut self,
         tables: &Tables,
-        bench: &mut Bench<'_>,
+        trials: &mut Trials<'_>,
         careful: bool,
         now: Instant,
     ) -> bool {
-        // What ends it before it can have begun to load is not to be blamed on a content.
+        // A crash before it can have begun to load must not be blamed on a snapshot.
         if self.stage == Stage::Starting {
             return false;
         }
         let mut any = false;
         while self.outbox.len() < WAITING
             && let Some((id, what)) =
-                self.supply.next(now, careful, |table, doubtful| bench.offer(tables, table, doubtful))
+                self.supply.next(now, careful, |table, suspect| trials.offer(tables, table, suspect))
         {
             any = true;
             match what {
-                Offer::Content(kind, content) => {
-                    bench.note(id, &content);
-                    let (generation, size) = (content.generation, content.snapshot.size);
+                Offer::Snapshot(kind, snapshot) => {
+                    trials.note(id, &snapshot);
+                    let (generation, size) = (snapshot.generation, snapshot.copy.size);
                     let message = BrokerToLookup::Snapshot { id, generation, kind, size };
-                    self.outbox.push(message, Freight::Content(content));
+                    self.outbox.push(message, Freight::Snapshot(snapshot));
                 }
                 Offer::Unavailable(reason) => {
                     self.outbox.push(BrokerToLookup::Unavailable { id, reason }, Freight::None);
@@ -95,8 +95,8 @@ impl Worker {
         any
     }
 
-    /// All that a worker may say, and when.
-    pub(super) fn judge(&mut self, message: LookupToBroker, now: Instant) -> Incoming {
+    /// Which messages a worker may send, and when.
+    pub(super) fn interpret(&mut self, message: LookupToBroker, now: Instant) -> Incoming {
         match (self.stage, message) {
             (Stage::Starting, LookupToBroker::Ready) => {
                 self.stage = Stage::Checking;
@@ -108,7 +108,7 @@ impl Worker {
             ) => {
                 let in_use = matches!(message, LookupToBroker::Loaded { .. });
                 match (self.supply.answered(id, generation, in_use, now), in_use) {
-                    (false, _) => Incoming::Violation("a verdict on a snapshot that it was not sent"),
+                    (false, _) => Incoming::Violation("a outcome on a snapshot that it was not sent"),
                     (true, true) => Incoming::Loaded(id, generation),
                     (true, false) => Incoming::Rejected(id, generation),
                 }

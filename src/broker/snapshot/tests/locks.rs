@@ -5,7 +5,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 
 use super::*;
 
-/// Another process that holds an exclusive lock until it is let go.
+/// Another process that holds an exclusive lock until told to exit.
 struct Holder {
     child: Child,
     input: Option<ChildStdin>,
@@ -53,12 +53,12 @@ fn hold_lock() {
         fcntl(&file, FcntlArg::F_SETLK(&lock)).expect("fcntl");
     }
     println!("LOCKED");
-    // The end of input is the sign to let go. Output may be closed by then.
+    // The end of input tells it to exit. Output may be closed by then.
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
     std::process::exit(0);
 }
 
-/// Waits until a lock that has been given up is gone: a child that another test is just starting has the descriptor, too,
+/// Waits until a released lock is really gone: a child that another test is just starting also has the descriptor,
 /// until it executes its program.
 fn goes(mut free: impl FnMut() -> bool, what: &str) {
     let begun = std::time::Instant::now();

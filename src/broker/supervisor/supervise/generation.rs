@@ -71,7 +71,7 @@ impl Generation {
 
     /// The workers that it cannot do without.
     pub(super) fn workers_needed(&self) -> Vec<Role> {
-        let duties = Duty::OF_CONTENTS.into_iter().filter(|duty| match self.plan.writes() {
+        let duties = Duty::OF_SNAPSHOTS.into_iter().filter(|duty| match self.plan.writes() {
             true => *duty == Duty::Clients,
             false => self.plan.has_work_for(*duty),
         });

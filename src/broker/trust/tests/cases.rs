@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// One way to spoil the sound table `g/p/t` (or what leads to it), and what must be said about it.
+/// One defect of the sound table `g/p/t` (or of the path to it), and what must be reported.
 struct Case {
     spoil: &'static str,
     act: fn(&Bed),
@@ -61,7 +61,7 @@ const CASES: &[Case] = &[
         "g/p/l", "g/p/l", Rule::T3, NAME_FILE),
     case("shared directory of a declared owner", |b| { b.owner("g/p", OWNER); b.mode("g/p", 0o1775); },
         "g/p/t", "g/p", Rule::T2, MOVE),
-    // Beneath a directory of a declared owner, all is his: he could have moved it there.
+    // Beneath a directory of a declared owner everything must be his: he could have moved it there.
     case("root's file in a declared owner's directory", |b| b.owner("g/p", OWNER), "g/p/t", "g/p/t", Rule::T4,
         "keep a table of root in a directory of root"),
     case("root's directory in a declared owner's", |b| b.owner("g", OWNER), "g/p/t", "g/p", Rule::T2,
@@ -160,7 +160,7 @@ const CASES: &[Case] = &[
     case("trailing slash", |_| (), "g/p/t/", "g/p/t/", Rule::T1, "name a file"),
     case("65 directories", |b| { b.directory(&"d/".repeat(65)); b.file(&long_path(65), b""); },
         "@deep", "@deep", Rule::T1, "move the table to a directory that is less deep"),
-    // T5, what only looks like a file.
+    // T5, pseudo files.
     case("memory of the process", |_| (), "/proc/self/mem", "/proc", Rule::T5, "put the table into a file"),
     case("kernel log", |_| (), "/proc/kmsg", "/proc", Rule::T5, "put the table into a file"),
     case("kernel setting", |_| (), "/sys/kernel/mm/ksm/run", "/sys", Rule::T5, "put the table into a file"),
@@ -197,7 +197,7 @@ fn open_table_each_rule_broken_names_component_rule_and_remedy() {
         let anchor = Anchor::host().expect("anchor");
         let begun = Instant::now();
         let refusal = open_table(&anchor, &open, &owners, LIMIT).expect_err(case.spoil);
-        // Nothing would ever come along to unblock it; a busy machine may keep us waiting for a while.
+        // Nothing would ever unblock it; a busy machine may be slow, though.
         assert!(begun.elapsed().as_secs() < 60, "{}: blocked", case.spoil);
         assert_eq!(refusal.rule(), Some(case.rule), "{}: {refusal}", case.spoil);
         let (found, expected) = (refusal.component().to_vec(), component.clone());
@@ -209,7 +209,7 @@ fn open_table_each_rule_broken_names_component_rule_and_remedy() {
         assert!(text.contains(&format!("); {}", case.remedy)) || text.contains(case.remedy), "{text}");
         assert_eq!(identity_by_name(&anchor, &open, &owners, LIMIT), Err(refusal.clone()), "{}", case.spoil);
 
-        // A remedy that is a command must cure exactly what was complained of.
+        // A remedy that is a command must cure exactly the reported defect.
         if let Some((_, command)) = text.split_once("run: ") {
             let status = Command::new("bash").args(["-c", command]).status().expect("bash");
             assert!(status.success(), "{command}");

@@ -50,7 +50,7 @@ fn open_table_group_of_nobody_else_may_write() {
             group(&bed, name, gid, if name == "g/p/t" { 0o664 } else { 0o2775 });
             let opened = bed.open_for("g/p/t", &owners());
             assert_eq!(opened.is_ok(), good, "{name} of {owner}, group {gid}: {opened:?}");
-            // Without knowing who is in the group, it is somebody.
+            // If the members of the group are not known, somebody else may be one.
             assert!(bed.open_for("g/p/t", &Owners::declared(&[OWNER])).is_err());
             bed.mode(name, 0o777);
             assert!(bed.open_for("g/p/t", &owners()).is_err(), "everybody");
@@ -64,8 +64,8 @@ fn open_table_access_list_is_seen_behind_a_group_of_nobody_else() {
         let Some(bed) = table(0) else { return };
         bed.mode(name, 0o775);
         assert!(bed.open_for("g/p/t", &owners()).is_ok());
-        // setfacl(1) is not everywhere: setxattr(2) by number, with what acl(5) has for u::rwx, u:64321:rwx, g::r-x,
-        // m::rwx, o::r-x.
+        // setfacl(1) is not installed everywhere: setxattr(2) by number, with what acl(5) has for u::rwx, u:64321:rwx,
+        // g::r-x, m::rwx, o::r-x.
         let program = format!(
             "my $acl = pack('V(vvV)5', 2, 1,7,-1, 2,7,{STRANGER}, 4,5,-1, 16,7,-1, 32,5,-1); my $path = shift; \
              my $name = 'system.posix_acl_access'; exit(syscall(188, $path, $name, $acl, length $acl, 0) != 0)"
@@ -81,8 +81,8 @@ fn open_table_access_list_is_seen_behind_a_group_of_nobody_else() {
 }
 
 #[test]
-fn open_table_in_a_directory_that_is_vouched_for() {
-    // A ConfigMap: mode 0777, links of anybody's.
+fn open_table_in_a_trusted_directory() {
+    // A ConfigMap: mode 0777, links with any owner.
     let Some(bed) = Bed::new() else { return };
     bed.directory("cm/..2024");
     bed.file("cm/..2024/t", b"k v\n");
@@ -106,7 +106,7 @@ fn open_table_in_a_directory_that_is_vouched_for() {
     for other in [format!("{}x", path.display()), format!("{}/..2024", path.display()), "/".to_owned()] {
         assert!(bed.open_for("cm/t", &vouched(other)).is_err());
     }
-    // The rules for files stay, and those for what a link leads to.
+    // The rules for files, and for the targets of links, still apply.
     bed.mode("cm/..2024/t", 0o666);
     assert_eq!(bed.open_for("cm/t", &cm).expect_err("0666").rule(), Some(Rule::T4));
     bed.mode("cm/..2024/t", 0o644);
@@ -161,27 +161,27 @@ fn holders_are_the_directories_that_the_rules_lead_to() {
     bed.link("far/q", "d");
     assert_eq!(found("g/l", &root), [one("g", "l"), one("far/q", "t")]);
     assert_eq!(found("d/t", &root), [one("far/q", "t")]);
-    // A mode may be put right later; but nothing is entered through what others can exchange.
+    // A mode may be corrected later; but the walk enters nothing that others can exchange.
     bed.mode("far/q", 0o777);
     assert_eq!(found("d/t", &root), [one("far/q", "t")]);
     bed.mode("far", 0o777);
     assert_eq!(found("d/t", &root), []);
     bed.mode("far", 0o755);
-    // Links that break the rules lead nowhere, and neither does a directory of somebody else.
+    // Links that break the rules are not followed, and directories of other users are not entered.
     bed.link_owner("g/l", STRANGER);
     assert_eq!(found("g/l", &root), [one("g", "l")]);
     bed.link_owner("d", STRANGER);
     assert_eq!(found("d/t", &root), []);
     bed.owner("g/p", STRANGER);
     assert_eq!(found("g/p/t", &root), []);
-    // In a declared owner's directory, root's are not let through.
+    // In a declared owner's directory, root's directories are refused.
     bed.owner("g", OWNER);
     bed.owner("g/p", 0);
     assert_eq!(found("g/p/t", &Owners::declared(&[OWNER])), []);
 }
 
 #[test]
-fn no_path_of_any_shape_does_more_than_be_refused() {
+fn path_of_any_shape_is_at_most_refused() {
     let Some(bed) = table(0) else { return };
     let anchor = Anchor::host().expect("anchor");
     let base = bed.bytes("");

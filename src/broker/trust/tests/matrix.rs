@@ -7,13 +7,13 @@ use std::process::Command;
 
 use super::*;
 
-/// Whose table `g/p/t` is, with its directories `g` and `g/p`.
+/// The owners of the table `g/p/t` and its directories `g` and `g/p`.
 const OWNERS: [(&str, u32); 2] = [("root", 0), ("declared owner", OWNER)];
 
-/// A way to spoil one component, the rule that it breaks, and the remedy that must be named.
+/// A defect of one component, the rule that it breaks, and the remedy that must be named.
 type Defect = (&'static str, fn(&Bed, &str), Rule, &'static str);
 
-/// What may be wrong with a directory.
+/// Defects of a directory.
 const DIRECTORY: &[Defect] = &[
     ("of a stranger", |b, name| b.owner(name, STRANGER), Rule::T2, DECLARE),
     ("0775", |b, name| b.mode(name, 0o775), Rule::T2, GROUP),
@@ -22,7 +22,7 @@ const DIRECTORY: &[Defect] = &[
     ("sticky 1757", |b, name| b.mode(name, 0o1757), Rule::T2, MOVE),
 ];
 
-/// What may be wrong with the file.
+/// Defects of the file.
 const FILE: &[Defect] = &[
     ("of a stranger", |b, name| b.owner(name, STRANGER), Rule::T4, DECLARE),
     ("0664", |b, name| b.mode(name, 0o664), Rule::T4, "run: chmod go-w "),
@@ -35,13 +35,13 @@ const FILE: &[Defect] = &[
     ("a device", |b, name| device(b, name, SFlag::S_IFCHR), Rule::T4, REGULAR),
 ];
 
-/// What may be wrong with a link.
+/// Defects of a link.
 const LINK: &[Defect] = &[
     ("of a stranger", |b, name| b.link_owner(name, STRANGER), Rule::T3, NAME_FILE),
     ("of a declared owner", |b, name| b.link_owner(name, OWNER), Rule::T3, NAME_FILE),
 ];
 
-/// Where a defect is: what it is called, the links to make, what is spoilt, what is opened.
+/// Where a defect is: its name, the links to make, what has the defect, what is opened.
 struct Place {
     name: &'static str,
     links: &'static [(&'static str, &'static str)],
@@ -168,7 +168,8 @@ fn open_table_each_defect_at_each_place_is_named_and_cured() {
     }
 }
 
-/// A change between the look and the opening, and the rule that refuses it; without one, a new attempt is asked for.
+/// A change between the check and the opening, and the rule that refuses it; without one, the result is
+/// [`Refusal::Retry`].
 type Race = (&'static str, fn(&Bed), Option<Rule>);
 
 /// Puts `other` in the place of `name`.
@@ -250,7 +251,7 @@ fn open_table_changes_between_look_and_opening_are_noticed() {
 
 #[test]
 fn open_table_directories_exchanged_during_the_walk_lead_nowhere_else() {
-    // What the walk has checked it holds by descriptor: a directory put in its place is not entered.
+    // The walk holds a descriptor of what it has checked: a directory put in its place is not entered.
     for (whose, owner) in OWNERS {
         for swapped in ["g/p", "g"] {
             let Some(bed) = sound(owner) else { return };
@@ -290,7 +291,7 @@ fn open_table_of_the_mail_owner_in_his_own_directory_is_read() {
     fs::File::from(trusted.file).read_to_string(&mut content).expect("read");
     assert_eq!(content, "key value\n");
 
-    // To nobody else's rules: undeclared, the directory is what is wrong; and others stay others.
+    // Only because he is declared: if he is not, the directory is refused, and so are files of other users.
     let refusal = bed.open("data/verify_cache.db").expect_err("not declared");
     assert_eq!((refusal.rule(), refusal.component()), (Some(Rule::T2), bed.bytes("data").as_slice()));
     bed.owner("data/verify_cache.db", STRANGER);

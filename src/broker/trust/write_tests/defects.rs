@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// A way to spoil one component, the rule that it breaks, and the remedy that must be named.
+/// A defect of one component, the rule that it breaks, and the remedy that must be named.
 type Defect = (&'static str, fn(&Bed, &str), Rule, &'static str);
 
 const AWAY: &str = "name a file in a directory of uid 64322 alone, such as $data_directory";
@@ -72,7 +72,7 @@ const FILE: &[Defect] = &[
     ),
 ];
 
-/// Files that must be written, too.
+/// Defects of the files that must also be written.
 const TRUTH: &[Defect] = &[("0400", |b, n| b.mode(n, 0o400), Rule::W5, "run: chmod u+rw ")];
 
 fn replace_by_file(bed: &Bed, name: &str) {
@@ -127,7 +127,7 @@ fn each_rule_broken_names_component_rule_and_remedy() {
             assert_eq!(as_owner(|| open_all(&files)).expect_err(what), refusal, "{component} {what}");
             count += 1;
 
-            // A remedy that is a command must cure exactly what was complained of.
+            // A remedy that is a command must cure exactly the reported defect.
             if let Some((_, command)) = text.split_once("run: ") {
                 let status = Command::new("bash").args(["-c", command]).status().expect("bash");
                 assert!(status.success(), "{command}");

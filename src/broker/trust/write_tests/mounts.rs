@@ -26,7 +26,7 @@ fn in_mount_namespace() {
     let refusal = look(&table("g/p/z")).expect_err("a file may not");
     assert_eq!(refusal.rule(), Some(Rule::T5), "{refusal}");
 
-    // Files cannot be made for lack of space; once there is some, they can.
+    // Files cannot be created without free space, and can be once there is some.
     run("mkdir s && mount -t tmpfs -o nr_inodes=3,mode=0700,uid=64322 none s && touch s/a s/b");
     let anchor = Anchor::host().expect("anchor");
     let files = table("s/y");

@@ -36,7 +36,7 @@ pub(crate) fn content(bed: &Bed) -> Vec<u8> {
     fs::read(bed.path("d/x.db")).unwrap()
 }
 
-/// Each test twice: on a file system that exchanges names, and on one that cannot.
+/// Runs a test twice: on a file system that can exchange names, and on one that cannot.
 pub(crate) fn on_both(test: impl Fn(&Bed, Tables)) {
     for plain in [false, true] {
         let Some(bed) = bed() else { return };
@@ -62,7 +62,7 @@ fn first_and_later_checkpoints_take_their_place() {
 }
 
 #[test]
-fn mode_of_the_file_before_is_kept_and_never_widened() {
+fn mode_of_the_previous_file_is_kept_and_never_widened() {
     for (mode, same_group, expected) in [
         (0o600, true, 0o600),
         (0o644, true, 0o644),
@@ -120,7 +120,7 @@ fn file_that_somebody_else_has_written_is_taken_over_first() {
             assert_eq!((text.as_str(), content(&bed).as_slice()), ("foreign", &b"foreign"[..]), "{what}");
             assert!(file.write_all(b"x").is_err(), "for reading only");
             assert!(!bed.path("d/x.db.mapkeep-new").exists(), "the checkpoint is void");
-            // What the writer makes of it takes its place.
+            // The writer's merged file replaces it.
             put(&mut tables, b"both");
             assert_eq!(content(&bed), b"both");
         }
@@ -128,7 +128,7 @@ fn file_that_somebody_else_has_written_is_taken_over_first() {
 }
 
 #[test]
-fn file_exchanged_at_the_last_moment_comes_back() {
+fn file_replaced_at_the_last_moment_is_restored() {
     let Some(bed) = bed() else { return };
     let mut tables = tables(&bed, &["hash:d/x"]);
     owned(&bed, "d/x.db", b"before");
@@ -136,12 +136,12 @@ fn file_exchanged_at_the_last_moment_comes_back() {
     written(&mut tables, b"ours");
     let (entry, anchor, owner) = tables.with_grounds(ID).unwrap();
     let place = entry.same_place(anchor, owner).unwrap();
-    // As if somebody had come between the look and the exchange.
+    // As if another program had written between the check and the exchange.
     fs::write(bed.path("d/x.db"), b"foreign").unwrap();
     change::exchange(&place, b"x.db.mapkeep-new", b"x.db").unwrap();
     assert!(!entry.is_replaced(&place, b"x.db.mapkeep-new").unwrap());
     assert_eq!(fs::read(bed.path("d/x.db.mapkeep-new")).unwrap(), b"foreign", "it is not removed");
-    // And if there it stayed, it would not be removed as ours.
+    // If it stayed there, it would not be removed as a file of ours.
     let new = entry.new.take().unwrap();
     entry.remove_new(&place, &new);
     assert!(bed.path("d/x.db.mapkeep-new").exists());
@@ -150,7 +150,7 @@ fn file_exchanged_at_the_last_moment_comes_back() {
 /// Files that the other writer puts in place in the race.
 const FOREIGN: u64 = 300;
 
-/// Replaces until the last foreign file has been handed out; gives the numbers that were, in order.
+/// Replaces until the last foreign file has been handed out; returns the numbers of those handed out, in order.
 fn take_over_all(tables: &mut Tables, taken: &AtomicU64) -> Vec<u64> {
     let mut numbers = Vec::new();
     while numbers.last() != Some(&FOREIGN) {
@@ -170,14 +170,14 @@ fn take_over_all(tables: &mut Tables, taken: &AtomicU64) -> Vec<u64> {
 }
 
 #[test]
-fn race_with_another_writer_loses_no_file_of_his() {
+fn race_with_another_writer_loses_none_of_its_files() {
     let Some(bed) = bed() else { return };
     let mut tables = tables(&bed, &["hash:d/x"]);
     open(&mut tables, 0).unwrap();
     let (taken, stop) = (AtomicU64::new(0), AtomicBool::new(false));
     let result = std::thread::scope(|scope| {
         scope.spawn(|| {
-            // Each file comes when the one before has been taken over: so none may be missing in the end.
+            // Each file is written after the previous one has been taken over, so none may be missing in the end.
             for number in 1..=FOREIGN {
                 while taken.load(Ordering::Relaxed) + 1 < number && !stop.load(Ordering::Relaxed) {
                     std::thread::yield_now();
@@ -196,7 +196,7 @@ fn race_with_another_writer_loses_no_file_of_his() {
 }
 
 #[test]
-fn file_that_was_removed_is_written_again() {
+fn removed_file_is_written_again() {
     on_both(|bed, mut tables| {
         owned(bed, "d/x.db", b"before");
         open(&mut tables, 0).unwrap();
@@ -216,13 +216,13 @@ fn discarded_and_abandoned_files_are_removed() {
     as_owner(|| tables.discard(ID));
     assert!(!bed.path("d/x.db.mapkeep-new").exists());
     as_owner(|| tables.discard(ID));
-    // A writer that dies leaves one behind.
+    // A writer that crashes leaves one behind.
     written(&mut tables, b"ours");
     tables.reset(Instant::now());
     open(&mut tables, 0).unwrap();
     as_owner(|| tables.opened(ID));
     assert!(!bed.path("d/x.db.mapkeep-new").exists());
-    // And so does a machine: the next one is empty all the same.
+    // So does a crash of the machine: the next one is empty nevertheless.
     owned(&bed, "d/x.db.mapkeep-new", b"left over");
     put(&mut tables, b"new");
     assert_eq!(content(&bed), b"new");
@@ -314,7 +314,7 @@ fn replaced_directory_or_store_stops_checkpoints() {
         let told = tables.get_mut(ID).unwrap().told_checkpoint.clone();
         assert!(told.contains("postfix reload"), "{told}");
         assert!(!bed.path("d/x.db").exists());
-        // The next writer gets what is there now.
+        // The next writer gets the present file.
         tables.reset(Instant::now());
         open(&mut tables, 0).unwrap();
         put(&mut tables, b"after");
@@ -331,7 +331,7 @@ fn no_checkpoint_takes_the_place_of_a_damaged_file_that_is_not_yet_set_aside() {
         put(&mut tables, format!("damaged {round}").as_bytes());
         as_owner(|| tables.corrupt(ID, Part::File, now));
     }
-    // Three have been set aside in this minute; the fourth is still there.
+    // Three have been set aside within this minute; the fourth is still there.
     assert_eq!(content(&bed), b"damaged 3");
     written(&mut tables, b"fresh");
     assert_eq!(as_owner(|| tables.replace(ID, now)).0, BrokerToWriter::NotReplaced(ID));

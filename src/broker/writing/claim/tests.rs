@@ -62,7 +62,7 @@ fn file_that_another_program_may_write_is_left_alone() {
 }
 
 #[test]
-fn readers_are_in_nobodys_way() {
+fn readers_do_not_prevent_checkpoints() {
     on_both(|bed, mut tables| {
         owned(bed, "d/x.db", b"before");
         open(&mut tables, 0).unwrap();
@@ -73,7 +73,7 @@ fn readers_are_in_nobodys_way() {
     });
 }
 
-/// A writer that keeps to the rules: it locks the file, and if that is still the one of the name, it may rely on it.
+/// A well-behaved writer: it locks the file, and relies on it if the name still denotes it.
 #[test]
 fn file_is_never_replaced_under_the_lock_of_a_writer() {
     on_both(|bed, mut tables| {
@@ -96,7 +96,7 @@ fn file_is_never_replaced_under_the_lock_of_a_writer() {
                         held += 1;
                     }
                     drop(file);
-                    // A turn for the checkpoints, which never wait for the lock.
+                    // Gives the checkpoints a turn, because they never wait for the lock.
                     std::thread::sleep(Duration::from_millis(1));
                 }
                 held
@@ -119,9 +119,9 @@ fn file_is_never_replaced_under_the_lock_of_a_writer() {
     });
 }
 
-/// A program that has looked the name up and waits in open(2) would get the previous file.
+/// A program that has looked up the name and waits in open(2) would get the previous file.
 #[test]
-fn file_that_somebody_is_about_to_write_comes_back() {
+fn file_that_another_program_is_about_to_write_is_restored() {
     let Some(bed) = bed() else { return };
     mapkeep_sys::signals::ignore_lease_breaks().unwrap();
     let mut tables = tables(&bed, &["btree:d/x"]);

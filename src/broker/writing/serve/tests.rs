@@ -35,9 +35,9 @@ fn broker(list: Vec<Listed>, listener: UnixListener, bounds: Bounds, supervisor:
     broker
 }
 
-/// How long an event may take that must come.
+/// How long to wait for an event that must come, in milliseconds.
 const PATIENCE: u16 = 20_000;
-/// How long it is watched that something does not come.
+/// How long to check that an event does not come, in milliseconds.
 const MOMENT: u16 = 150;
 const ID: TableId = TableId(0);
 
@@ -46,12 +46,12 @@ struct Scene {
     /// Our end of its channel to the supervisor.
     supervisor: Channel,
     thread: Option<JoinHandle<io::Result<()>>>,
-    /// The supervisor keeps the socket, too.
+    /// Kept open, as the supervisor does.
     _listener: UnixListener,
     bed: Bed,
 }
 
-/// What waits in a channel, within `limit` milliseconds.
+/// Receives a message within `limit` milliseconds.
 fn receive<M: Decode>(channel: &Channel, limit: u16) -> Option<(M, Vec<OwnedFd>)> {
     let mut watched = [PollFd::new(channel.as_fd(), PollFlags::POLLIN)];
     poll(&mut watched, PollTimeout::from(limit)).unwrap();
@@ -106,7 +106,7 @@ impl Scene {
         assert!(receive::<BrokerToSupervisor>(&self.supervisor, MOMENT).is_none());
     }
 
-    /// Starts a writer: our end of its channel.
+    /// Starts a writer; returns our end of its channel.
     fn start(&self, id: u32) -> Channel {
         let (near, far) = Channel::pair().unwrap();
         let message =
@@ -128,7 +128,7 @@ impl Scene {
 impl Drop for Scene {
     fn drop(&mut self) {
         if let Some(thread) = self.thread.take() {
-            // The end of its channel ends the loop.
+            // Closing its channel ends the loop.
             let (other, _) = Channel::pair().unwrap();
             drop(std::mem::replace(&mut self.supervisor, other));
             let _ = thread.join();
@@ -150,7 +150,7 @@ fn gets(writer: &Channel) -> (BrokerToWriter, Vec<OwnedFd>) {
     }
 }
 
-/// A writer up to its admission, with the answer about its one table still to be given.
+/// A writer that has been admitted, but has yet to answer about its one table.
 fn admitted(scene: &Scene, id: u32, generation: u32) -> Channel {
     scene.expect(BrokerToSupervisor::Need(TrustClass::EVERYONE, Duty::Clients));
     let writer = scene.start(id);
@@ -180,7 +180,7 @@ fn clients_are_handed_over_once_the_tables_are_open() {
     let (message, descriptors) = gets(&writer);
     assert_eq!((message, descriptors.len()), (BrokerToWriter::Client, 1));
     scene.expect(BrokerToSupervisor::Clients(1));
-    // There is room for one: the next waits in the queue.
+    // There is room for one; the next waits in the queue.
     let _second = scene.connect();
     scene.expect_silence();
     say(&writer, WriterToBroker::Closed(1));
@@ -190,7 +190,7 @@ fn clients_are_handed_over_once_the_tables_are_open() {
 }
 
 #[test]
-fn next_writer_comes_only_after_the_end_of_the_last() {
+fn next_writer_starts_only_after_the_last_has_exited() {
     let Some(scene) = Scene::new(&["hash:d/x"], 9, |_| ()) else { return };
     let writer = serving(&scene);
     let _client = scene.connect();
@@ -201,12 +201,12 @@ fn next_writer_comes_only_after_the_end_of_the_last() {
     scene.expect(BrokerToSupervisor::Clients(0));
     scene.expect_silence();
     scene.tell(SupervisorToBroker::Gone(WorkerId(1)));
-    // Its clients have gone with it; the tables are handed out again.
+    // Its clients are gone with it; the tables are handed out again.
     let writer = admitted(&scene, 2, 2);
     say(&writer, WriterToBroker::Opened { id: ID, generation: 2 });
     let _client = scene.connect();
     assert_eq!(gets(&writer).0, BrokerToWriter::Client);
-    // There is one at a time.
+    // There is only one at a time.
     let third = scene.start(3);
     scene.expect(BrokerToSupervisor::Clients(1));
     scene.expect(BrokerToSupervisor::Kill(WorkerId(3)));
@@ -214,7 +214,7 @@ fn next_writer_comes_only_after_the_end_of_the_last() {
 }
 
 #[test]
-fn client_that_a_dead_writer_did_not_get_goes_to_the_next() {
+fn client_that_a_crashed_writer_did_not_get_goes_to_the_next() {
     let Some(bed) = bed() else { return };
     let listener = UnixListener::bind(bed.path("socket")).unwrap();
     listener.set_nonblocking(true).unwrap();
@@ -228,7 +228,7 @@ fn client_that_a_dead_writer_did_not_get_goes_to_the_next() {
         near
     };
     drop(admit(&mut broker, 1));
-    // It has died, and we do not know yet.
+    // It has crashed, and the broker does not know yet.
     let _client = UnixStream::connect(bed.path("socket")).unwrap();
     event_loop::accept(&mut broker, mapkeep_broker_serving::rhythm::LISTENERS).unwrap();
     assert_eq!(broker.writer.get().unwrap().clients, 1);
@@ -250,7 +250,7 @@ fn client_that_a_dead_writer_did_not_get_goes_to_the_next() {
 }
 
 #[test]
-fn writer_that_says_something_wrong_is_replaced() {
+fn writer_that_breaks_the_protocol_is_replaced() {
     let wrong: [&[u8]; 4] = [
         &WriterToBroker::Opened { id: ID, generation: 2 }.encode(),
         &WriterToBroker::Opened { id: TableId(7), generation: 1 }.encode(),
@@ -278,7 +278,7 @@ fn silent_writer_is_replaced() {
 }
 
 #[test]
-fn finish_lets_the_writer_write_its_checkpoint_first() {
+fn finish_waits_for_the_writers_checkpoint() {
     let Some(scene) = Scene::new(&["hash:d/x"], 9, |_| ()) else { return };
     let writer = serving(&scene);
     scene.tell(SupervisorToBroker::Finish);
@@ -310,7 +310,7 @@ fn finish_without_a_writer_ends_at_once() {
 }
 
 #[test]
-fn refused_table_is_handed_out_when_mended() {
+fn refused_table_is_handed_out_when_corrected() {
     let Some(scene) = Scene::new(&["hash:d/x"], 9, |bed| bed.mode("d", 0o777)) else { return };
     scene.expect(BrokerToSupervisor::Need(TrustClass::EVERYONE, Duty::Clients));
     let writer = scene.start(1);
@@ -334,7 +334,7 @@ fn failed_and_damaged_tables_are_handed_out_again() {
 }
 
 #[test]
-fn taken_over_writer_cannot_fill_the_directory() {
+fn hijacked_writer_cannot_fill_the_directory() {
     let Some(scene) = Scene::new(&["hash:d/x"], 9, |_| ()) else { return };
     let writer = serving(&scene);
     let corrupt = |generation| {
@@ -346,7 +346,7 @@ fn taken_over_writer_cannot_fill_the_directory() {
     }
     corrupt(4);
     assert_eq!(gets(&writer).0, BrokerToWriter::Unavailable { id: ID, reason: Unavailable::Unreadable });
-    // A checkpoint that is asked for again and again uses one name.
+    // Repeated requests for a checkpoint use one name.
     corrupt(4);
     scene.expect(BrokerToSupervisor::Kill(WorkerId(1)));
     let names = fs::read_dir(scene.bed.path("d")).unwrap().count();

@@ -26,14 +26,14 @@ pub(crate) fn list(bed: &Bed, names: &[&str]) -> Vec<Listed> {
     names.iter().map(listed).collect()
 }
 
-/// The broker's tables, all of them due.
+/// The broker's tables, all due to be opened.
 pub(crate) fn tables(bed: &Bed, names: &[&str]) -> Tables {
     let mut tables = Tables::new(list(bed, names), Anchor::host().unwrap(), OWNER);
     tables.reset(Instant::now());
     tables
 }
 
-/// Opens the table as the broker does, with its rights.
+/// Opens the table as the broker does, with the broker's rights.
 pub(crate) fn open(tables: &mut Tables, id: u16) -> Result<HandOut, Unavailable> {
     as_owner(|| tables.open(TableId(id), Instant::now()))
 }
@@ -70,7 +70,7 @@ fn asides(bed: &Bed, start: &str) -> Vec<String> {
 }
 
 #[test]
-fn open_makes_what_is_missing() {
+fn open_creates_missing_files() {
     let Some(bed) = bed() else { return };
     let mut tables = tables(&bed, &["btree:d/x", "lmdb:d/y", "static:d/z", "hash:d/w"]);
     owned(&bed, "d/w.db", b"old");
@@ -127,7 +127,7 @@ fn lmdb_descriptors_are_two_openings_of_one_file() {
 }
 
 #[test]
-fn refused_table_makes_nothing_and_recovers_when_mended() {
+fn refused_table_creates_nothing_and_recovers_when_corrected() {
     let Some(bed) = bed() else { return };
     let mut tables = tables(&bed, &["hash:d/x"]);
     bed.file("d/x.db", b"");
@@ -148,7 +148,7 @@ fn refused_table_makes_nothing_and_recovers_when_mended() {
 }
 
 #[test]
-fn missing_directory_is_waited_for() {
+fn table_in_a_missing_directory_is_opened_once_it_exists() {
     let Some(bed) = bed() else { return };
     let mut tables = tables(&bed, &["hash:d/e/x"]);
     assert_eq!(open(&mut tables, 0).unwrap_err(), Unavailable::Missing);
@@ -181,7 +181,7 @@ fn members_and_shared_files_are_refused() {
 }
 
 #[test]
-fn no_room_is_told_apart() {
+fn lack_of_space_has_its_own_reason() {
     let Some(bed) = bed() else { return };
     let mut tables = tables(&bed, &["hash:d/x"]);
     let component = bed.bytes("d/x.mapkeep");
@@ -223,7 +223,7 @@ fn damaged_store_and_its_log_are_set_aside_together() {
 }
 
 #[test]
-fn damaged_files_never_take_each_others_names_and_are_bounded() {
+fn damaged_files_get_different_names_and_are_bounded() {
     for plain in [false, true] {
         let Some(bed) = bed() else { return };
         change::tests::PLAIN_ONLY.set(plain);
@@ -236,7 +236,7 @@ fn damaged_files_never_take_each_others_names_and_are_bounded() {
             open(&mut tables, 0).unwrap();
         }
         assert_eq!(asides(&bed, "y.lmdb").len(), 3, "within one second or two, so there is a counter");
-        // One more within the minute is one too many: nothing is renamed, nothing is handed out.
+        // One more within the same minute is too many: nothing is renamed, nothing is handed out.
         tables.corrupt(TableId(0), Part::Lmdb, now);
         assert_eq!(open(&mut tables, 0).unwrap_err(), Unavailable::Unreadable);
         assert_eq!(asides(&bed, "y.lmdb").len(), 3);
@@ -305,7 +305,7 @@ fn log_without_its_store_is_set_aside() {
     }
     assert_eq!(asides(&bed, "x.mapkeep-wal").len(), 1);
     assert_eq!(asides(&bed, "y.mapkeep-wal").len(), 0);
-    // A log beside its store is the store's.
+    // A log beside its store belongs to it.
     owned(&bed, "d/x.mapkeep-wal", b"log");
     tables.reset(Instant::now());
     open(&mut tables, 0).unwrap();

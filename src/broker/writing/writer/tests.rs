@@ -27,7 +27,7 @@ const CHECKPOINTS: [Checkpoint; 3] = [Checkpoint::None, Checkpoint::Handed, Chec
 /// Whether a table's state is one of those that a line of [`ALLOWED`] names.
 type When = fn(&Slot) -> bool;
 
-/// What may be said about a table at all, when, what follows from it, and what the table is afterwards.
+/// The messages allowed about a table: in which states, what follows, and the state of the table afterwards.
 #[rustfmt::skip]
 const ALLOWED: &[(WriterToBroker, When, Incoming, Use, Checkpoint)] = {
     use Checkpoint as C;
@@ -70,7 +70,7 @@ fn about_tables() -> Vec<WriterToBroker> {
 }
 
 #[test]
-fn judge_every_message_about_a_table_in_every_state() {
+fn every_message_about_a_table_in_every_state() {
     let (mut allowed, mut refused) = (0, 0);
     for stage in STAGES {
         for (used, checkpoint) in USES.into_iter().flat_map(|used| CHECKPOINTS.map(|one| (used, one))) {
@@ -78,7 +78,7 @@ fn judge_every_message_about_a_table_in_every_state() {
                 let slot = Slot { used, generation: CURRENT, lmdb, beside, checkpoint, told: None };
                 for message in about_tables() {
                     let mut writer = writer(stage, slot);
-                    let incoming = writer.judge(message);
+                    let incoming = writer.interpret(message);
                     let after = writer.slots[1];
                     let line = ALLOWED.iter().find(|line| line.0 == message && line.1(&slot));
                     let what = format!("{message:?} when {stage:?} {slot:?}: {incoming:?} {after:?}");
@@ -123,12 +123,12 @@ fn judge_every_message_about_a_table_in_every_state() {
             }
         }
     }
-    // Nothing became reachable or unreachable unnoticed.
+    // The counts show whether a state has become reachable or unreachable.
     assert_eq!((allowed, refused), (228, 2256));
 }
 
 #[test]
-fn judge_tables_that_are_none() {
+fn messages_about_tables_that_do_not_exist() {
     for id in [2, 500, u16::MAX].map(TableId) {
         for message in [
             WriterToBroker::Opened { id, generation: CURRENT },
@@ -138,16 +138,19 @@ fn judge_tables_that_are_none() {
             WriterToBroker::Replace(id),
             WriterToBroker::Discard(id),
         ] {
-            assert_eq!(opened().judge(message), Incoming::Violation("a table number that does not exist"));
+            assert_eq!(
+                opened().interpret(message),
+                Incoming::Violation("a table number that does not exist")
+            );
         }
     }
 }
 
 #[test]
-fn judge_ready_once_and_first() {
+fn ready_is_accepted_once_and_first() {
     for stage in STAGES {
         let mut one = writer(stage, Slot::default());
-        let incoming = one.judge(WriterToBroker::Ready);
+        let incoming = one.interpret(WriterToBroker::Ready);
         if stage == Stage::Starting {
             assert_eq!((incoming, one.stage), (Incoming::Ready, Stage::Checking));
         } else {
@@ -157,13 +160,13 @@ fn judge_ready_once_and_first() {
 }
 
 #[test]
-fn judge_clients_gone_cannot_be_invented() {
+fn closed_clients_cannot_be_invented() {
     for stage in STAGES {
         for (had, count, left) in [(3, 1, Some(2)), (3, 3, Some(0)), (3, 4, None), (3, 0, None), (0, 1, None)]
         {
             let mut one = writer(stage, Slot::default());
             one.clients = had;
-            let incoming = one.judge(WriterToBroker::Closed(count));
+            let incoming = one.interpret(WriterToBroker::Closed(count));
             let fits = matches!(stage, Stage::Admitted | Stage::Draining);
             match left.filter(|_| fits) {
                 Some(left) => assert_eq!((incoming, one.clients), (Incoming::Nothing, left)),
@@ -174,24 +177,27 @@ fn judge_clients_gone_cannot_be_invented() {
 }
 
 #[test]
-fn judge_pong_answers_the_one_ping() {
+fn pong_answers_the_one_ping() {
     let mut one = opened();
-    assert!(matches!(one.judge(WriterToBroker::Pong(0)), Incoming::Violation(_)));
+    assert!(matches!(one.interpret(WriterToBroker::Pong(0)), Incoming::Violation(_)));
     assert!(!one.is_silent(Instant::now(), Duration::from_secs(9)));
-    assert_eq!(one.judge(WriterToBroker::Pong(1)), Incoming::Nothing);
-    assert!(matches!(one.judge(WriterToBroker::Pong(1)), Incoming::Violation(_)), "answered once already");
+    assert_eq!(one.interpret(WriterToBroker::Pong(1)), Incoming::Nothing);
+    assert!(
+        matches!(one.interpret(WriterToBroker::Pong(1)), Incoming::Violation(_)),
+        "answered once already"
+    );
     assert!(!one.is_silent(Instant::now(), Duration::from_secs(9)));
-    assert!(matches!(one.judge(WriterToBroker::Pong(1)), Incoming::Violation(_)), "an old one");
+    assert!(matches!(one.interpret(WriterToBroker::Pong(1)), Incoming::Violation(_)), "an old one");
 }
 
 #[test]
-fn slow_writer_has_as_long_as_the_configuration_says() {
+fn slow_writer_may_take_as_long_as_the_configuration_allows() {
     let (start, limit) = (Instant::now(), Duration::from_secs(18_000));
     let mut one = opened();
     assert!(!one.is_silent(start, limit));
     assert!(!one.is_silent(start + limit, limit), "it may be in the middle of an update");
     assert!(one.is_silent(start + limit + Duration::from_secs(1), limit));
-    // One that has not said a word is in the middle of nothing.
+    // One that has sent nothing yet is not in the middle of an update.
     let mut one = writer(Stage::Starting, Slot::default());
     let late = one.started + START_TIME + Duration::from_secs(1);
     assert!(!one.is_silent(one.started + START_TIME, limit) && one.is_silent(late, limit));
@@ -199,7 +205,7 @@ fn slow_writer_has_as_long_as_the_configuration_says() {
 }
 
 #[test]
-fn clients_wait_for_the_first_word_about_every_table() {
+fn clients_wait_for_the_first_answer_about_every_table() {
     let mut one = writer(Stage::Admitted, Slot { used: Use::Handed, ..Slot::default() });
     assert!(!one.takes_clients(10) && !one.is_resting());
     one.slots[1].used = Use::Opened;
@@ -224,23 +230,23 @@ fn answers_change_what_may_be_said_next() {
     let mut one = opened();
     one.slots[1].beside = false;
     let corrupt = WriterToBroker::Corrupt { id: ID, generation: CURRENT, part: Part::File };
-    assert_eq!(one.judge(WriterToBroker::WantNew(ID)), Incoming::WantNew(ID));
+    assert_eq!(one.interpret(WriterToBroker::WantNew(ID)), Incoming::WantNew(ID));
     one.answer(ID, BrokerToWriter::NotReplaced(ID), None);
     assert_eq!(one.slots[1].checkpoint, Checkpoint::None, "it has got no file");
     for answer in [BrokerToWriter::Replaced(ID), BrokerToWriter::Changed(ID)] {
         one.slots[1].beside = false;
-        assert_eq!(one.judge(WriterToBroker::WantNew(ID)), Incoming::WantNew(ID));
+        assert_eq!(one.interpret(WriterToBroker::WantNew(ID)), Incoming::WantNew(ID));
         one.answer(ID, BrokerToWriter::New(ID), None);
         assert_eq!(one.slots[1].checkpoint, Checkpoint::Handed);
-        assert_eq!(one.judge(WriterToBroker::Replace(ID)), Incoming::Replace(ID));
+        assert_eq!(one.interpret(WriterToBroker::Replace(ID)), Incoming::Replace(ID));
         one.answer(ID, answer, None);
-        assert_eq!(one.judge(corrupt), Incoming::Corrupt(ID, Part::File), "{answer:?}");
-        assert!(matches!(one.judge(corrupt), Incoming::Violation(_)), "once");
+        assert_eq!(one.interpret(corrupt), Incoming::Corrupt(ID, Part::File), "{answer:?}");
+        assert!(matches!(one.interpret(corrupt), Incoming::Violation(_)), "once");
     }
 }
 
 #[test]
-fn trouble_is_told_once_and_again_after_a_change() {
+fn trouble_is_reported_once_and_again_after_a_change() {
     let mut one = writer(Stage::Admitted, Slot::default());
     let told = |one: &Writer| {
         one.outbox.waiting().filter(|message| matches!(message, BrokerToWriter::Unavailable { .. })).count()
@@ -253,7 +259,7 @@ fn trouble_is_told_once_and_again_after_a_change() {
     let message = BrokerToWriter::Store { id: ID, generation: 8 };
     one.hand_out(ID, HandOut { message, descriptors: Vec::new(), generation: 8 });
     assert!(!one.lacks(ID));
-    assert_eq!(one.judge(WriterToBroker::Failed { id: ID, generation: 8 }), Incoming::Failed(ID));
+    assert_eq!(one.interpret(WriterToBroker::Failed { id: ID, generation: 8 }), Incoming::Failed(ID));
     one.unavailable(ID, Unavailable::NoRoom);
     assert_eq!(told(&one), 3);
 }

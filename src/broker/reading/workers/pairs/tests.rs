@@ -2,7 +2,7 @@ use super::*;
 use crate::workers::tests::{worker, workers};
 use mapkeep_proto::TrustClass;
 
-/// Workers with these numbers, which have their tables: lookup workers and rules workers.
+/// Lookup workers and rules workers with these numbers, which have their tables.
 fn scene(askers: &[u32], answerers: &[u32]) -> Workers {
     let mut workers = workers(&[(Duty::Clients, 1), (Duty::Rules, 1)]);
     let all = askers.iter().map(|id| (id, Duty::Clients));
@@ -17,14 +17,14 @@ fn add(workers: &mut Workers, id: u32, duty: Duty) {
     workers.list.insert(WorkerId(id), one);
 }
 
-/// The ways that a worker has been given.
+/// The number of streams that a worker has been given.
 fn ways(workers: &Workers, id: u32) -> usize {
     let given = workers.list[&WorkerId(id)].outbox.waiting();
     given.filter(|message| matches!(message, BrokerToLookup::Answerer(_) | BrokerToLookup::Asker)).count()
 }
 
 #[test]
-fn each_lookup_worker_gets_a_way_to_each_rules_worker_once() {
+fn each_lookup_worker_gets_one_stream_to_each_rules_worker() {
     let mut workers = scene(&[1, 2, 3], &[11, 12]);
     (0..3).for_each(|_| workers.introduce().unwrap());
     assert_eq!([1, 2, 3, 11, 12].map(|id| ways(&workers, id)), [2, 2, 2, 3, 3]);
@@ -39,7 +39,7 @@ fn each_lookup_worker_gets_a_way_to_each_rules_worker_once() {
 }
 
 #[test]
-fn lookup_worker_has_its_ways_before_its_first_client() {
+fn lookup_worker_has_its_streams_before_its_first_client() {
     let mut workers = scene(&[1], &[11]);
     assert_eq!(workers.next(TrustClass::EVERYONE, 9), None);
     workers.introduce().unwrap();
@@ -48,7 +48,7 @@ fn lookup_worker_has_its_ways_before_its_first_client() {
 }
 
 #[test]
-fn worker_that_is_not_checked_or_lacks_tables_gets_no_way() {
+fn worker_that_is_not_checked_or_lacks_tables_gets_no_stream() {
     let mut workers = scene(&[1], &[11, 12, 13]);
     workers.list.get_mut(&WorkerId(11)).unwrap().stage = Stage::Checking;
     workers.list.get_mut(&WorkerId(12)).unwrap().settled = false;
@@ -58,7 +58,7 @@ fn worker_that_is_not_checked_or_lacks_tables_gets_no_way() {
 }
 
 #[test]
-fn worker_that_drains_gets_ways_to_those_that_come_later() {
+fn draining_worker_gets_streams_to_later_workers() {
     let mut workers = scene(&[1], &[11]);
     workers.introduce().unwrap();
     workers.retire(WorkerId(1));

@@ -1,6 +1,6 @@
 use super::*;
-use crate::tables::Content;
-use crate::tables::testing::{content, prove};
+use crate::tables::TableSnapshot;
+use crate::tables::testing::{prove, table_snapshot};
 use mapkeep_name::Kind;
 use mapkeep_proto::Unavailable;
 use std::cell::RefCell;
@@ -8,39 +8,39 @@ use std::rc::Rc;
 
 const NOW: fn() -> Instant = Instant::now;
 
-/// What there is of each table; of its doubtful content as well.
+/// The snapshot of each table; and its suspect snapshot.
 #[derive(Default)]
 struct Shelf {
-    current: RefCell<BTreeMap<TableId, Rc<Content>>>,
-    doubtful: RefCell<BTreeMap<TableId, Rc<Content>>>,
-    /// Tables of which another worker has to judge the content first.
+    current: RefCell<BTreeMap<TableId, Rc<TableSnapshot>>>,
+    suspect: RefCell<BTreeMap<TableId, Rc<TableSnapshot>>>,
+    /// Tables whose snapshot another worker must try first.
     elsewhere: RefCell<BTreeSet<TableId>>,
     careful: bool,
 }
 
 impl Shelf {
     fn put(&self, table: u16, generation: u32, size: u64) {
-        self.current.borrow_mut().insert(TableId(table), content(generation, size));
+        self.current.borrow_mut().insert(TableId(table), table_snapshot(generation, size));
     }
 
-    /// The same, of contents that another worker has in use.
+    /// Marks the snapshots of these tables as used by another worker.
     fn prove(&self, tables: std::ops::Range<u16>) {
         tables.for_each(|table| prove(&self.current.borrow()[&TableId(table)]));
     }
 
-    fn offer(&self, table: TableId, doubtful: bool) -> Offer {
+    fn offer(&self, table: TableId, suspect: bool) -> Offer {
         if self.elsewhere.borrow().contains(&table) {
             return Offer::Later;
         }
-        let shelf = if doubtful { &self.doubtful } else { &self.current };
-        shelf.borrow().get(&table).map_or(Offer::Nothing, |one| Offer::Content(Kind::Cidr, Rc::clone(one)))
+        let shelf = if suspect { &self.suspect } else { &self.current };
+        shelf.borrow().get(&table).map_or(Offer::Nothing, |one| Offer::Snapshot(Kind::Cidr, Rc::clone(one)))
     }
 
     /// Takes everything that may be sent now: table and generation.
     fn send(&self, supply: &mut Supply) -> Vec<(u16, u32)> {
         let mut sent = Vec::new();
-        while let Some((table, Offer::Content(_, one))) =
-            supply.next(NOW(), self.careful, |table, doubtful| self.offer(table, doubtful))
+        while let Some((table, Offer::Snapshot(_, one))) =
+            supply.next(NOW(), self.careful, |table, suspect| self.offer(table, suspect))
         {
             sent.push((table.0, one.generation));
         }
@@ -57,7 +57,7 @@ fn all(count: u16) -> impl Iterator<Item = TableId> {
 }
 
 #[test]
-fn few_contents_are_on_their_way_at_a_time_and_all_arrive() {
+fn few_snapshots_are_in_flight_at_a_time_and_all_arrive() {
     let (shelf, mut supply) = (Shelf::default(), Supply::new(all(1000), []));
     (0..1000).for_each(|table| shelf.put(table, 1, 100));
     let mut arrived = Vec::new();
@@ -73,7 +73,7 @@ fn few_contents_are_on_their_way_at_a_time_and_all_arrive() {
 }
 
 #[test]
-fn one_large_content_travels_at_a_time_and_small_ones_pass_it() {
+fn one_large_snapshot_is_in_flight_at_a_time_and_small_ones_pass_it() {
     let (shelf, mut supply) = (Shelf::default(), Supply::new(all(4), []));
     (0..2).for_each(|table| shelf.put(table, 1, WINDOW_BYTES + 1));
     (2..4).for_each(|table| shelf.put(table, 1, 10));
@@ -85,7 +85,7 @@ fn one_large_content_travels_at_a_time_and_small_ones_pass_it() {
 }
 
 #[test]
-fn small_contents_on_their_way_have_few_bytes() {
+fn small_snapshots_in_flight_have_few_bytes() {
     let (shelf, mut supply) = (Shelf::default(), Supply::new(all(9), []));
     (0..9).for_each(|table| shelf.put(table, 1, WINDOW_BYTES / 2));
     assert_eq!(shelf.send(&mut supply), [(0, 1), (1, 1)]);
@@ -94,7 +94,7 @@ fn small_contents_on_their_way_have_few_bytes() {
 }
 
 #[test]
-fn newest_content_is_sent_when_the_one_before_has_been_answered() {
+fn newest_snapshot_is_sent_when_the_previous_one_has_been_answered() {
     let (shelf, mut supply) = (Shelf::default(), Supply::new(all(2), []));
     shelf.put(0, 1, 100);
     shelf.put(1, 1, 100);
@@ -127,7 +127,7 @@ fn careful_supply_sends_what_nobody_has_in_use_one_by_one() {
 }
 
 #[test]
-fn content_that_another_worker_judges_is_sent_afterwards_and_holds_up_no_other() {
+fn snapshot_that_another_worker_tries_is_sent_afterwards_and_delays_no_other() {
     let (shelf, mut supply) = (Shelf::default(), Supply::new(all(3), []));
     (0..3).for_each(|table| shelf.put(table, 1, 1));
     shelf.elsewhere.borrow_mut().insert(TableId(1));
@@ -143,10 +143,10 @@ fn content_that_another_worker_judges_is_sent_afterwards_and_holds_up_no_other()
 }
 
 #[test]
-fn doubtful_contents_come_last_and_alone() {
+fn suspect_snapshots_come_last_and_alone() {
     let (shelf, mut supply) = (Shelf::default(), Supply::new(all(2), [TableId(0), TableId(1)]));
     (0..2).for_each(|table| shelf.put(table, 1, 1));
-    (0..2).for_each(|table| drop(shelf.doubtful.borrow_mut().insert(TableId(table), content(2, 1))));
+    (0..2).for_each(|table| drop(shelf.suspect.borrow_mut().insert(TableId(table), table_snapshot(2, 1))));
     assert_eq!(shelf.send(&mut supply), [(0, 1), (1, 1)]);
     supply.answered(TableId(0), 1, true, NOW());
     assert_eq!(shelf.send(&mut supply), []);
@@ -162,10 +162,10 @@ fn doubtful_contents_come_last_and_alone() {
 }
 
 #[test]
-fn table_that_has_only_a_doubtful_content_is_judged_before_the_worker_serves() {
+fn table_that_has_only_a_suspect_snapshot_is_tried_before_the_worker_serves() {
     let (shelf, mut supply) = (Shelf::default(), Supply::new(all(2), [TableId(1)]));
     shelf.put(0, 1, 1);
-    shelf.doubtful.borrow_mut().insert(TableId(1), content(2, 1));
+    shelf.suspect.borrow_mut().insert(TableId(1), table_snapshot(2, 1));
     assert_eq!(shelf.send(&mut supply), [(0, 1)]);
     supply.answered(TableId(0), 1, true, NOW());
     assert!(!supply.is_settled());
@@ -176,10 +176,10 @@ fn table_that_has_only_a_doubtful_content_is_judged_before_the_worker_serves() {
 }
 
 #[test]
-fn tables_that_change_all_the_time_do_not_keep_a_doubtful_content_from_being_judged() {
+fn tables_that_change_all_the_time_do_not_delay_the_trial_of_a_suspect_snapshot() {
     let (shelf, mut supply) = (Shelf::default(), Supply::new(all(3), [TableId(2)]));
     (0..3).for_each(|table| shelf.put(table, 1, 1));
-    shelf.doubtful.borrow_mut().insert(TableId(2), content(2, 1));
+    shelf.suspect.borrow_mut().insert(TableId(2), table_snapshot(2, 1));
     assert_eq!(shelf.send(&mut supply), [(0, 1), (1, 1), (2, 1)]);
     let change = |supply: &mut Supply, table: u16, generation| {
         shelf.put(table, generation, 1);
@@ -190,17 +190,17 @@ fn tables_that_change_all_the_time_do_not_keep_a_doubtful_content_from_being_jud
     assert_eq!(change(&mut supply, 0, 2), [(0, 2)]);
     supply.answered(TableId(1), 1, true, NOW());
     supply.answered(TableId(2), 1, true, NOW());
-    assert_eq!(change(&mut supply, 1, 2), [], "it has a content of each");
+    assert_eq!(change(&mut supply, 1, 2), [], "it has a snapshot of each");
     supply.answered(TableId(0), 2, true, NOW());
     assert_eq!(change(&mut supply, 0, 3), [(2, 2)]);
-    assert_eq!(change(&mut supply, 0, 4), [], "it is judged alone");
+    assert_eq!(change(&mut supply, 0, 4), [], "it is tried alone");
     supply.answered(TableId(2), 2, false, NOW());
     assert!(supply.is_settled());
     assert_eq!(change(&mut supply, 0, 5), [(1, 2), (0, 5)]);
 }
 
 #[test]
-fn refreshes_do_not_wait_for_a_doubt_that_is_settled_meanwhile() {
+fn refreshes_do_not_wait_for_a_suspect_snapshot_that_is_settled_meanwhile() {
     let (shelf, mut supply) = (Shelf::default(), Supply::new(all(2), [TableId(1)]));
     (0..2).for_each(|table| shelf.put(table, 1, 1));
     shelf.send(&mut supply);
@@ -212,14 +212,14 @@ fn refreshes_do_not_wait_for_a_doubt_that_is_settled_meanwhile() {
 }
 
 #[test]
-fn doubt_that_is_settled_meanwhile_keeps_nobody_waiting() {
+fn suspect_snapshot_that_is_settled_meanwhile_delays_nobody() {
     let mut supply = Supply::new(all(1), [TableId(0)]);
     assert_eq!(Shelf::default().send(&mut supply), []);
     assert!(supply.is_settled());
 }
 
 #[test]
-fn content_is_blamed_if_it_was_the_only_one_that_had_reached_the_worker() {
+fn snapshot_is_blamed_if_only_it_had_reached_the_worker() {
     let (shelf, mut supply) = (Shelf::default(), Supply::new(all(3), []));
     (0..3).for_each(|table| shelf.put(table, 7, 1));
     assert_eq!(supply.blame(0), Blame::Nobody);
@@ -247,7 +247,7 @@ fn answers_must_match_what_was_sent() {
 }
 
 #[test]
-fn first_content_of_a_table_is_waited_for_and_later_ones_are_not() {
+fn worker_waits_for_the_first_snapshot_of_a_table_and_not_for_later_ones() {
     let (shelf, mut supply) = (Shelf::default(), Supply::new(all(1), []));
     assert_eq!(shelf.send(&mut supply), []);
     assert!(supply.is_settled(), "there is none");
@@ -263,7 +263,7 @@ fn first_content_of_a_table_is_waited_for_and_later_ones_are_not() {
 }
 
 #[test]
-fn table_without_content_is_said_once() {
+fn table_without_a_snapshot_is_reported_once() {
     let mut supply = Supply::new(all(1), []);
     let offer = |_, _| Offer::Unavailable(Unavailable::Missing);
     assert!(matches!(supply.next(NOW(), false, offer), Some((TableId(0), Offer::Unavailable(_)))));

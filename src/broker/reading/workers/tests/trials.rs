@@ -1,7 +1,7 @@
-//! Who judges contents that no worker has in use yet, and what that costs.
+//! Which worker tries a snapshot that no worker has in use yet, and what that costs.
 
 use super::{Workers, workers};
-use crate::tables::{Against, Tables};
+use crate::tables::{LoadFailure, Tables};
 use crate::workers::{Incoming, Stage};
 use mapkeep_proto::{
     BrokerToLookup, Decode, Duty, LookupToBroker, MAX_MESSAGE, TableId, TrustClass, WorkerId,
@@ -16,9 +16,9 @@ struct Scene {
     workers: Workers,
     ends: BTreeMap<WorkerId, Channel>,
     last: u32,
-    /// Contents that have arrived at each worker and have not been answered, in their order.
+    /// Snapshots that have arrived at each worker and have not been answered, in order.
     arrived: BTreeMap<WorkerId, Vec<(TableId, u32)>>,
-    /// Contents that somebody has in use, and who has which.
+    /// Snapshots that a worker has in use, and which worker has which.
     proven: BTreeSet<(TableId, u32)>,
     holds: BTreeMap<WorkerId, BTreeMap<TableId, u32>>,
 }
@@ -39,7 +39,7 @@ impl Scene {
         scene
     }
 
-    /// A worker that has said that it is locked down, and has been admitted.
+    /// A worker that has reported its lock-down and has been admitted.
     fn start(&mut self) {
         self.last += 1;
         let (id, (near, far)) = (WorkerId(self.last), Channel::pair().unwrap());
@@ -48,8 +48,8 @@ impl Scene {
         self.ends.insert(id, far);
     }
 
-    /// Sends what may be sent, and takes it at the other ends. No two workers ever have a content of one table that nobody
-    /// has in use.
+    /// Sends what may be sent, and receives it at the other ends. No two workers ever have an untried snapshot of the
+    /// same table.
     fn flush(&mut self) {
         let ids: Vec<WorkerId> = self.ends.keys().copied().collect();
         for id in ids {
@@ -63,14 +63,14 @@ impl Scene {
             }
         }
         self.workers.introduce().unwrap();
-        let mut judged = BTreeSet::new();
+        let mut tried = BTreeSet::new();
         for (table, generation) in self.arrived.values().flatten() {
             let unproven = !self.proven.contains(&(*table, *generation));
-            assert!(!unproven || judged.insert(*table), "two workers judge {table:?}");
+            assert!(!unproven || tried.insert(*table), "two workers try {table:?}");
         }
     }
 
-    /// A worker switches to what came first.
+    /// A worker switches to the snapshot that arrived first.
     fn load(&mut self, id: WorkerId) {
         let (table, generation) = self.arrived.get_mut(&id).unwrap().remove(0);
         self.ends[&id].send(&LookupToBroker::Loaded { id: table, generation }.encode(), &[]).unwrap();
@@ -83,7 +83,7 @@ impl Scene {
         }
     }
 
-    /// A worker ends, and another is started.
+    /// A worker exits, and another is started.
     fn end(&mut self, id: WorkerId) {
         let blamed = self.workers.blame(id);
         self.workers.remove(id);
@@ -91,22 +91,22 @@ impl Scene {
         self.arrived.remove(&id);
         self.holds.remove(&id);
         if let Some(load) = blamed
-            && self.tables.judged_against(load.table, load.generation, Against::Died, Instant::now())
+            && self.tables.load_failed(load.table, load.generation, LoadFailure::Died, Instant::now())
         {
             self.workers.owe(load.table, Duty::Clients);
         }
         self.start();
     }
 
-    /// Lets workers load until nothing more comes; the content `deadly` ends whoever begins to load it. Gives the number of
-    /// ends.
+    /// Lets workers load until nothing more comes; the snapshot `deadly` crashes whichever worker begins to load it.
+    /// Returns the number of crashes.
     fn run(&mut self, deadly: Option<(TableId, u32)>) -> usize {
         let mut ends = 0;
         loop {
             self.flush();
-            let next = self.arrived.iter().find(|(_, contents)| !contents.is_empty());
-            let Some((id, contents)) = next.map(|(id, contents)| (*id, contents[0])) else { return ends };
-            match deadly == Some(contents) {
+            let next = self.arrived.iter().find(|(_, snapshots)| !snapshots.is_empty());
+            let Some((id, snapshots)) = next.map(|(id, snapshots)| (*id, snapshots[0])) else { return ends };
+            match deadly == Some(snapshots) {
                 true => {
                     self.end(id);
                     ends += 1;
@@ -119,12 +119,12 @@ impl Scene {
 
     fn all_hold(&self, table: u16) -> BTreeSet<u32> {
         assert_eq!(self.holds.len(), self.ends.len());
-        self.holds.values().map(|contents| contents[&TableId(table)]).collect()
+        self.holds.values().map(|snapshots| snapshots[&TableId(table)]).collect()
     }
 }
 
 #[test]
-fn content_is_judged_by_one_worker_and_then_goes_to_all() {
+fn snapshot_is_tried_by_one_worker_and_then_goes_to_all() {
     let mut scene = Scene::new(1, 3);
     scene.flush();
     assert_eq!(scene.arrived.keys().collect::<Vec<_>>(), [&WorkerId(1)]);
@@ -134,9 +134,9 @@ fn content_is_judged_by_one_worker_and_then_goes_to_all() {
     assert_eq!(scene.arrived[&WorkerId(3)], [(TableId(0), 1)]);
 }
 
-/// Else it would have no clients until something else happens.
+/// Otherwise it would get no clients until something else happens.
 #[test]
-fn worker_that_has_all_contents_is_news() {
+fn worker_that_has_got_all_snapshots_needs_attention() {
     let mut scene = Scene::new(1, 1);
     scene.flush();
     assert!(!scene.workers.take_news());
@@ -147,7 +147,7 @@ fn worker_that_has_all_contents_is_news() {
 }
 
 #[test]
-fn many_contents_are_judged_by_all_workers_at_the_same_time() {
+fn many_snapshots_are_tried_by_all_workers_at_the_same_time() {
     let mut scene = Scene::new(400, 4);
     scene.flush();
     let shares: Vec<usize> = scene.arrived.values().map(Vec::len).collect();
@@ -157,23 +157,24 @@ fn many_contents_are_judged_by_all_workers_at_the_same_time() {
 }
 
 #[test]
-fn deadly_content_ends_one_worker_at_a_time_and_three_in_all() {
+fn crashing_snapshot_ends_one_worker_at_a_time_and_three_in_all() {
     for deadly in [0, 7, 63, 199] {
         let mut scene = Scene::new(200, 5);
         assert_eq!(scene.run(None), 0);
         (0..200).for_each(|table| scene.tables.put(TableId(table)));
         (0..200).for_each(|table| scene.workers.owe(TableId(table), Duty::Clients));
-        // One of several contents; then this one alone; then a worker that was started for those, which judges it once more.
+        // First as one of several; then alone; then in a worker that was started as a replacement, which tries it once
+        // more.
         let ends = scene.run(Some((TableId(deadly), 2)));
         assert!((2..=3).contains(&ends), "{ends}");
         let of = |table| if table == deadly { 1 } else { 2 };
         (0..200).for_each(|table| assert_eq!(scene.all_hold(table), BTreeSet::from([of(table)]), "{table}"));
-        assert!(scene.tables.doubtful(TableId(deadly), true).is_none(), "it is not tried again");
+        assert!(scene.tables.suspect(TableId(deadly), true).is_none(), "it is not tried again");
     }
 }
 
 #[test]
-fn worker_that_ends_without_a_verdict_hands_on_its_task() {
+fn worker_that_exits_before_its_answer_hands_on_its_trial() {
     let mut scene = Scene::new(1, 2);
     scene.flush();
     scene.workers.remove(WorkerId(1));
@@ -184,7 +185,7 @@ fn worker_that_ends_without_a_verdict_hands_on_its_task() {
 }
 
 #[test]
-fn worker_that_drains_judges_only_if_nobody_else_is_there() {
+fn draining_worker_tries_a_snapshot_only_if_there_is_no_other() {
     let mut scene = Scene::new(1, 2);
     scene.run(None);
     scene.tables.put(TableId(0));

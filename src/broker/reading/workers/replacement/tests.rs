@@ -5,8 +5,9 @@ use mapkeep_proto::Duty::{Clients, Rules};
 
 const MAX_USE: u32 = 100;
 
-/// Workers of this duty: those that serve with the clients that they have had, those that drain, those that start.
-fn crew(wanted: u32, served: &[u32], draining: usize, starting: usize) -> Workers {
+/// Workers of this duty: the serving ones, by the number of clients that they have had, the draining and the starting
+/// ones.
+fn scene(wanted: u32, served: &[u32], draining: usize, starting: usize) -> Workers {
     let mut workers = workers(&[(Clients, wanted), (Rules, wanted)]);
     let mut add = |worker| {
         let id = WorkerId(u32::try_from(workers.list.len()).unwrap());
@@ -27,15 +28,15 @@ fn change(workers: &Workers, asked: u32) -> (u32, Option<u32>) {
 
 #[test]
 fn no_more_start_at_a_time_than_serve() {
-    assert_eq!(change(&crew(8, &[], 0, 0), 0), (1, None));
-    assert_eq!(change(&crew(8, &[], 0, 0), 1), (0, None), "it has been asked for");
-    assert_eq!(change(&crew(8, &[], 0, 1), 0), (0, None), "it starts");
-    assert_eq!(change(&crew(8, &[0], 0, 0), 0), (1, None));
-    assert_eq!(change(&crew(8, &[0, 0], 0, 0), 0), (2, None));
-    assert_eq!(change(&crew(8, &[0, 0], 0, 1), 0), (1, None));
-    assert_eq!(change(&crew(8, &[0; 4], 0, 0), 1), (3, None));
-    assert_eq!(change(&crew(8, &[0; 7], 0, 0), 0), (1, None));
-    assert_eq!(change(&crew(8, &[0; 8], 0, 0), 0), (0, None), "all are there");
+    assert_eq!(change(&scene(8, &[], 0, 0), 0), (1, None));
+    assert_eq!(change(&scene(8, &[], 0, 0), 1), (0, None), "it has been asked for");
+    assert_eq!(change(&scene(8, &[], 0, 1), 0), (0, None), "it starts");
+    assert_eq!(change(&scene(8, &[0], 0, 0), 0), (1, None));
+    assert_eq!(change(&scene(8, &[0, 0], 0, 0), 0), (2, None));
+    assert_eq!(change(&scene(8, &[0, 0], 0, 1), 0), (1, None));
+    assert_eq!(change(&scene(8, &[0; 4], 0, 0), 1), (3, None));
+    assert_eq!(change(&scene(8, &[0; 7], 0, 0), 0), (1, None));
+    assert_eq!(change(&scene(8, &[0; 8], 0, 0), 0), (0, None), "all are there");
     assert_eq!(
         workers(&[(Clients, 8)]).change(Rules, 0, MAX_USE),
         Change::default(),
@@ -44,35 +45,35 @@ fn no_more_start_at_a_time_than_serve() {
 }
 
 #[test]
-fn worn_workers_are_replaced_one_at_a_time() {
-    assert_eq!(change(&crew(3, &[100, 100, 99], 0, 0), 0), (1, None));
-    assert_eq!(change(&crew(3, &[100, 100, 99], 0, 1), 0), (0, None));
-    assert_eq!(change(&crew(3, &[100, 100, 99, 0], 0, 0), 0), (0, Some(0)));
-    assert_eq!(change(&crew(3, &[100, 99, 0], 1, 0), 0), (1, None));
-    assert_eq!(change(&crew(3, &[100, 100, 100], 5, 0), 0), (1, None));
-    assert_eq!(change(&crew(3, &[100, 100, 100], 6, 0), 0), (0, None), "so many drain");
-    assert_eq!(change(&crew(3, &[100, 100], 6, 0), 0), (1, None), "one is missing");
-    assert_eq!(change(&crew(1, &[100], 4, 0), 0), (0, None));
-    assert_eq!(change(&crew(1, &[100], 3, 0), 0), (1, None));
+fn workers_that_have_served_enough_are_replaced_one_at_a_time() {
+    assert_eq!(change(&scene(3, &[100, 100, 99], 0, 0), 0), (1, None));
+    assert_eq!(change(&scene(3, &[100, 100, 99], 0, 1), 0), (0, None));
+    assert_eq!(change(&scene(3, &[100, 100, 99, 0], 0, 0), 0), (0, Some(0)));
+    assert_eq!(change(&scene(3, &[100, 99, 0], 1, 0), 0), (1, None));
+    assert_eq!(change(&scene(3, &[100, 100, 100], 5, 0), 0), (1, None));
+    assert_eq!(change(&scene(3, &[100, 100, 100], 6, 0), 0), (0, None), "so many drain");
+    assert_eq!(change(&scene(3, &[100, 100], 6, 0), 0), (1, None), "one is missing");
+    assert_eq!(change(&scene(1, &[100], 4, 0), 0), (0, None));
+    assert_eq!(change(&scene(1, &[100], 3, 0), 0), (1, None));
 }
 
 #[test]
-fn the_one_with_the_fewest_clients_goes_first() {
-    let mut workers = crew(2, &[100, 100, 5], 0, 0);
+fn worker_with_the_fewest_clients_is_replaced_first() {
+    let mut workers = scene(2, &[100, 100, 5], 0, 0);
     workers.list.get_mut(&WorkerId(0)).unwrap().clients = 9;
     assert_eq!(change(&workers, 0), (0, Some(1)));
 }
 
-/// What a broker does about deaths and age, at any time, keeps within what the supervisor grants.
+/// However workers die and age, a broker never requests more than the supervisor grants.
 #[test]
-fn there_are_never_more_than_the_supervisor_grants() {
+fn broker_never_has_more_workers_than_the_supervisor_grants() {
     let mut random = 7u32;
     let mut next = |below: u32| {
         random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (random >> 16) % below
     };
     for wanted in [1, 2, 5] {
-        let (mut workers, mut last, mut most) = (crew(wanted, &[], 0, 0), 0, 0);
+        let (mut workers, mut last, mut most) = (scene(wanted, &[], 0, 0), 0, 0);
         for _ in 0..20_000 {
             let Change { ask, retire } = workers.change(Clients, 0, MAX_USE);
             for _ in 0..ask {
