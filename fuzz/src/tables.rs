@@ -1,6 +1,6 @@
 //! Readers of table formats: the input is the file, or what follows `inline:`.
 
-use mapkeep_name::{Kind, leaves, redact_accounts};
+use mapkeep_name::{Endpoint, Kind, leaves, redact_accounts, remote};
 use mapkeep_query::{Folding, MAX_ITEM, NulModes, Outcome, Query, Step, Substitution, TableError};
 use mapkeep_table_format::Cursor;
 use mapkeep_table_lookup::{Composite, Leaf, Table};
@@ -123,9 +123,27 @@ fn rules(kind: Kind, text: &[u8]) {
     }
 }
 
-/// The name of a table that is made of others, with `unionmap:` or the like.
+/// What a name says of a server has limits, and says the same when it is written down.
+fn server(name: &[u8]) {
+    let Ok(Some(table)) = remote(name) else { return };
+    match &table.endpoint {
+        Endpoint::Unix(path) => assert!((1..=Endpoint::MAX_PATH).contains(&path.len())),
+        Endpoint::Tcp { host, port } => {
+            assert!([host, port].iter().all(|word| (1..=Endpoint::MAX_NAME).contains(&word.len())));
+        }
+    }
+    let written = table.endpoint.to_string();
+    if !written.contains('\\') {
+        let again = remote(format!("socketmap:{written}:").as_bytes()).unwrap().unwrap();
+        assert_eq!(again.endpoint, table.endpoint, "{written}");
+    }
+}
+
+/// The name of a table that is made of others, with `unionmap:` or the like, or of one that a server answers for.
 pub fn composite(name: &[u8]) {
     let found = leaves(name);
+    server(name);
+    found.iter().flatten().for_each(|leaf| server(leaf));
     let Ok(composite) = Composite::parse(name) else { return };
     assert_eq!(found.as_deref(), Ok(composite.leaves()));
     // The members that need no file are themselves; all others answer alike.

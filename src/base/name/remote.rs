@@ -43,7 +43,7 @@ impl fmt::Display for Endpoint {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Endpoint::Unix(path) => write!(out, "unix:{}", path.escape_ascii()),
-            Endpoint::Tcp { host, port } if host.contains(&b':') => {
+            Endpoint::Tcp { host, port } if host.contains(&b':') || port.contains(&b':') => {
                 write!(out, "inet:[{}]:{}", host.escape_ascii(), port.escape_ascii())
             }
             Endpoint::Tcp { host, port } => {

@@ -131,7 +131,7 @@ fn other_tables_have_no_server_of_their_own() {
 
 #[test]
 fn endpoints_are_shown_as_they_are_written() {
-    for text in ["unix:/run/x", "inet:localhost:9998", "inet:[::1]:9998"] {
+    for text in ["unix:/run/x", "inet:localhost:9998", "inet:[::1]:9998", "inet:[h]:a:b"] {
         let table = parsed(&format!("socketmap:{text}:m")).unwrap();
         assert_eq!(table.endpoint.to_string(), text);
     }
