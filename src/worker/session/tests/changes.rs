@@ -186,7 +186,7 @@ fn empty_keys_are_stored_where_the_format_has_them() {
     assert_eq!(writer.update("btree:/b", bare, "", "v"), "status|0||");
     assert_eq!(writer.lookup("btree:/b", bare, ""), "status|0|value|v||");
     assert_eq!(writer.update("lmdb:/l", bare, "", "v"), "status|5||");
-    let line = "table lmdb:/l: update operation is not done: the format has no empty keys";
+    let line = "table lmdb:/l: update operation failed: the format has no empty keys";
     assert_eq!(writer.logged, [line]);
     assert_eq!(writer.lookup("lmdb:/l", bare, ""), "status|1|value|||");
     assert_eq!(writer.delete("lmdb:/l", bare, ""), "status|1||");
@@ -197,7 +197,7 @@ fn key_beyond_the_limit_is_a_configuration_error_with_table_length_and_limit() {
     let mut writer = writer();
     assert_eq!(writer.update("lmdb:/l", LOCK, &"k".repeat(510), "v"), "status|0||");
     assert_eq!(writer.update("lmdb:/l", LOCK, &"k".repeat(511), "v"), "status|5||");
-    let line = "table lmdb:/l: update operation is not done: a key of 512 bytes is longer than the 511 that can be \
+    let line = "table lmdb:/l: update operation failed: a key of 512 bytes is longer than the 511 that can be \
                 stored";
     assert_eq!(writer.logged, [line]);
     assert_eq!(writer.lookup("lmdb:/l", LOCK, &"k".repeat(511)), "status|1|value|||");
@@ -209,7 +209,7 @@ fn table_that_is_not_there_is_a_temporary_error_for_everything() {
     for (table, line) in [
         ("cdb:/c", "cdb:/c is unavailable. cdb:/c map requires O_RDONLY access mode"),
         ("environ:x", "environ:x is unavailable. not for writing"),
-        ("hash:/busy", "operation is not done: another program holds its file locked"),
+        ("hash:/busy", "operation failed: another program holds its file locked"),
         ("fail:x", ""),
     ] {
         let mut writer = writer();
