@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 use tracing::callsite::Identifier;
 
-/// Subjects of one place that have a limit of their own.
+/// The number of subjects of one place in the code that get their own limit.
 const SUBJECTS: usize = 1000;
 
 /// Limits by kind.
@@ -21,7 +21,7 @@ pub(crate) struct Kinds {
 
 struct Kind {
     limiter: Limiter,
-    /// The first line that was left out, so that a reader knows what the count is about.
+    /// The first dropped line, so that a reader knows what the count is about.
     first: String,
 }
 
@@ -60,7 +60,7 @@ impl Kinds {
         false
     }
 
-    /// Tells the counts of what was left out in seconds that have ended; returns when the next count is due.
+    /// Reports the counts of dropped lines for seconds that have ended; returns when the next count is due.
     pub(crate) fn settle(&mut self, now: Instant, mut tell: impl FnMut(&str)) -> Option<Instant> {
         if self.due.is_none_or(|due| now < due) {
             return self.due;

@@ -16,5 +16,5 @@ pub use line::{Facility, Severity, sanitise};
 pub use sink::{ChannelSink, Destination, MailLog, Sink};
 pub use subscriber::{install, settle};
 
-/// The longest text of one line, in bytes; what is over is cut. Postfix's own limit is of this size.
+/// The longest text of one line, in bytes; longer text is cut. Postfix's own limit is of this size.
 pub const MAX_TEXT: usize = 2000;

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-/// How long a window is, unless told otherwise.
+/// The default length of a window.
 const WINDOW: Duration = Duration::from_secs(1);
 
 /// Counts the lines of one kind.
 ///
-/// Whoever judges lines also asks for [`Limiter::left_out`] once [`Limiter::due`] has come: the count of what was left
-/// out must not wait for a further line, which may never come.
+/// The caller must also call [`Limiter::left_out`] at the time of [`Limiter::due`]: the count of dropped lines must not
+/// wait for a further line, which may never come.
 #[derive(Debug)]
 pub struct Limiter {
     each_window: u32,
@@ -31,7 +31,7 @@ impl Limiter {
         Limiter { window, ..self }
     }
 
-    /// Whether to write a line. What is left out is counted.
+    /// Whether to write a line. Dropped lines are counted.
     pub fn passes(&mut self, now: Instant) -> bool {
         if self.has_ended(now) {
             self.window_start = now;
@@ -45,20 +45,20 @@ impl Limiter {
         true
     }
 
-    /// How many lines were left out, once their window has ended; each is told once.
+    /// The number of dropped lines, once their window has ended; each is reported once.
     pub fn left_out(&mut self, now: Instant) -> Option<u64> {
         let count = Some(self.suppressed).filter(|count| *count > 0 && self.has_ended(now))?;
         self.suppressed = 0;
         Some(count)
     }
 
-    /// When to ask for [`Limiter::left_out`]; `None` while nothing has been left out.
+    /// When to call [`Limiter::left_out`]; `None` while no line has been dropped.
     #[must_use]
     pub fn due(&self) -> Option<Instant> {
         (self.suppressed > 0).then(|| self.window_start.checked_add(self.window)).flatten()
     }
 
-    /// Whether there is nothing to remember: a new limiter would judge the same.
+    /// Whether it has no state: a new limiter would behave the same.
     #[must_use]
     pub fn is_idle(&self, now: Instant) -> bool {
         self.suppressed == 0 && self.has_ended(now)

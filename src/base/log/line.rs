@@ -1,6 +1,6 @@
 //! What a line is made of.
 
-/// How bad it is, in Postfix's words.
+/// The severity, with Postfix's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Severity {
@@ -101,8 +101,8 @@ impl Facility {
     }
 }
 
-/// Text that may hold anything, as it may appear in a log: one line, printable ASCII, at most `limit` bytes.
-/// Every other byte becomes `?`, as in Postfix.
+/// Makes arbitrary text safe for the log: one line, printable ASCII, at most `limit` bytes. Every other byte becomes
+/// `?`, as in Postfix.
 #[must_use]
 pub fn sanitise(text: &[u8], limit: usize) -> String {
     let shown = text.iter().take(limit);

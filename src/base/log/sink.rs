@@ -10,19 +10,19 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How long a line of our own waits for a log service that is behind: the kernel holds only some ten datagrams for it.
+/// How long one of our own lines waits for a slow log service: the kernel queues only about ten datagrams for it.
 const WAIT: Duration = Duration::from_millis(100);
-/// Lines that a locked-down process keeps for a logger that is behind; those beyond are lost, and counted.
+/// The number of lines that a locked-down process queues for a slow logger; further ones are dropped and counted.
 const WAITING: usize = 2000;
 /// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// Takes finished lines. A sink hardly waits and never fails: a log that cannot be written must not stop mail.
+/// Accepts finished lines. A sink hardly blocks and never fails: a log that cannot be written must not stop mail.
 pub trait Sink: Send {
     /// Writes one line of this process.
     fn line(&mut self, severity: Severity, text: &str);
 
-    /// Tries again to write what it holds back. True when nothing is held back.
+    /// Tries again to write queued lines. True if none is left.
     fn flush(&mut self) -> bool {
         true
     }
@@ -30,8 +30,8 @@ pub trait Sink: Send {
 
 /// The log channel of a locked-down process: one message a line, severity first.
 ///
-/// The kernel holds some 200 of them; a process that loads many tables at once has more to say, and keeps the rest until
-/// the logger has caught up.
+/// The kernel queues about 200 of them; a process that loads many tables at once may log more, and queues the rest
+/// until the logger has caught up.
 #[derive(Debug)]
 pub struct ChannelSink {
     channel: Channel,
@@ -59,13 +59,13 @@ impl ChannelSink {
         message
     }
 
-    /// Sends what waits, as far as there is room; false when the logger is behind.
+    /// Sends queued lines as far as there is room; false if some are left.
     fn send_waiting(&mut self) -> bool {
         while let Some(message) = self.waiting.front() {
             match self.channel.send(message, &[]) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
-                // A logger that has gone is replaced, on the same channel; what it was told is lost.
+                // A logger that has exited is replaced, on the same channel; lines sent to it are lost.
                 Err(_) => self.lost = self.lost.saturating_add(1),
             }
             self.waiting.pop_front();
@@ -89,7 +89,11 @@ impl Sink for ChannelSink {
             return false;
         }
         if self.lost > 0 {
-            let note = format!("{} log lines were lost", std::mem::take(&mut self.lost));
+            let note = format!(
+                "{} log lines of this process were lost: the logger did not take them in time, or exited -- \
+                 if this recurs, check that the log service (syslog or postlogd) keeps up",
+                std::mem::take(&mut self.lost)
+            );
             self.waiting.push_back(ChannelSink::message(Severity::Warning, &note));
             return self.send_waiting();
         }
@@ -100,7 +104,7 @@ impl Sink for ChannelSink {
 /// Which log the configuration names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Destination {
-    /// The system log. Each line is sent to the path again, so that a restart of the log service is survived.
+    /// The system log. Each line is sent to the path afresh, so that it survives a restart of the log service.
     Syslog(PathBuf),
     /// Postfix's own log service; the socket of postlogd(8), which master(8) keeps across its restarts.
     Postlog(PathBuf),
@@ -117,16 +121,16 @@ pub struct MailLog {
     host: String,
     facility: Facility,
     pid: u32,
-    /// The log service did not keep up with the last line: it is not waited for again until it does.
+    /// The log service did not accept the last line in time: lines do not wait for it until it has caught up.
     stuck: bool,
 }
 
 impl MailLog {
-    /// Opens the log, as far as there is anything to open. `ident` is what stands before the pid
-    /// (`postfix/proxymap`), `host` the host name without domain.
+    /// Opens the log, if there is anything to open. `ident` is the prefix before the pid (`postfix/proxymap`), `host`
+    /// the host name without domain.
     ///
     /// # Errors
-    /// Those of socket(2). A log service that is not there is no error: lines are lost until it is.
+    /// Those of socket(2). A log service that is not running is no error: lines are lost until it is.
     pub fn open(
         destination: Destination,
         facility: Facility,
@@ -150,7 +154,7 @@ impl MailLog {
             }
         };
         let (ident, host) = (ident.to_owned(), host.to_owned());
-        // The time zone is read now: afterwards no file can be opened.
+        // Reads the time zone now: no file can be opened afterwards.
         let _ = mapkeep_sys::clock::local_now()?;
         Ok(MailLog { destination, socket, ident, host, facility, pid, stuck: false })
     }
@@ -171,13 +175,13 @@ impl MailLog {
         Ok(MailLog { destination, socket, ident, host, facility, pid: std::process::id(), stuck: false })
     }
 
-    /// The socket, for whoever keeps account of descriptors.
+    /// The socket, for the check of open descriptors.
     #[must_use]
     pub fn socket(&self) -> Option<BorrowedFd<'_>> {
         self.socket.as_ref().map(AsFd::as_fd)
     }
 
-    /// Gives the socket away, for the logger.
+    /// Releases the socket, for the logger.
     #[must_use]
     pub fn into_socket(self) -> Option<OwnedFd> {
         self.socket
@@ -363,6 +367,8 @@ mod tests {
         assert!(came.len() > WAITING, "{}", came.len());
         assert!(came.iter().zip(0..).all(|((_, text), number)| *text == number.to_string()), "in order");
         let lost = 10_000 - came.len();
-        assert_eq!((severity, note), (Severity::Warning, format!("{lost} log lines were lost")));
+        assert_eq!(severity, Severity::Warning);
+        assert!(note.starts_with(&format!("{lost} log lines of this process were lost: ")), "{note}");
+        assert!(note.contains("check that the log service"), "{note}");
     }
 }

@@ -13,18 +13,18 @@ use std::time::{Duration, Instant};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber, span};
 
-/// How soon a sink that holds lines back is tried again.
+/// How soon a sink with queued lines is tried again.
 const RETRY: Duration = Duration::from_millis(10);
 
 /// The state of the subscriber that [`install`] has installed.
 static INSTALLED: OnceLock<&'static Mutex<State>> = OnceLock::new();
 
 /// Sends the events of this process to `sink`: `each_second` lines of one kind (from one place in the code, and with
-/// the same value of the field `subject`, which is not shown) in each second, debug events only when `verbose`. What is
-/// left out is counted; the event loop has to call [`settle`] for the count to be written.
+/// the same value of the field `subject`, which is not shown) in each second, debug events only when `verbose`. Dropped
+/// lines are counted; the event loop must call [`settle`] for the count to be written.
 ///
 /// # Errors
-/// When a subscriber has been installed before.
+/// If a subscriber has been installed before.
 pub fn install(sink: Box<dyn Sink>, verbose: bool, each_second: u32) -> io::Result<()> {
     let state: &'static Mutex<State> =
         Box::leak(Box::new(Mutex::new(State { sink, kinds: Kinds::new(each_second) })));
@@ -33,9 +33,8 @@ pub fn install(sink: Box<dyn Sink>, verbose: bool, each_second: u32) -> io::Resu
     Ok(())
 }
 
-/// Writes what has become due: counts of lines that were left out in a second that has ended, and lines that the sink
-/// could not take at once. To be called in every turn of an event loop; returns when it is to be called again at the
-/// latest.
+/// Writes what has become due: counts of lines dropped in a second that has ended, and lines that the sink could not
+/// take at once. Must be called in every turn of an event loop; returns the latest time for the next call.
 pub fn settle(now: Instant) -> Option<Instant> {
     INSTALLED.get()?.lock().ok()?.settle(now)
 }
@@ -96,7 +95,7 @@ impl State {
 struct Text {
     line: String,
     fatal: bool,
-    /// What the line is about, where lines about one thing must not use up the limit of another.
+    /// What the line is about, so that lines about one thing do not use up the limit of another.
     subject: String,
 }
 
@@ -165,9 +164,9 @@ mod tests {
         });
         let windows = usize::try_from(begun.elapsed().as_secs()).unwrap() + 1;
         let shown = kept.lock().unwrap().iter().filter(|(_, text)| text == "flood").count();
-        // On a machine so busy that this took seconds, the limit is for each second.
+        // On a busy machine this may take seconds, and the limit applies to each second.
         assert!((10..=10 * windows).contains(&shown), "{shown} lines in {windows} s");
-        // The count comes when the second has ended, though no further line does.
+        // The count is written when the second has ended, even if there is no further line.
         let end = Instant::now() + Duration::from_secs(2);
         assert_eq!(state.lock().unwrap().settle(end), None);
         let kept = kept.lock().unwrap();

@@ -14,8 +14,8 @@ use std::os::fd::OwnedFd;
 /// The number that stands for the broker in epoll's events.
 pub const BROKER: u64 = 0;
 
-/// The channel, and what waits for room in it. That is little: a worker that has some takes nothing new from its broker.
-/// The broker sends `I`, and is told `O`.
+/// The channel, and the messages that wait for room in it. They are few: a worker with unsent messages receives nothing
+/// new from its broker. The broker sends `I` and receives `O`.
 #[derive(Debug)]
 pub struct Broker<I, O> {
     channel: Channel,
@@ -23,23 +23,23 @@ pub struct Broker<I, O> {
     says: PhantomData<I>,
     /// Whether epoll waits for room in the channel, rather than for messages in it.
     waits_for_room: bool,
-    /// Whether its end of the channel has been closed.
+    /// Whether the broker has closed its end of the channel.
     has_gone: bool,
 }
 
 /// What the broker has sent.
 #[derive(Debug)]
 pub enum Incoming<I> {
-    /// A message, with the descriptor that belongs to it.
+    /// A message and its descriptor.
     Message(I, Option<OwnedFd>),
     /// Nothing more for now.
     Nothing,
-    /// It has gone.
+    /// It has closed the channel.
     Gone,
 }
 
 impl<I: Decode, O: Decode> Broker<I, O> {
-    /// The broker at the other end of this channel, of which epoll tells from now on.
+    /// The broker at the other end of this channel, which is registered with epoll.
     ///
     /// # Errors
     /// Those of epoll_ctl(2).
@@ -49,16 +49,16 @@ impl<I: Decode, O: Decode> Broker<I, O> {
         Ok(Broker { channel, unsaid, says, waits_for_room: false, has_gone: false })
     }
 
-    /// Says something after all that has not been said yet.
+    /// Sends a message, after all that have not been sent yet.
     ///
     /// # Errors
-    /// Those of send(2), but for a channel that is full or whose other end has gone.
+    /// Those of send(2), except for a channel that is full or closed.
     pub fn say(&mut self, message: O) -> io::Result<()> {
         self.unsaid.push_back(message);
         self.flush()
     }
 
-    /// Says what the channel has room for.
+    /// Sends what the channel has room for.
     ///
     /// # Errors
     /// As [`Broker::say`].
@@ -67,7 +67,7 @@ impl<I: Decode, O: Decode> Broker<I, O> {
             match self.channel.send(&message.encode(), &[]) {
                 Ok(()) => drop(self.unsaid.pop_front()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                // It has gone: the end of its channel is about to be read, and clients are served until then.
+                // The broker has exited: the end of its channel will be read next, and clients are served until then.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.unsaid.clear(),
                 Err(error) => return Err(error),
             }
@@ -75,17 +75,17 @@ impl<I: Decode, O: Decode> Broker<I, O> {
         Ok(())
     }
 
-    /// Whether something waits for room.
+    /// Whether a message waits for room.
     #[must_use]
     pub fn has_unsaid(&self) -> bool {
         !self.unsaid.is_empty()
     }
 
-    /// What the broker has sent next; nothing as long as something waits for room.
+    /// The broker's next message; nothing while a message waits for room.
     ///
     /// # Errors
-    /// Those of send(2) and recvmsg(2); `InvalidData` and the like for what is no message, or has another number of
-    /// descriptors than belongs to it.
+    /// Those of send(2) and recvmsg(2); `InvalidData` and the like for an invalid message, or one with the wrong number
+    /// of descriptors.
     pub fn receive(&mut self) -> io::Result<Incoming<I>> {
         self.flush()?;
         if self.has_unsaid() {
@@ -105,7 +105,7 @@ impl<I: Decode, O: Decode> Broker<I, O> {
         Ok(Incoming::Message(message, freight.pop()))
     }
 
-    /// The broker has gone: epoll tells of it no longer.
+    /// The broker has exited: removes its channel from epoll.
     ///
     /// # Errors
     /// Those of epoll_ctl(2).
@@ -114,7 +114,7 @@ impl<I: Decode, O: Decode> Broker<I, O> {
         Ok(epoll.delete(&self.channel)?)
     }
 
-    /// Has epoll wait for what the channel is to be used for next.
+    /// Has epoll wait for room or for messages, whichever is needed next.
     ///
     /// # Errors
     /// Those of epoll_ctl(2).

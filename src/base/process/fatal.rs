@@ -3,17 +3,17 @@
 use mapkeep_sandbox::{LOCK_FAILED, LockError};
 use std::error::Error;
 
-/// Why a process ends before its time. Any error becomes one; so it is none itself.
+/// Why a process must exit. Any error converts into it, so it does not implement `Error` itself.
 #[derive(Debug)]
 pub struct Fatal {
-    /// What the log is told.
+    /// The text for the log.
     pub(crate) text: String,
-    /// The exit status, by which the supervisor tells a lock that cannot be installed.
+    /// The exit status, which tells the supervisor whether the lock could not be installed.
     pub(crate) status: u8,
 }
 
 impl Fatal {
-    /// What no other error says.
+    /// With a text of its own.
     pub fn new(text: impl Into<String>) -> Fatal {
         Fatal { text: text.into(), status: 1 }
     }

@@ -9,7 +9,7 @@ use std::error::Error;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 
-/// What the title of each process begins with that mapkeepd has started: its only argument.
+/// The beginning of the title of each process that mapkeepd starts; the title is its only argument.
 pub const TITLE: &str = "mapkeep: ";
 
 /// Whether this process has such a title.
@@ -18,10 +18,10 @@ pub fn is_launched() -> bool {
     std::env::args_os().next().is_some_and(|title| title.to_string_lossy().starts_with(TITLE))
 }
 
-/// What mapkeepd has launched this process as, and the channel where that was said. Somebody who has started `program` by
-/// hand gets an answer at the terminal, and the process ends; `version` is what `--version` prints.
+/// The launch that mapkeepd has sent to this process, and the channel on which it came. For a user who starts `program`
+/// by hand, prints an answer at the terminal and exits; `version` is what `--version` prints.
 ///
-/// To be called first of all, with one thread.
+/// Must be called first, with one thread.
 pub fn launched(program: &str, version: impl FnOnce() -> String) -> (Launch, OwnedFd) {
     if !is_launched() {
         let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
@@ -31,7 +31,7 @@ pub fn launched(program: &str, version: impl FnOnce() -> String) -> (Launch, Own
     receive().unwrap_or_else(|problem| refuse(program, &problem.to_string()))
 }
 
-/// Ends a process that cannot have been started by mapkeepd, with a line that says so.
+/// Exits with a line that says that this process was not started by mapkeepd.
 pub fn refuse(program: &str, problem: &str) -> ! {
     answer(ByHand::Refuse(format!(
         "{program}: descriptor {CHANNEL}: {problem}; only mapkeepd can start this program"

@@ -19,14 +19,14 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// The exit status when what was asked for cannot be printed (sysexits' EX_IOERR).
+/// The exit status if the requested output cannot be printed (sysexits' EX_IOERR).
 pub const NO_OUTPUT: u8 = 74;
 
-/// The fixed descriptor of the channel to whoever the process works for.
+/// The fixed descriptor of the channel to the process's broker or supervisor.
 pub const CHANNEL: RawFd = 3;
-/// That of the way to the log.
+/// The fixed descriptor of the channel to the log.
 pub const LOG: RawFd = 4;
-/// That of epoll, which the process makes itself.
+/// The fixed descriptor of epoll, which the process creates itself.
 pub const EPOLL: RawFd = 5;
 
 /// Address space for programs, libraries and stacks, in bytes.
@@ -42,7 +42,7 @@ pub fn role_of(duty: Duty) -> Role {
     }
 }
 
-/// Ends the process, with a line in the log if something went wrong.
+/// Exits, with a line in the log if something went wrong.
 pub fn leave(ended: Result<(), Fatal>) -> ! {
     let status = match ended {
         Ok(()) => 0,
@@ -54,7 +54,7 @@ pub fn leave(ended: Result<(), Fatal>) -> ! {
     exit::now(status)
 }
 
-/// How long an event loop may sleep that has something to do at each of these moments. The log has something now and then.
+/// How long an event loop may sleep that has something to do at each of these times; the log's own are included.
 pub fn sleep_until(moments: impl Iterator<Item = Instant>, now: Instant) -> EpollTimeout {
     match moments.chain(mapkeep_log::settle(now)).min() {
         None => EpollTimeout::NONE,
@@ -62,8 +62,8 @@ pub fn sleep_until(moments: impl Iterator<Item = Instant>, now: Instant) -> Epol
     }
 }
 
-/// A wait as epoll_wait(2) and poll(2) take it, in milliseconds: rounded up, or a loop would spin through the last one; at
-/// most 65 seconds, after which a loop looks again.
+/// A wait for epoll_wait(2) and poll(2), in milliseconds: rounded up, because a loop would otherwise spin through the
+/// last millisecond; at most 65 seconds.
 #[must_use]
 pub fn milliseconds(wait: Duration) -> u16 {
     u16::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(u16::MAX)
@@ -72,7 +72,7 @@ pub fn milliseconds(wait: Duration) -> u16 {
 /// epoll at the number that the system call filters know.
 ///
 /// # Errors
-/// Those of epoll_create1(2), and a number that is taken.
+/// Those of epoll_create1(2); or the number is taken.
 pub fn fixed_epoll() -> Result<Epoll, Fatal> {
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
     if epoll.0.as_raw_fd() != EPOLL {
@@ -81,7 +81,7 @@ pub fn fixed_epoll() -> Result<Epoll, Fatal> {
     Ok(epoll)
 }
 
-/// Whose rights a process takes, with the capabilities of its role.
+/// The ids that a process takes, with the capabilities of its role.
 #[must_use]
 pub fn privilege(role: Role, process: &Process, chroot: Option<PathBuf>) -> Privilege {
     match process.ids {

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// The descriptors that travel with a message. They are closed, or given back, once it has been sent.
+/// The descriptors that are sent with a message. They are closed once it has been sent.
 pub trait Freight {
     /// The descriptors, in their order.
     fn descriptors(&self) -> Vec<BorrowedFd<'_>>;
@@ -19,15 +19,15 @@ impl Freight for Option<OwnedFd> {
     }
 }
 
-/// How far sending has come.
+/// The result of sending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
-    /// All of it.
+    /// Everything was sent.
     All,
-    /// More waits for room in the channel.
+    /// More messages wait for room in the channel.
     Part,
-    /// Too many descriptors are on their way. They are counted for our user id, which other services of the machine may
-    /// share; they go when somebody takes them. To be tried again after a while, without more clients meanwhile.
+    /// Too many descriptors are in flight. The kernel counts them by user id, which other services of the machine may
+    /// share, until they are received. Try again after a while, and accept no clients meanwhile.
     Crowded,
 }
 
@@ -44,7 +44,7 @@ impl<M, F> Default for Outbox<M, F> {
 }
 
 impl<M: Decode, F: Freight> Outbox<M, F> {
-    /// Puts a message behind the others.
+    /// Appends a message.
     pub fn push(&mut self, message: M, freight: F) {
         self.queue.push_back((message, freight));
     }
@@ -82,7 +82,7 @@ impl<M: Decode, F: Freight> Outbox<M, F> {
         self.queue.len()
     }
 
-    /// How many of the messages that have not been sent are like this.
+    /// The number of unsent messages for which `like` is true.
     pub fn count(&self, like: impl Fn(&M) -> bool) -> usize {
         self.queue.iter().filter(|(message, _)| like(message)).count()
     }

@@ -7,7 +7,7 @@
 use crate::codec::{DecodeError, Reader, put};
 use mapkeep_name::Endpoint;
 
-/// Hosts of a backend that are tried, at most. Postfix has no limit; nobody names so many.
+/// Limit of hosts of a backend. Postfix has no limit; real configurations have far fewer.
 pub const MAX_HOSTS: usize = 64;
 
 /// Where a server listens.
@@ -57,7 +57,7 @@ impl Host {
     }
 }
 
-/// What the name of a table says. A path stays as it is written, relative or not.
+/// From the name of a table. A path stays as it is written, relative or not.
 impl From<Endpoint> for Host {
     fn from(endpoint: Endpoint) -> Host {
         match endpoint {
@@ -70,17 +70,17 @@ impl From<Endpoint> for Host {
 /// A backend: tables with the same one share a gateway and its connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backend {
-    /// What it is called in log lines, such as `socketmap inet:localhost:9998`.
+    /// Its name in log lines, such as `socketmap inet:localhost:9998`.
     pub title: String,
     /// Where it listens, in the order in which the configuration names them; at most [`MAX_HOSTS`].
     pub hosts: Vec<Host>,
-    /// Connections that are open at a time, at most; at least 1.
+    /// Limit of open connections; at least 1.
     pub connections: u16,
     /// The language that it speaks.
     pub protocol: Protocol,
 }
 
-/// The language of a backend, with the settings that go with it.
+/// The protocol of a backend, with its settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// socketmap_table(5).
@@ -94,7 +94,7 @@ pub enum Protocol {
     Tcp,
 }
 
-/// What a gateway has to know of one of its tables.
+/// What a gateway must know about one of its tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackendTable {
     /// Its name, for log lines.
@@ -113,13 +113,13 @@ pub enum Asks {
         /// The map's name.
         map: Vec<u8>,
     },
-    /// A key, of a server that has one table.
+    /// A key, from a server that has one table.
     Tcp,
 }
 
-/// Something that is handed over in a memory file.
+/// Something that is passed in a memory file.
 pub trait Encoded: Sized {
-    /// Reads it. Total: every byte string gives one or an error.
+    /// Decodes it. Total: every byte string gives a value or an error.
     ///
     /// # Errors
     /// See [`DecodeError`]; trailing bytes are an error.

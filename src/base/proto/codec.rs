@@ -5,7 +5,7 @@ use std::fmt;
 /// The largest message on any channel, in bytes.
 pub const MAX_MESSAGE: usize = 4096;
 
-/// Why bytes are not a message. The sender is then no longer trusted to be itself.
+/// Why bytes are not a message. The sender is then treated as hijacked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DecodeError {
     /// The tag byte names no message of this direction.
@@ -14,7 +14,7 @@ pub enum DecodeError {
     Short,
     /// Bytes follow the last field.
     Trailing,
-    /// A field has a value that no sender writes.
+    /// A field has a value that no correct sender writes.
     Field,
 }
 
@@ -35,7 +35,7 @@ impl std::error::Error for DecodeError {}
 pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Reader<'a> {
-    /// All that has not been read.
+    /// Everything that has not been read.
     pub(crate) fn rest(self) -> &'a [u8] {
         self.0
     }

@@ -10,25 +10,25 @@ use crate::codec::{DecodeError, MAX_MESSAGE, Reader};
 use crate::message::{Decode, fields};
 use crate::question::MAX_REASON;
 
-/// What the broker tells a gateway.
+/// A message from the broker to a gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BrokerToGateway {
-    /// What it is the gateway of; the first message; one descriptor (a sealed memfd with a [`crate::Backend`]).
+    /// The backend that it serves; the first message; one descriptor (a sealed memfd with a [`crate::Backend`]).
     Backend {
         /// Size of the encoded backend in bytes.
         size: u64,
     },
-    /// From now on it answers for this table, or answers in this way; one descriptor (a sealed memfd with a
+    /// Answer for this table from now on, with these settings; one descriptor (a sealed memfd with a
     /// [`crate::BackendTable`]).
     Table {
         /// Which table.
         id: TableId,
-        /// Rises with each change of this table's settings.
+        /// Increases with each change of this table's settings.
         generation: u32,
         /// Size of the encoded settings in bytes.
         size: u64,
     },
-    /// It answers for this table no longer.
+    /// Stop answering for this table.
     Withdrawn {
         /// Which table.
         id: TableId,
@@ -38,16 +38,16 @@ pub enum BrokerToGateway {
         /// The number of the wish.
         number: u32,
     },
-    /// The connection that it asked for under this number cannot be had.
+    /// The connection that it asked for under this number is not available.
     NotConnected {
         /// The number of the wish.
         number: u32,
         /// Why, for the log; at most [`MAX_REASON`] bytes.
         reason: String,
     },
-    /// The way from a lookup worker, which asks on it; one descriptor (a stream socket).
+    /// A stream on which a lookup worker asks questions; one descriptor (a stream socket).
     Asker,
-    /// Leave when the last asker has gone.
+    /// Exit when the last asker has disconnected.
     Finish,
     /// Are you alive?
     Ping(u32),
@@ -104,10 +104,10 @@ impl Decode for BrokerToGateway {
     }
 }
 
-/// What a gateway may say to the broker. Anything else costs it its life.
+/// A message from a gateway to the broker. A gateway that sends anything else is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GatewayToBroker {
-    /// Locked down and checked, and it knows its backend.
+    /// It is locked down, has checked itself, and knows its backend.
     Ready,
     /// These settings of a table are now in force.
     Loaded {
@@ -116,14 +116,14 @@ pub enum GatewayToBroker {
         /// Which settings.
         generation: u32,
     },
-    /// These settings of a table make no sense to it; the ones before them (if any) stay in force.
+    /// These settings of a table are invalid; the previous ones (if any) stay in force.
     Rejected {
         /// Which table.
         id: TableId,
         /// Which settings.
         generation: u32,
     },
-    /// It wants a connection.
+    /// It requests a connection.
     Connect {
         /// A number that comes back with the answer; each is used once.
         number: u32,
@@ -170,10 +170,11 @@ impl Decode for GatewayToBroker {
     }
 }
 
-/// What the supervisor tells the dialer.
+/// A message from the supervisor to the dialer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SupervisorToDialer {
-    /// A broker that may ask for connections; one descriptor (the channel to it). The one before it may still ask, too.
+    /// A broker that may ask for connections; one descriptor (the channel to it). The previous broker may still ask as
+    /// well.
     Broker,
 }
 
@@ -197,14 +198,14 @@ impl Decode for SupervisorToDialer {
     }
 }
 
-/// What the broker tells the dialer.
+/// A message from the broker to the dialer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BrokerToDialer {
     /// Have a connector connect.
     Connect {
         /// A number that comes back with the answer.
         number: u32,
-        /// How long it may take in all, in milliseconds.
+        /// How long it may take in total, in milliseconds.
         milliseconds: u32,
         /// Where to.
         host: Host,
@@ -239,7 +240,7 @@ impl Decode for BrokerToDialer {
     }
 }
 
-/// What the dialer and its connectors tell the broker.
+/// A message from the dialer or one of its connectors to the broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DialerToBroker {
     /// Connected; one descriptor (a non-blocking stream socket).

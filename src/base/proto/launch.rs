@@ -13,7 +13,7 @@ use field::{Field, record};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The first message on the channel of a process, which the supervisor has put there before it starts the process.
+/// The first message on the channel of a process, which the supervisor sends before it starts the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SupervisorToProcess {
     /// How it is launched; one descriptor (a sealed memfd).
@@ -57,11 +57,11 @@ record! {
 }
 
 record! {
-    /// What every process is told.
+    /// The part that every process gets.
     Process {
         /// The supervisor's process id: the process dies with it.
         parent: i32,
-        /// Whose rights it takes; `None` where nobody can change ids.
+        /// The ids that it takes; `None` if ids cannot be changed.
         ids: Option<Ids>,
         /// Whether debug lines are logged.
         verbose: bool,
@@ -69,7 +69,7 @@ record! {
 }
 
 record! {
-    /// What both brokers are told. Their descriptors are in the order of the table of roles.
+    /// The part that both brokers get. Their descriptors are in the order of the table of roles.
     Serving {
         /// Size of the list of names, in bytes.
         names_size: u64,
@@ -91,11 +91,11 @@ record! {
 record! {
     /// The broker of the reading service.
     BrokerLaunch {
-        /// What every process is told.
+        /// The part that every process gets.
         process: Process,
-        /// What both brokers are told.
+        /// The part that both brokers get.
         serving: Serving,
-        /// Users besides root whose files may be tables.
+        /// Users besides root whose files are trusted as tables.
         owners: Vec<u32>,
         /// `table_owners` as it is written.
         owners_text: String,
@@ -113,9 +113,9 @@ record! {
 record! {
     /// A lookup worker or a rules worker.
     WorkerLaunch {
-        /// What every process is told.
+        /// The part that every process gets.
         process: Process,
-        /// What it is there for.
+        /// Its duty.
         duty: Duty,
         /// The empty directory that becomes its root.
         chroot: PathBuf,
@@ -125,7 +125,7 @@ record! {
         tables: u64,
         /// The largest table file, in bytes.
         snapshot_limit: u64,
-        /// Whether it tells the log by which PCRE2 patterns are matched.
+        /// Whether it logs which version of PCRE2 matches patterns.
         tells: bool,
     }
 }
@@ -133,9 +133,9 @@ record! {
 record! {
     /// The broker of the writing service.
     WriteBrokerLaunch {
-        /// What every process is told.
+        /// The part that every process gets.
         process: Process,
-        /// What both brokers are told.
+        /// The part that both brokers get.
         serving: Serving,
     }
 }
@@ -143,7 +143,7 @@ record! {
 record! {
     /// The writer.
     WriterLaunch {
-        /// What every process is told.
+        /// The part that every process gets.
         process: Process,
         /// The empty directory that becomes its root.
         chroot: PathBuf,
@@ -157,7 +157,7 @@ record! {
 record! {
     /// A gateway.
     GatewayLaunch {
-        /// What every process is told.
+        /// The part that every process gets.
         process: Process,
         /// The empty directory that becomes its root.
         chroot: PathBuf,
@@ -169,13 +169,13 @@ record! {
 record! {
     /// The logger.
     LoggerLaunch {
-        /// What every process is told.
+        /// The part that every process gets.
         process: Process,
         /// Where lines go.
         destination: LogTo,
         /// The number of the facility of syslog.
         facility: u8,
-        /// What stands in front of the process id in lines: `postfix/proxymap`.
+        /// The prefix before the process id in lines: `postfix/proxymap`.
         ident: String,
         /// The host name in lines.
         host: String,
@@ -185,7 +185,7 @@ record! {
 record! {
     /// The dialer.
     DialerLaunch {
-        /// What every process is told.
+        /// The part that every process gets.
         process: Process,
         /// The supplementary groups of its user.
         groups: Vec<u32>,
@@ -230,7 +230,7 @@ impl Field for LogTo {
     }
 }
 
-/// How a process is launched, by its kind.
+/// The launch of a process, by its kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Launch {
     /// The broker of the reading service.
@@ -250,7 +250,7 @@ pub enum Launch {
 }
 
 impl Launch {
-    /// The bytes of this launch: a tag byte, then the fields in the order in which they stand above.
+    /// The bytes of this launch: a tag byte, then the fields in the order of their declaration.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let (tag, fields): (u8, &dyn Field) = match self {
@@ -267,7 +267,8 @@ impl Launch {
         out
     }
 
-    /// Reads a launch. Total: every byte string gives a launch or an error, and memory for no more than there are bytes.
+    /// Decodes a launch. Total: every byte string gives a launch or an error, and no more memory is allocated than
+    /// there are bytes.
     ///
     /// # Errors
     /// See [`DecodeError`]; trailing bytes are an error.

@@ -37,15 +37,17 @@ pub use write::{BrokerToWriter, Part, WriterToBroker};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TableId(pub u16);
 
-/// The number of a gateway within one life of a broker. Lookup workers know by it whom to ask for a table.
+/// The number of a gateway, unique for the lifetime of a broker. It tells lookup workers which gateway to ask for a
+/// table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct GatewayId(pub u16);
 
-/// The number of a spawned process within one life of the service.
+/// The number of a spawned process, unique for the lifetime of the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WorkerId(pub u32);
 
-/// The number of draining lookup workers at which no other is replaced for its age, while `serve` workers serve.
+/// The number of draining lookup workers from which on no other is replaced for having served enough clients, while
+/// `serve` workers serve.
 #[must_use]
 pub fn max_draining(serve: u32) -> u32 {
     serve.saturating_add(3)
@@ -58,25 +60,25 @@ pub fn max_draining(serve: u32) -> u32 {
 pub struct TrustClass(pub u16);
 
 impl TrustClass {
-    /// The class of every caller, as long as no policy tells them apart.
+    /// The class of every caller, as long as there is no policy that distinguishes them.
     pub const EVERYONE: TrustClass = TrustClass(0);
 }
 
-/// What a worker is there for.
+/// The duty of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Duty {
-    /// It has clients, and answers at once from indexed tables; for tables of patterns it asks a worker of the other kind.
+    /// It serves clients, and answers at once from indexed tables; for tables of patterns it asks a rules worker.
     Clients = 0,
-    /// It has tables of patterns (`regexp`, `pcre`), of which an answer can take long, and answers lookup workers.
+    /// It has tables of patterns (`regexp`, `pcre`), where an answer can take long, and answers lookup workers.
     Rules = 1,
-    /// It has connections to a server, and answers lookup workers for the tables that this server has.
+    /// It has connections to a server, and answers lookup workers for the tables of this server.
     Gateway = 2,
 }
 
 impl Duty {
-    /// Whose a table is: that of the workers which get its content, or of the gateway which asks its server. A `cidr` table is indexed, and costs less than the way to
-    /// another process.
+    /// The duty responsible for a table: that of the workers which get its snapshots, or of the gateway which asks its
+    /// server. A lookup in a `cidr` table is indexed, and costs less than a question to another process.
     #[must_use]
     pub fn of(kind: mapkeep_name::Kind) -> Duty {
         match kind {
@@ -89,7 +91,7 @@ impl Duty {
     /// All of them.
     pub const ALL: [Duty; 3] = [Duty::Clients, Duty::Rules, Duty::Gateway];
 
-    /// Those whose workers get the contents of tables: lookup workers and rules workers.
+    /// Those whose workers get snapshots: lookup workers and rules workers.
     pub const OF_SNAPSHOTS: [Duty; 2] = [Duty::Clients, Duty::Rules];
 
     pub(crate) fn from_tag(tag: u8) -> Result<Duty, DecodeError> {

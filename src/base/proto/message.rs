@@ -21,11 +21,11 @@ pub trait Decode: Sized {
     fn descriptors(&self) -> usize;
 }
 
-/// Why a table cannot be asked at the moment. The log has the details; a worker needs only the kind.
+/// Why a table is not available. The log has the details; a worker needs only the kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Unavailable {
-    /// The file is not there (yet).
+    /// The file does not exist (yet).
     Missing = 1,
     /// The file, or the way to it, breaks a trust rule.
     Refused = 2,
@@ -37,9 +37,9 @@ pub enum Unavailable {
     UnknownType = 5,
     /// The broker is still copying it.
     Loading = 6,
-    /// There is no room for what has to be written.
+    /// There is no space left for what must be written.
     NoRoom = 7,
-    /// A worker has died of loading it, and there was none before it.
+    /// The snapshot crashed a worker, and there was no previous one.
     Unloadable = 8,
 }
 
@@ -64,11 +64,11 @@ impl Unavailable {
 pub enum Group {
     /// The rules workers: for tables of patterns.
     Rules,
-    /// This gateway: for the tables that are routed to it ([`BrokerToLookup::Routed`]).
+    /// This gateway, for the tables that are routed to it ([`BrokerToLookup::Routed`]).
     Gateway(GatewayId),
 }
 
-/// What the broker tells a lookup worker.
+/// A message from the broker to a lookup worker or a rules worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BrokerToLookup {
     /// The names of the class's tables, in the order of their ids; one descriptor (a sealed memfd).
@@ -77,22 +77,22 @@ pub enum BrokerToLookup {
         size: u64,
         /// The value of `smtputf8_enable`.
         smtputf8: bool,
-        /// False when the configuration could not be read: then no table may be denied, for a client
-        /// takes a denial as final. Lookups are temporary errors until the configuration is mended.
+        /// False if the configuration could not be read: then no table may be denied, because a client takes a denial
+        /// as final. Lookups are temporary errors until the configuration is corrected.
         approval_known: bool,
     },
-    /// New content of a table; one descriptor (a sealed memfd).
+    /// A new snapshot of a table; one descriptor (a sealed memfd).
     Snapshot {
         /// Which table.
         id: TableId,
-        /// Rises with each content of this table.
+        /// Increases with each snapshot of this table.
         generation: u32,
-        /// What the bytes are.
+        /// The kind of table.
         kind: Kind,
-        /// Size of the content in bytes.
+        /// Size of the snapshot in bytes.
         size: u64,
     },
-    /// The table cannot be served. A worker that has content keeps answering from it.
+    /// The table cannot be served. A worker that has a snapshot continues to answer from it.
     Unavailable {
         /// Which table.
         id: TableId,
@@ -101,20 +101,20 @@ pub enum BrokerToLookup {
     },
     /// A client connection; one descriptor.
     Client,
-    /// Take no more clients; leave when the present ones have gone.
+    /// Take no more clients; exit when the present ones have disconnected.
     Finish,
     /// Are you alive?
     Ping(u32),
-    /// The way to a process of this group, for a worker that asks; one descriptor (a stream socket).
+    /// A stream to a process of this group, for a worker that asks; one descriptor (a stream socket).
     Answerer(Group),
-    /// The way from a worker that asks, for one that answers; one descriptor (a stream socket).
+    /// A stream from a worker that asks, for one that answers; one descriptor (a stream socket).
     Asker,
-    /// From now on this gateway is asked for this table. Before the first of these nobody is, and each lookup is a temporary
-    /// error; questions that are out stay with the gateway that has them.
+    /// Ask this gateway for this table from now on. Until the first such message, each lookup is a temporary error;
+    /// questions already asked stay with the gateway that has them.
     Routed {
         /// Which table.
         id: TableId,
-        /// Whom to ask.
+        /// The gateway to ask.
         gateway: GatewayId,
         /// How long the gateway has for an answer.
         milliseconds: u32,
@@ -197,26 +197,26 @@ impl Decode for BrokerToLookup {
     }
 }
 
-/// What a lookup worker may say to the broker. Anything else costs it its life.
+/// A message from a lookup worker or a rules worker to the broker. A worker that sends anything else is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LookupToBroker {
-    /// Locked down, checked, and holding the names.
+    /// It is locked down, has checked itself, and has the names.
     Ready,
-    /// This content is now the one that answers.
+    /// This snapshot is now in use.
     Loaded {
         /// Which table.
         id: TableId,
-        /// Which content.
+        /// Which snapshot.
         generation: u32,
     },
-    /// This content does not parse; the one before it (if any) goes on answering.
+    /// This snapshot does not parse; the previous one (if any) stays in use.
     Rejected {
         /// Which table.
         id: TableId,
-        /// Which content.
+        /// Which snapshot.
         generation: u32,
     },
-    /// So many clients have gone since the last such message.
+    /// The number of clients that have disconnected since the last such message.
     Closed(u32),
     /// The answer to a ping.
     Pong(u32),
@@ -256,7 +256,7 @@ impl Decode for LookupToBroker {
     }
 }
 
-/// What the supervisor tells the broker.
+/// A message from the supervisor to the broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SupervisorToBroker {
     /// A worker has been started; one descriptor (the channel to it).
@@ -265,15 +265,15 @@ pub enum SupervisorToBroker {
         id: WorkerId,
         /// The class whose tables and callers it gets.
         class: TrustClass,
-        /// What it is there for.
+        /// Its duty.
         duty: Duty,
     },
-    /// The worker's confinement has been checked from outside: it may have clients.
+    /// The worker's confinement has been checked from outside: it may get clients.
     Admit(WorkerId),
-    /// The worker's process has ended.
+    /// The worker's process has exited.
     Gone(WorkerId),
-    /// Another broker has taken over, or the service ends: accept nobody any more, let the workers finish, and leave
-    /// after the last.
+    /// Another broker has taken over, or the service is stopping: accept no more clients, let the workers finish, and
+    /// exit after the last one.
     Finish,
     /// Have the writer write its checkpoints (writing service only).
     Checkpoint,
@@ -315,20 +315,20 @@ impl Decode for SupervisorToBroker {
     }
 }
 
-/// What the broker tells the supervisor.
+/// A message from the broker to the supervisor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BrokerToSupervisor {
-    /// Locked down and checked; the tables have been looked at once.
+    /// It is locked down and has checked itself; every table has been checked once.
     Ready,
-    /// A worker of this class is wanted, and for what.
+    /// A worker of this class and duty is needed.
     Need(TrustClass, Duty),
-    /// This worker says that it is locked down and holds its tables: check it, then admit it.
+    /// This worker has reported its lock-down and has its tables: check it, then admit it.
     WorkerReady(WorkerId),
-    /// This worker broke the protocol or stopped answering: end it.
+    /// This worker broke the protocol or stopped answering: kill it.
     Kill(WorkerId),
     /// How many clients are connected, sent when the number becomes zero or stops being zero.
     Clients(u32),
-    /// The answer to Finish: from now on it accepts nobody.
+    /// The answer to Finish: it no longer accepts clients.
     Finishing,
 }
 
@@ -364,10 +364,10 @@ impl Decode for BrokerToSupervisor {
     }
 }
 
-/// What the supervisor tells the logger.
+/// A message from the supervisor to the logger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SupervisorToLogger {
-    /// Lines of the process `pid` come out of this channel; one descriptor.
+    /// A channel with the log lines of the process `pid`; one descriptor.
     Source {
         /// The process whose lines they are.
         pid: u32,

@@ -11,10 +11,10 @@ use std::fmt;
 pub struct Listed {
     /// `type:rest`, byte for byte as clients must write it.
     pub name: Vec<u8>,
-    /// Whether clients may ask it by this name; else it is there for a composite table that names it.
+    /// Whether clients may ask it by this name; otherwise it is only a member of a composite table.
     pub approved: bool,
-    /// Whether what is not in its file may be somewhere that nobody of ours looks: accounts of the name service. Then
-    /// "not in the file" is no answer.
+    /// Whether entries may exist outside its file, in a source that is not consulted: accounts of the name service.
+    /// Then "not in the file" is no answer.
     pub incomplete: bool,
 }
 

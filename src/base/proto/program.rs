@@ -12,7 +12,7 @@ pub fn version_text(program: &str) -> String {
     format!("{program} {}", env!("CARGO_PKG_VERSION"))
 }
 
-/// What a program that only mapkeepd starts says to a user who starts it.
+/// The answer of a program that only mapkeepd starts to a user who starts it.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ByHand {
     /// For standard output; exit status 0.

@@ -18,18 +18,18 @@ pub const MAX_REASON: usize = 1024;
 /// Bytes of a body before the key or the value, at most.
 const HEAD: usize = 16;
 
-/// How a key is looked for: what the request's flags come to.
+/// How to look up a key: the effect of the request's flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Manner {
     /// Try the key with a NUL byte.
     pub with_nul: bool,
     /// Try the key alone.
     pub bare: bool,
-    /// Rules that put a part of the key into the answer count.
+    /// Rules that put a part of the key into the answer are used.
     pub substitution: bool,
     /// Keys and values must be UTF-8.
     pub utf8: bool,
-    /// The client takes the value for the content of a file.
+    /// The client treats the value as the contents of a file.
     pub file_content: bool,
 }
 
@@ -58,7 +58,7 @@ impl Manner {
 /// What is asked.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Asked<'a> {
-    /// The value of a key, folded already if it is to be.
+    /// The value of a key, which has been folded if necessary.
     Lookup {
         /// The key, at most [`MAX_KEY`] bytes.
         key: &'a [u8],
@@ -67,7 +67,7 @@ pub enum Asked<'a> {
     },
     /// Whether the table can be asked at all: the answer is [`Answered::Absent`], or a failure.
     Usable,
-    /// Nothing any more: nobody waits for the answer to this ticket, which may come nevertheless.
+    /// The question with this ticket is withdrawn: its answer is no longer needed, but may still come.
     Withdrawn,
 }
 
@@ -78,7 +78,8 @@ pub struct Question<'a> {
     pub ticket: u32,
     /// The table.
     pub table: TableId,
-    /// Whose question it is, as a number of the asker's: whoever uses much stands behind others. Nothing else follows from it.
+    /// The client, as a number chosen by the asker: a client that uses much time comes after others. It has no other
+    /// effect.
     pub client: u64,
     /// What is asked.
     pub asked: Asked<'a>,
@@ -88,15 +89,15 @@ pub struct Question<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum NoAnswer {
-    /// It could not be worked out: the content is damaged there, or a limit was reached.
+    /// It could not be computed: the table is damaged there, or a limit was reached.
     Later = 1,
     /// The table is made to fail.
     OnPurpose = 2,
     /// The table type has no such operation.
     Unsupported = 3,
-    /// The value is not UTF-8, as was asked for.
+    /// The value is not UTF-8, which was requested.
     NotUtf8 = 4,
-    /// The table cannot be had now: its file is missing or refused, or its content does not parse.
+    /// The table is not available now: its file is missing or refused, or does not parse.
     Unavailable = 5,
     /// The backend says that asking again would not help.
     Permanent = 6,
@@ -233,7 +234,7 @@ impl<'a> Answer<'a> {
     }
 }
 
-/// As much of a reason as may be sent, without half a letter.
+/// As much of a reason as may be sent, cut at a character boundary.
 pub(crate) fn cut(reason: &str) -> &str {
     let end = (0..=MAX_REASON.min(reason.len())).rev().find(|end| reason.is_char_boundary(*end));
     reason.get(..end.unwrap_or_default()).unwrap_or_default()
@@ -268,7 +269,7 @@ impl Frames {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// The body of the next frame, if it is all there. `longest` is the most that a body may have, in bytes.
+    /// The body of the next frame, if it is complete. `longest` is the most that a body may have, in bytes.
     ///
     /// # Errors
     /// [`DecodeError::Field`] for a longer one: nothing that follows can be read.
@@ -286,13 +287,13 @@ impl Frames {
         Ok(Some(body))
     }
 
-    /// Bytes that are kept.
+    /// The number of bytes that are buffered.
     #[must_use]
     pub fn held(&self) -> usize {
         self.bytes.len().saturating_sub(self.taken)
     }
 
-    /// Gives back memory that a long frame has taken.
+    /// Frees memory that a long frame has taken.
     pub fn shrink(&mut self) {
         if self.held() == 0 {
             *self = Frames::default();

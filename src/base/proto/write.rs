@@ -10,7 +10,7 @@ use crate::TableId;
 use crate::codec::{DecodeError, Reader};
 use crate::message::{Decode, Unavailable, fields};
 
-/// What the broker tells the writer.
+/// A message from the write broker to the writer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BrokerToWriter {
     /// The names of the tables, in the order of their ids; one descriptor (a sealed memfd).
@@ -26,33 +26,33 @@ pub enum BrokerToWriter {
     Lmdb {
         /// Which table.
         id: TableId,
-        /// Rises each time that this table is opened.
+        /// Increases each time this table is opened.
         generation: u32,
     },
     /// A hash or btree table that has no `NAME.db`; two descriptors, both read-write: the store and its log.
     Store {
         /// Which table.
         id: TableId,
-        /// Rises each time that this table is opened.
+        /// Increases each time this table is opened.
         generation: u32,
     },
     /// A hash or btree table; three descriptors: the store and its log, read-write, and `NAME.db`, read-only.
     StoreBeside {
         /// Which table.
         id: TableId,
-        /// Rises each time that this table is opened.
+        /// Increases each time this table is opened.
         generation: u32,
     },
     /// An empty file for a checkpoint; one descriptor, read-write.
     New(TableId),
-    /// `NAME.db` is not the file that was last handed out or put in place: somebody else has written it. One
-    /// descriptor, read-only. Take over what it says; the checkpoint in progress is void.
+    /// `NAME.db` is not the file that was last handed out or put in place: another program has written it. One
+    /// descriptor, read-only. Import it; the checkpoint in progress is void.
     Changed(TableId),
     /// The checkpoint is in place.
     Replaced(TableId),
-    /// No file could be made, or put in place; the log says why. What was made for it is gone.
+    /// No file could be created or put in place; the log says why. The new file no longer exists.
     NotReplaced(TableId),
-    /// The table cannot be opened for writing. A writer that has it open goes on.
+    /// The table cannot be opened for writing. A writer that has it open continues.
     Unavailable {
         /// Which table.
         id: TableId,
@@ -63,7 +63,7 @@ pub enum BrokerToWriter {
     Client,
     /// Write every table's checkpoint now, whether or not anything has changed.
     Checkpoint,
-    /// No more clients will come: answer what has been asked, write the checkpoints that are due, and leave.
+    /// No more clients will come: answer pending requests, write the checkpoints that are due, and exit.
     Finish,
     /// Are you alive?
     Ping(u32),
@@ -156,16 +156,16 @@ impl Part {
     }
 }
 
-/// What the writer may say to the broker. Anything else costs it its life.
+/// A message from the writer to the write broker. A writer that sends anything else is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WriterToBroker {
-    /// Locked down, checked, and holding the names.
+    /// It is locked down, has checked itself, and has the names.
     Ready,
     /// This table answers and takes updates.
     Opened {
         /// Which table.
         id: TableId,
-        /// As the broker numbered the opening.
+        /// The broker's number of the opening.
         generation: u32,
     },
     /// This table cannot be used as it was handed out, but its files are not to blame (no room, a lock held by another
@@ -173,25 +173,25 @@ pub enum WriterToBroker {
     Failed {
         /// Which table.
         id: TableId,
-        /// As the broker numbered the opening.
+        /// The broker's number of the opening.
         generation: u32,
     },
-    /// This file does not open or fails a check: set it aside. For the lmdb file and the store, hand out fresh ones.
+    /// This file does not open or fails a check: set it aside. For the lmdb file and the store, hand out new ones.
     Corrupt {
         /// Which table.
         id: TableId,
-        /// As the broker numbered the opening.
+        /// The broker's number of the opening.
         generation: u32,
         /// Which of its files.
         part: Part,
     },
     /// A hash or btree table wants a file for a checkpoint.
     WantNew(TableId),
-    /// The file handed over is whole and on disk: put it in the place of `NAME.db`.
+    /// The new file is complete and on disk: replace `NAME.db` with it.
     Replace(TableId),
-    /// The checkpoint is given up: remove the file handed over.
+    /// The checkpoint is abandoned: remove the new file.
     Discard(TableId),
-    /// So many clients have gone since the last such message.
+    /// The number of clients that have disconnected since the last such message.
     Closed(u32),
     /// The answer to a ping.
     Pong(u32),

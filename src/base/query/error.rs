@@ -38,7 +38,7 @@ pub enum TableError {
     AlwaysFails,
     /// The index does not fit in memory.
     OutOfMemory,
-    /// Tables of this kind are not made this way (from a file, or from a name).
+    /// Tables of this kind cannot be opened this way (from a file, or from a name).
     WrongKind,
     /// The cursor was moved by a table of another kind.
     ForeignCursor,
@@ -49,12 +49,13 @@ pub enum TableError {
         /// The line, counted from 1.
         line: u32,
     },
-    /// The time for the request was over before it was known whether the rule of this line holds.
+    /// The time for the request was over before it was known whether the rule of this line matches.
     OutOfTime {
         /// The line, counted from 1; 0 for a member of a composite table.
         line: u32,
     },
-    /// The lookup was interrupted, as the query allows ([`crate::Pause`]). It is not an answer, and is to be continued.
+    /// The lookup was interrupted, as the query allows ([`crate::Pause`]). This is not an answer: the lookup must be
+    /// continued.
     Paused,
     /// The key is so long, and the rules before this line are so many, that the request was given up.
     TooMuchWork {
@@ -71,18 +72,18 @@ pub enum TableError {
         /// The line, counted from 1.
         line: u32,
     },
-    /// The key has a NUL byte, which no pattern can be matched with.
+    /// The key has a NUL byte, against which no pattern can be matched.
     NulInKey,
     /// `environ:`: there is no environment to look into.
     NoEnvironment,
-    /// The answer of a member of a composite table is not UTF-8, as was asked for.
+    /// The answer of a member of a composite table is not UTF-8, which was requested.
     NotUtf8,
     /// A member of a composite table is not available.
     NoMember,
-    /// The account is not in the file, and the name service has other sources, which nobody here asks.
+    /// The account is not in the file, and the name service has other sources, which are not consulted here.
     MayBeElsewhere,
-    /// The client takes the value for the content of files ([`crate::Values::FileContent`]), and the table is a text that
-    /// has their names.
+    /// The client treats the value as the contents of files ([`crate::Values::FileContent`]), and the table is a text
+    /// with their names.
     ValueNamesFiles,
 }
 

@@ -27,7 +27,7 @@ pub fn casefold(text: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// The key as a table has it that folds: by [`casefold`] where the UTF-8 checks are on, else its ASCII letters only.
+/// The key folded for a table: by [`casefold`] if the UTF-8 checks are on, otherwise its ASCII letters only.
 #[must_use]
 pub fn fold(key: &[u8], utf8: bool) -> Cow<'_, [u8]> {
     if utf8 {
@@ -39,7 +39,7 @@ pub fn fold(key: &[u8], utf8: bool) -> Cow<'_, [u8]> {
     }
 }
 
-/// Whether an ASCII capital is in `key`: it has then not been folded, not even by a client that folds ASCII only.
+/// Whether `key` contains an ASCII capital: then it has not been folded, not even by a client that folds ASCII only.
 #[must_use]
 pub fn has_capital(key: &[u8]) -> bool {
     key.iter().any(u8::is_ascii_uppercase)

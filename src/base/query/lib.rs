@@ -18,7 +18,7 @@ pub use nul::{NulMode, NulModes};
 pub use query::{Folding, Pause, Place, Query, Substitution, Values};
 pub use text::{append, put_text, text_of, until};
 
-/// The longest key or value, in bytes, that is given out: 1 MiB. Larger ones give [`TableError::ItemTooLong`].
+/// The longest key or value that is returned, in bytes: 1 MiB. Larger ones give [`TableError::ItemTooLong`].
 pub const MAX_ITEM: usize = 1 << 20;
 
 /// What a lookup gave.
@@ -36,6 +36,6 @@ pub enum Outcome {
 pub enum Step {
     /// A record: key and value are filled.
     Record,
-    /// No further record; every later step says the same.
+    /// No further record; every later step returns this as well.
     End,
 }

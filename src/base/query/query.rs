@@ -10,24 +10,24 @@ use mapkeep_name::Class;
 
 use crate::NulModes;
 
-/// A request for the answer to one key. Nothing of it has a default: whoever asks has decided each.
+/// A query for one key. No field has a default: the caller must decide each.
 #[derive(Clone, Copy)]
 pub struct Query<'a> {
-    /// The key, without NUL bytes. Folded already where the table is one with content of its own; a composite table takes
-    /// it as the client wrote it, and folds for each member.
+    /// The key, without NUL bytes. Already folded for a table with its own entries; a composite table gets it as the
+    /// client wrote it, and folds it for each member.
     pub key: &'a [u8],
     /// Which forms of the key to try in tables that may store a NUL byte with it.
     pub modes: NulModes,
-    /// Whether rules that put a part of the key into the answer count.
+    /// Whether rules that put a part of the key into the answer are used.
     pub substitution: Substitution,
-    /// For the members of a composite table, each of which folds the key that it is asked for.
+    /// For the members of a composite table, each of which folds its own key.
     pub folding: Folding,
     /// For composite tables: whether keys and answers must be UTF-8, also those of members, and are folded as such (the
     /// UTF8_REQUEST flag with smtputf8_enable).
     pub utf8: bool,
-    /// What the client takes the answer for.
+    /// What the client treats the answer as.
     pub values: Values,
-    /// Any number, another one for each request, for `randmap:`. It need not be secret.
+    /// A number, different for each request, for `randmap:`. It need not be secret.
     pub random: u64,
     /// How much time is left for the request; zero when it is over. Asked before each rule, within matches that take
     /// long, and before each member of a composite table; it should be cheap, and take no locks.
@@ -56,13 +56,13 @@ impl<'a> Query<'a> {
     }
 }
 
-/// A lookup that is interrupted between two rules when it has used some time ([`crate::TableError::Paused`]), and is gone on
-/// with later: by the same query, and with the same table.
+/// A lookup that is interrupted between two rules when it has used some time ([`crate::TableError::Paused`]), and
+/// continued later with the same query and the same table.
 #[derive(Debug)]
 pub struct Pause<'a> {
     /// It is interrupted before a rule that would begin with less time left than this.
     pub below: Duration,
-    /// Where it begins; and, when it is interrupted, where it goes on.
+    /// Where it begins; and, after an interruption, where it continues.
     pub place: &'a Cell<Place>,
 }
 
@@ -71,17 +71,17 @@ pub struct Pause<'a> {
 pub struct Place {
     /// The rule that is tried next.
     pub rule: usize,
-    /// What has been read so far, in bytes, as the bound on the work of a lookup counts it.
+    /// The bytes read so far, counted against the bound on the work of a lookup.
     pub work: u64,
 }
 
-/// Whether `$1` and the like are allowed in answers: the NO_REGSUB flag. Where they are refused, a rule that has
-/// one does not count, as in Postfix, so that a client cannot put text of its choice into, say, a command.
+/// Whether `$1` and the like are allowed in answers: the NO_REGSUB flag. Where they are refused, a rule that has one is
+/// skipped, as in Postfix, so that a client cannot put text of its choice into, say, a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Substitution {
-    /// Rules that substitute count.
+    /// Rules that substitute are used.
     Allowed,
-    /// They are passed over.
+    /// They are skipped.
     Refused,
 }
 
@@ -108,13 +108,13 @@ impl Folding {
     }
 }
 
-/// What the client takes an answer for: the SRC_RHS_IS_FILE flag.
+/// What the client treats an answer as: the SRC_RHS_IS_FILE flag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Values {
     /// Text, as it stands in the table.
     Text,
-    /// The content of files, in base64. Indexed files made by `postmap -F` hold it; the source text of a table holds the
-    /// names of the files, which is no answer ([`crate::TableError::ValueNamesFiles`]).
+    /// The content of files, in base64. Indexed files made by `postmap -F` hold it; the source text of a table has the
+    /// names of the files, which are no answer ([`crate::TableError::ValueNamesFiles`]).
     FileContent,
 }
 

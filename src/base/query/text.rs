@@ -4,8 +4,8 @@ use memchr::memchr;
 
 use crate::{MAX_ITEM, TableError};
 
-/// Puts what Postfix sees of a stored key or value into `out`: it takes them for C strings, so that the
-/// NUL at the end, or whatever follows an earlier one, is not part of the text.
+/// Puts what Postfix sees of a stored key or value into `out`: it treats them as C strings, so the first NUL, and
+/// anything after it, is not part of the text.
 ///
 /// # Errors
 /// [`TableError::ItemTooLong`] over [`MAX_ITEM`]; [`TableError::OutOfMemory`].

@@ -30,7 +30,7 @@ pub struct Lock<'a> {
     pub parent_pid: Option<i32>,
 }
 
-/// Proof that [`enter`] succeeded in this process. Loops that serve somebody demand it.
+/// Proof that [`enter`] succeeded in this process. Serving loops require it.
 #[must_use = "a loop that serves clients must be given this"]
 #[derive(Debug)]
 pub struct Confined {
@@ -58,7 +58,7 @@ pub struct Report {
     pub descriptors: Vec<i32>,
     /// The number of system calls that the filter allows.
     pub system_calls: usize,
-    /// The layers that cannot be had without root, in plain words; empty when started by root.
+    /// The layers that are not available without root, in plain words; empty if started by root.
     pub missing: Vec<String>,
 }
 
@@ -89,8 +89,8 @@ impl fmt::Display for Report {
 pub fn enter(lock: Lock<'_>) -> Result<(Confined, Report), LockError> {
     check_request(&lock)?;
 
-    // Whatever needs a path or a free descriptor comes first: after the chroot there is no /proc, and after the limits
-    // there may be no descriptor to spare.
+    // Everything that needs a path or a free descriptor comes first: after the chroot there is no /proc, and after the
+    // limits there may be no descriptor to spare.
     let program = filter::compile(lock.role)?;
     let mirror = Mirror::open()?;
     let before = mirror.status()?;
@@ -108,7 +108,7 @@ pub fn enter(lock: Lock<'_>) -> Result<(Confined, Report), LockError> {
     };
 
     lock.limits.apply()?;
-    // The chroot needs root; so it precedes the change of ids, which is final.
+    // The chroot needs root, so it precedes the change of ids, which is final.
     if let Some(new_root) = new_root {
         privilege::enter_new_root(new_root)?;
     }
@@ -117,14 +117,14 @@ pub fn enter(lock: Lock<'_>) -> Result<(Confined, Report), LockError> {
         Privilege::Account { uid, gid, groups } => privilege::become_user(*uid, *gid, groups, &[])?,
         Privilege::Rootless => {}
     }
-    // A change of ids resets both of these attributes; so they follow it.
+    // A change of ids resets both of these attributes, so they follow it.
     own_process(lock.parent_pid)?;
-    // Landlock asks for no_new_privs; so it follows too. The descriptors of the mirror keep their rights.
+    // Landlock requires no_new_privs, so it follows, too. The descriptors of the mirror keep their rights.
     files::enforce(ruleset)?;
 
     let found = mirror.status()?;
     let locked = expected(lock.role, &lock.privilege, before.seccomp_filters);
-    // All that the role shall be, save for the filter that is still to come.
+    // Everything that the role requires, except for the filter, which is installed next.
     let now = Expected { seccomp_filters: before.seccomp_filters, ..locked.clone() };
     let differences = now.differences(&found);
     if !differences.is_empty() {
@@ -139,8 +139,8 @@ pub fn enter(lock: Lock<'_>) -> Result<(Confined, Report), LockError> {
         missing: missing(&lock.privilege),
     };
 
-    // The filter is last, since all of the above needs calls that it forbids. That it is in force, the supervisor reads
-    // from outside: most roles cannot look at themselves any more.
+    // The filter is last, since all of the above needs calls that it forbids. The supervisor checks from outside that
+    // it is in force: most roles can no longer check themselves.
     filter::install(&program)?;
     Ok((Confined { role: lock.role, stands: locked }, report))
 }
@@ -166,7 +166,7 @@ pub(crate) fn own_process(parent_pid: Option<i32>) -> Result<(), LockError> {
     prctl::set_no_new_privs().map_err(|e| failed(format!("PR_SET_NO_NEW_PRIVS: {e}")))?;
     if let Some(parent) = parent_pid {
         prctl::set_pdeathsig(Signal::SIGKILL).map_err(|e| failed(format!("PR_SET_PDEATHSIG: {e}")))?;
-        // The parent may have died before the signal was ordered; then there is another one now.
+        // The parent may have exited before the signal was requested; then there is another parent now.
         if getppid().as_raw() != parent {
             return Err(failed(format!("the parent {parent} is gone")));
         }

@@ -9,7 +9,7 @@ pub const LOCK_FAILED: u8 = 78;
 /// One layer of the lock, in the order of installation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layer {
-    /// What the caller asked for contradicts itself or the role.
+    /// The request contradicts itself or the role.
     Request,
     /// RLIMIT_CORE, NPROC, NOFILE, FSIZE, AS, DATA.
     Limits,
@@ -23,7 +23,7 @@ pub enum Layer {
     Process,
     /// Landlock: file system, network and scopes.
     Landlock,
-    /// The last look at the process before it is closed.
+    /// The final self-check, before the filter is installed.
     SelfCheck,
     /// The system call filter.
     Seccomp,
@@ -47,7 +47,7 @@ impl fmt::Display for Layer {
 
 /// Why a process must not serve.
 ///
-/// The process may be half locked by then: the only sound reaction is to log the reason and exit.
+/// The process may be half locked by then: the only safe reaction is to log the reason and exit.
 #[derive(Debug, PartialEq, Eq)]
 pub struct LockError {
     /// The layer that failed.

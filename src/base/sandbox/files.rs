@@ -32,29 +32,29 @@ const REMEDY: &str =
 pub struct FileRules {
     /// Files, and directories with all beneath them, that may be opened for reading and listed.
     pub read_beneath: Vec<PathBuf>,
-    /// The same for what may be missing, or out of reach: it is left out then.
+    /// The same for paths that may be missing or inaccessible, which are then left out.
     pub read_if_there: Vec<PathBuf>,
     /// The same for execution. Only a supervisor may have any.
     pub execute_beneath: Vec<PathBuf>,
-    /// Directories beneath which regular files may be read, made, written, truncated, renamed and removed, and the
-    /// directories be listed. Only the broker of the writing service and, since it inherits this domain, that service's
+    /// Directories beneath which regular files may be read, created, written, truncated, renamed and removed, and the
+    /// directories listed. Only the broker of the writing service and, since it inherits this domain, that service's
     /// supervisor may have any.
     pub write_beneath: Vec<PathBuf>,
-    /// As `read_beneath`, for directories that were found by a walk of the caller's own.
+    /// As `read_beneath`, for directories that the caller has found by its own walk.
     pub read_found: Vec<Located>,
     /// As `write_beneath`, likewise.
     pub write_found: Vec<Located>,
-    /// Where to TCP connections may be made.
+    /// The destinations to which TCP connections may be made.
     pub tcp: Tcp,
 }
 
-/// Where to TCP connections may be made. None may be waited for.
+/// The destinations to which TCP connections may be made. None may be accepted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Tcp {
     /// Nowhere.
     #[default]
     Nowhere,
-    /// To these ports, of any machine.
+    /// These ports, of any machine.
     Ports(Vec<u16>),
     /// Anywhere: for a process whose forks have [`Tcp::Ports`].
     Anywhere,
@@ -74,7 +74,7 @@ pub struct Located {
 }
 
 impl Located {
-    /// Its path, seen from the host's root. For showing and watching: others may exchange what it leads to.
+    /// Its path, seen from the host's root. For messages and watches only: others may change what it leads to.
     #[must_use]
     pub fn seen_from_host(&self) -> PathBuf {
         self.root.join(self.path.strip_prefix("/").unwrap_or(&self.path))
@@ -104,8 +104,7 @@ impl FileRules {
     }
 }
 
-/// Makes the ruleset. Must happen before the chroot (the paths are those of the outer tree) and before the limit on
-/// descriptors.
+/// Creates the ruleset. Must happen before the chroot (the paths are outside it) and before the limit on descriptors.
 pub(crate) fn prepare(rules: &FileRules) -> Result<RulesetCreated, LockError> {
     let network = match rules.tcp {
         Tcp::Anywhere => AccessNet::from_all(REQUIRED) & !AccessNet::ConnectTcp,
@@ -134,8 +133,8 @@ pub(crate) fn prepare(rules: &FileRules) -> Result<RulesetCreated, LockError> {
     for found in &rules.read_found {
         ruleset = allow_found(ruleset, found, read)?;
     }
-    // Directories, because one that stands in the place of a table is renamed out of the way. No list of system calls
-    // has mkdir or rmdir.
+    // Directories, because one in the place of a table is renamed out of the way. No list of system calls has mkdir or
+    // rmdir.
     let write = AccessFs::ReadFile
         | AccessFs::ReadDir
         | AccessFs::WriteFile
@@ -163,15 +162,15 @@ fn allow(
     access: BitFlags<AccessFs>,
 ) -> Result<RulesetCreated, LockError> {
     let problem = |e: &dyn std::fmt::Display| failed(format!("{}: {e}", path.display()));
-    // Rights that only directories have are an error on a file.
+    // Rights that apply only to directories are an error on a file.
     let is_directory = path.metadata().map_err(|e| problem(&e))?.is_dir();
     let access = if is_directory { access } else { access & AccessFs::from_file(REQUIRED) };
     let beneath = PathFd::new(path).map_err(|e| problem(&e))?;
     ruleset.add_rule(PathBeneath::new(beneath, access)).map_err(|e| problem(&e))
 }
 
-/// Lets a file through, or a directory with all beneath it, unless it cannot be opened: a process that is to come under
-/// the domain could not do so either.
+/// Allows a file, or a directory with everything beneath it, unless it cannot be opened: the process could not open it
+/// in the domain either.
 #[allow(clippy::disallowed_methods, reason = "before the filter: see `narrow`")]
 fn allow_if_there(
     ruleset: RulesetCreated,
@@ -186,8 +185,8 @@ fn allow_if_there(
     ruleset.add_rule(PathBeneath::new(there, access)).map_err(|e| problem(&e))
 }
 
-/// Lets a found directory through, if its path still leads to it without a link. Else the domain stays narrower: whoever
-/// can exchange names there must not be able to widen it, nor to keep the process from starting.
+/// Allows a found directory, if its path still leads to it without a link. Otherwise the domain stays narrower: a user
+/// who can change names there must be able neither to widen it nor to prevent the process from starting.
 #[allow(clippy::disallowed_methods, reason = "before the filter: see `enter`")]
 fn allow_found(
     ruleset: RulesetCreated,

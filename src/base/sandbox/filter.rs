@@ -25,8 +25,8 @@ pub fn compile(role: Role) -> Result<BpfProgram, LockError> {
     for rule in role.rules() {
         let alternatives: Result<Vec<SeccompRule>, LockError> =
             rule.alternatives.iter().map(|conditions| alternative(conditions)).collect();
-        // Two rules for one call would be merged, and one without conditions lost in that: build.rs refuses them, and
-        // this holds if two names ever share a number.
+        // Two rules for one call would be merged, and one without conditions would be lost: build.rs refuses them, and
+        // this check also covers two names with the same number.
         if rules.insert(rule.nr, alternatives?).is_some() {
             return Err(failed(format!("two rules for {}", rule.syscall)));
         }

@@ -15,7 +15,7 @@ pub struct Limits {
     pub nproc: u64,
     /// RLIMIT_NOFILE: one more than the highest descriptor number.
     pub nofile: u64,
-    /// RLIMIT_FSIZE in bytes: 0 for a process that writes no files. It counts for memfds as well, so the broker needs
+    /// RLIMIT_FSIZE in bytes: 0 for a process that writes no files. It applies to memfds as well, so the broker needs
     /// as much as its largest snapshot.
     pub fsize: u64,
     /// RLIMIT_AS in bytes: everything mapped, snapshots included.
@@ -44,7 +44,7 @@ impl Limits {
         Ok(())
     }
 
-    /// Sets every limit, then reads it back. A limit that is tighter already stays.
+    /// Sets every limit, then reads it back. A limit that is already tighter stays.
     pub(crate) fn apply(&self) -> Result<(), LockError> {
         for (name, resource, wanted) in [
             ("CORE", Resource::RLIMIT_CORE, self.core),

@@ -9,7 +9,7 @@ use crate::role::Role;
 use crate::status::Expected;
 use crate::{FileRules, files, filter};
 
-/// What the fork of a locked process is to be.
+/// The narrower lock for a fork of a locked process.
 #[derive(Debug)]
 pub struct Narrower<'a> {
     /// Selects the system call list; a role that has the parent's among its [`Role::parents`].
@@ -23,10 +23,10 @@ pub struct Narrower<'a> {
 }
 
 impl Confined {
-    /// In a fork of the process that this is the proof of: takes on the narrower lock of another role, on top of the one
-    /// that is in force.
+    /// In a fork of the process to which this proof belongs: adds the narrower lock of another role to the one in
+    /// force.
     ///
-    /// The parent's list must allow the calls that this takes; /proc must be within reach.
+    /// The parent's list must allow the calls that this needs; /proc must be accessible.
     ///
     /// # Errors
     /// As for [`enter`](crate::enter). The process must then exit: the lock of its parent is in force, and perhaps more.
@@ -39,7 +39,7 @@ impl Confined {
         let program = filter::compile(wanted.role)?;
         let mirror = Mirror::open()?;
         let ruleset = files::prepare(&wanted.files)?;
-        // A fork does not inherit that it dies with its parent.
+        // A fork does not inherit the death signal.
         own_process(Some(wanted.parent_pid))?;
         files::enforce(ruleset)?;
         let differences = self.stands.differences(&mirror.status()?);

@@ -20,7 +20,7 @@ use crate::error::{Layer, LockError};
 use crate::role::Role;
 use crate::row::{Account, Root};
 
-/// Who the process is to be.
+/// The ids and capabilities that the process takes.
 #[derive(Clone, Debug)]
 pub enum Privilege {
     /// Started by root: everything is enforced.
@@ -34,8 +34,8 @@ pub enum Privilege {
         /// The capabilities that stay, as [`Row::keep`](crate::Row::keep) has them.
         keep: &'static [Capability],
     },
-    /// Started by root, to be an account with all its groups, and with no capability: whoever judges the process by its
-    /// account sees what it sees of everybody else with that account.
+    /// Started by root, to be an account with all its groups, and with no capability: to other processes it looks like
+    /// any process of that account.
     Account {
         /// The user id.
         uid: u32,
@@ -98,15 +98,15 @@ impl Privilege {
 /// The checked new root directory, held open so that nothing can be put in its place.
 pub(crate) struct NewRoot(Dir);
 
-/// What to do about a root directory that is none. Never to empty one, or to take it from its owner: it may be another's,
-/// and named by mistake.
+/// The remedy for an unusable root directory. Never to empty it or to change its owner: it may have been named by
+/// mistake.
 const MADE_FOR_THIS: &str = "set chroot_directory in mapkeep.cf to a directory that is used for nothing else: \
                              install -d -o root -g root -m 755 DIRECTORY";
 
 /// Whether a directory can be the empty root of a role that serves clients.
 ///
 /// # Errors
-/// It is not there, not empty, or somebody besides root can write in it; the reason has the remedy.
+/// It does not exist, is not empty, or somebody besides root can write in it; the reason includes the remedy.
 pub fn check_root(path: &Path) -> Result<(), LockError> {
     open_new_root(path).map(drop)
 }
@@ -159,7 +159,7 @@ pub(crate) fn become_user(uid: u32, gid: u32, groups: &[u32], keep: &[Capability
 
     let identity = |what: &str, e: Errno| LockError::new(Layer::Identity, format!("{what}: {e}"));
     if uid != 0 && !keep.is_empty() {
-        // Without this the change of uid clears the permitted set, and nothing could be kept.
+        // Without this, the change of uid would clear the permitted set, and nothing could be kept.
         prctl::set_keepcaps(true).map_err(|e| identity("PR_SET_KEEPCAPS", e))?;
     }
     // Groups before the user: afterwards the right to change them is gone.
@@ -182,7 +182,7 @@ pub(crate) fn become_user(uid: u32, gid: u32, groups: &[u32], keep: &[Capability
     Ok(())
 }
 
-/// The privileges must be gone, not merely laid aside.
+/// The privileges must be gone, not merely inactive.
 fn no_way_back() -> Result<(), LockError> {
     let (root, wheel) = (Uid::from_raw(0), Gid::from_raw(0));
     let attempts = [setresuid(root, root, root), setresgid(wheel, wheel, wheel), setgroups(&[wheel])];

@@ -12,38 +12,37 @@ use std::time::Duration;
 use crate::row::{Account, Files, Given, Root, Service};
 use crate::rule::{Rule, lists};
 
-/// What is known of a role.
+/// The properties of a role.
 #[derive(Debug)]
 pub struct Row {
     /// In logs, and in the policy unless the list is another role's.
     pub name: &'static str,
-    /// What `ps` and the log call a process of it.
+    /// The name of its processes in `ps` and the log.
     pub title: &'static str,
-    /// The file of its program, beside the others; for a fork that of its parent.
+    /// The file name of its program; for a fork, that of its parent.
     pub program: &'static str,
-    /// In which services there are such processes.
+    /// The services that have such processes.
     pub service: Service,
-    /// The roles whose filters a process of this one may have inherited; empty where it starts under none of ours.
+    /// The roles whose filters a process of this one may have inherited; empty if it starts under none of ours.
     pub parents: &'static [Role],
-    /// Whose rights it has.
+    /// The account that it runs as.
     pub account: Account,
     /// The capabilities that it keeps.
     pub keep: &'static [Capability],
     /// Its root directory.
     pub root: Root,
-    /// What Landlock may leave it.
+    /// What Landlock may allow it.
     pub files: Files,
     /// The system calls that it may make, sorted by name, one rule for each call.
     pub rules: &'static [Rule],
-    /// What it has at the descriptors 0, 1, 2, ... when it starts; nothing where nobody of ours starts it,
-    /// and for a fork of its parent.
+    /// What it has at the descriptors 0, 1, 2, ... when it starts; empty if we do not start it, and for a fork.
     pub descriptors: &'static [Given],
-    /// How long it may take to leave when its broker has gone; `None` for what no broker has.
+    /// How long it may take to exit after its broker; `None` for a process that has no broker.
     pub outlives_broker: Option<Duration>,
 }
 
-/// What the supervisor needs so that its children can drop theirs, and to end them. One, CAP_DAC_READ_SEARCH, it keeps
-/// only to pass on to the broker.
+/// What the supervisor needs so that its children can drop their privileges, and to signal them. CAP_DAC_READ_SEARCH is
+/// kept only for the broker.
 const SUPERVISOR_KEEPS: &[Capability] = &[
     Capability::CAP_SETUID,
     Capability::CAP_SETGID,
@@ -70,9 +69,9 @@ const LOGGER_HAS: &[Given] =
 /// Both kinds of workers of the reading service.
 const LOOKUP_ACCOUNT: Account = Account::Own { name: "mapkeep-lookup", offset: 2 };
 
-/// It answers what has arrived.
+/// Time to answer the requests that have arrived.
 const WORKER_TIME: Duration = Duration::from_secs(30);
-/// It ends what it has begun.
+/// Time to finish the work that it has begun.
 const WRITER_TIME: Duration = Duration::from_secs(600);
 
 macro_rules! roles {
@@ -99,7 +98,7 @@ macro_rules! roles {
 }
 
 roles! {
-    /// Starts and ends the others.
+    /// Starts and stops the others.
     Supervisor {
         name: "supervisor",
         title: "supervisor",
@@ -114,7 +113,7 @@ roles! {
         descriptors: &[],
         outlives_broker: None,
     }
-    /// Opens tables, accepts connections, hands both over.
+    /// Opens tables, accepts connections, and hands both to workers.
     Broker {
         name: "broker",
         title: "broker",
@@ -122,7 +121,7 @@ roles! {
         service: Service::Reading,
         parents: &[Role::Supervisor],
         account: Account::Own { name: "mapkeep-broker", offset: 0 },
-        // It opens tables of any owner.
+        // It opens tables with any owner.
         keep: &[Capability::CAP_DAC_READ_SEARCH],
         root: Root::Machine,
         files: Files::READ,
@@ -160,7 +159,7 @@ roles! {
         descriptors: WORKER_HAS,
         outlives_broker: Some(WORKER_TIME),
     }
-    /// Answers lookup workers from tables of patterns. It has their list and account: it sees the same keys.
+    /// Answers lookup workers from tables of patterns. It has their list and account, because it sees the same keys.
     Rules {
         name: "rules",
         title: "rules worker",
@@ -190,7 +189,7 @@ roles! {
         descriptors: WORKER_HAS,
         outlives_broker: Some(WORKER_TIME),
     }
-    /// Has connections made, each by a fork of its own. It is started before the lock of the supervisor.
+    /// Forks a connector for each connection. It is started before the lock-down of the supervisor.
     Dialer {
         name: "dialer",
         title: "dialer",
@@ -200,13 +199,14 @@ roles! {
         account: Account::MailOwnerWithGroups,
         keep: &[],
         root: Root::Machine,
-        // All that it may read: files of the name service are replaced while it runs, and Landlock knows files, not names.
+        // It may read everything: files of the name service are replaced while it runs, and Landlock rules apply to
+        // files, not names.
         files: Files { read: true, connect: true, ..Files::NONE },
         rules: lists::DIALER,
         descriptors: WORKER_HAS,
         outlives_broker: None,
     }
-    /// Makes one connection: finds the address of a name, connects, hands the connection over, ends.
+    /// Makes one connection: resolves a name, connects, hands the connection over, exits.
     Connector {
         name: "connector",
         title: "connector",
@@ -238,7 +238,8 @@ roles! {
         descriptors: &[],
         outlives_broker: None,
     }
-    /// Opens, makes and renames the files of tables that can be changed, accepts connections, hands both over.
+    /// Opens, creates and renames the files of tables that can be changed, accepts connections, and hands both to the
+    /// writer.
     WriteBroker {
         name: "write_broker",
         title: "write broker",
@@ -295,13 +296,13 @@ impl Role {
         self.row().rules
     }
 
-    /// Whether it is one of the two that nobody of ours starts, and that start all others.
+    /// Whether it is one of the two supervisors, which start all other processes.
     #[must_use]
     pub fn is_supervisor(self) -> bool {
         self.row().account == Account::Root
     }
 
-    /// Whether it begins as a fork of the one that is its parent, whose lock it narrows, and no program is started.
+    /// Whether it begins as a fork of its parent, whose lock it narrows, instead of a program of its own.
     #[must_use]
     pub fn is_fork(self) -> bool {
         self.parents() == [Role::Dialer]

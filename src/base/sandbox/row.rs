@@ -8,38 +8,38 @@ pub enum Service {
     Reading,
     /// `proxywrite`, which also changes tables.
     Writing,
-    /// Each has its own.
+    /// Both services, each with its own.
     Both,
 }
 
-/// Whose rights a process has where root has started the service.
+/// The account of a process if root has started the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Account {
     /// Root, with the capabilities of the row.
     Root,
-    /// An account that is for this alone.
+    /// An account for this role alone.
     Own {
-        /// Its name, if somebody has made it.
+        /// Its name, if it has been created.
         name: &'static str,
-        /// Else which id of the range that `uid_base` in mapkeep.cf begins.
+        /// Otherwise, the offset of its id in the range that begins at `uid_base` of mapkeep.cf.
         offset: u32,
     },
     /// `mail_owner` of main.cf, who owns the files of tables that can be changed.
     MailOwner,
-    /// The same with that account's supplementary groups, as stock proxymap has them.
+    /// The same, with that account's supplementary groups, as in stock proxymap.
     MailOwnerWithGroups,
 }
 
 /// The root directory of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Root {
-    /// That of the machine.
+    /// The host's root directory.
     Machine,
-    /// The empty directory: it has bytes of clients.
+    /// The empty directory, because the process reads bytes from clients.
     Empty,
 }
 
-/// What a role may ask of Landlock.
+/// The Landlock rights that a role may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Files {
     /// To read files and list directories.
@@ -53,9 +53,9 @@ pub struct Files {
 }
 
 impl Files {
-    /// It works on descriptors and reaches no file.
+    /// It works on descriptors and can reach no file.
     pub(crate) const NONE: Files = Files { read: false, write: false, execute: false, connect: false };
-    /// It opens what it finds there.
+    /// It may read files.
     pub(crate) const READ: Files = Files { read: true, ..Files::NONE };
 }
 
@@ -64,18 +64,18 @@ impl Files {
 pub enum Given {
     /// /dev/null
     Null,
-    /// Standard error where that is the log, else /dev/null.
+    /// Standard error if that is the log, otherwise /dev/null.
     ErrorOutput,
-    /// The channel to whoever it works for.
+    /// The channel to its broker or supervisor.
     Channel,
     /// The channel to the logger.
     Log,
     /// The socket of the log service.
     LogSocket,
-    /// Something that it closes: the number is that of epoll.
+    /// Anything: the process closes it, because the number is that of epoll.
     PlaceOfEpoll,
     /// The sealed list of names.
     Names,
-    /// All listening sockets, one after the other. The last.
+    /// All listening sockets, one after the other; always last.
     Listeners,
 }

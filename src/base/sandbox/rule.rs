@@ -49,8 +49,8 @@ pub enum Test {
     },
 }
 
-/// What build.rs wrote: a list for each key below "roles". Constants of several integer types are widened to 64 bits there.
-/// A list that no row of the table of roles names does not build.
+/// What build.rs wrote: a list for each key below "roles". Constants of several integer types are widened to 64 bits
+/// there. A list that is not in the table of roles does not compile.
 #[allow(clippy::unnecessary_cast)]
 #[deny(dead_code)]
 pub(crate) mod lists {
@@ -96,23 +96,24 @@ mod tests {
     fn lists_for_connections_within_bounds() {
         assert!(Role::Connector.rules().len() <= 34, "{}", Role::Connector.rules().len());
         assert!(filtered(Role::Connector) >= 18, "{}", filtered(Role::Connector));
-        // A fork of the dialer has both filters: what the one allows, the other must.
+        // A fork of the dialer has both filters, so the dialer's must allow all that the connector's does.
         let dialer: Vec<&str> = Role::Dialer.rules().iter().map(|rule| rule.syscall).collect();
         for rule in Role::Connector.rules() {
             assert!(dialer.contains(&rule.syscall), "{}", rule.syscall);
         }
     }
 
-    /// What the two roles may that make connections, and nobody else, with the reason.
+    /// The system calls that only the two roles that make connections may use, with the reason.
     fn is_for_connections(role: Role, call: &str) -> bool {
         let connector = [
-            // A name becomes an address by files and modules that the C library opens by their paths.
+            // The C library resolves names with files and modules that it opens by path.
             "openat", "mprotect", // It asks name servers, and connects.
             "socket", "connect",
-            // It asks the kernel by a netlink socket which addresses this machine has, and the size of what has come.
+            // The C library asks the kernel, over a netlink socket, for this machine's addresses, and for the size of a
+            // reply.
             "bind", "ioctl",
         ];
-        // It forks, ends a fork that hangs, and each fork takes on its lock.
+        // The dialer forks and kills a fork that hangs; each fork narrows its lock.
         let dialer = ["clone", "kill", "prctl"];
         match role {
             Role::Connector => connector.contains(&call),

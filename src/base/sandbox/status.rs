@@ -103,8 +103,8 @@ fn unreadable(name: &str) -> LockError {
     LockError::new(Layer::SelfCheck, format!("/proc/PID/status has no readable line {name}"))
 }
 
-/// Seccomp of a process that a filter has ended, from then until it is gone (SECCOMP_MODE_DEAD in
-/// kernel/seccomp.c of Linux): every further call would end it again.
+/// The Seccomp value of a process that a filter has killed, until it has exited (SECCOMP_MODE_DEAD in kernel/seccomp.c
+/// of Linux): every further call would end it again.
 pub const DYING: u32 = 3;
 
 /// What a locked process must look like.
@@ -140,7 +140,7 @@ pub fn expected(role: Role, privilege: &Privilege, inherited_filters: u32) -> Ex
         Privilege::Account { groups, .. } => groups.clone(),
         Privilege::Root { .. } | Privilege::Rootless => Vec::new(),
     };
-    // As the kernel shows them.
+    // In the order in which the kernel shows them.
     groups.sort_unstable();
     Expected { ids, groups, capabilities, bounding, seccomp_filters: inherited_filters.saturating_add(1) }
 }
@@ -178,7 +178,7 @@ impl Expected {
         compare("NoNewPrivs", found.no_new_privs.to_string(), "true".into());
         compare("Threads", found.threads.to_string(), "1".into());
         let mode: u32 = if self.seccomp_filters == 0 { 0 } else { 2 };
-        // A filter has just ended it: its death is about to be told, and is no lock that was not installed.
+        // A filter has just killed it: this is not a missing lock, and its death will be reported.
         let mode = if mode == 2 && found.seccomp == DYING { DYING } else { mode };
         compare("Seccomp", found.seccomp.to_string(), mode.to_string());
         compare("Seccomp_filters", found.seccomp_filters.to_string(), self.seccomp_filters.to_string());

@@ -12,12 +12,12 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 /// The file is named by /proc/self/fd, since fgetxattr(2) does not take an `O_PATH` descriptor.
 ///
 /// # Errors
-/// What getxattr(2) gives: `EOPNOTSUPP` where the file system has no such lists (it may have others), `ENOENT` without
+/// Those of getxattr(2): `EOPNOTSUPP` if the file system has no such lists (it may have others), `ENOENT` without
 /// /proc.
 pub fn is_there(descriptor: BorrowedFd<'_>) -> io::Result<bool> {
     let path = CString::new(format!("/proc/self/fd/{}", descriptor.as_raw_fd()))?;
     let name = c"system.posix_acl_access";
-    // SAFETY: both names are NUL-terminated and live over the call; with a length of 0 nothing is written.
+    // SAFETY: both names are NUL-terminated and outlive the call; with a length of 0 nothing is written.
     let length = unsafe { libc::getxattr(path.as_ptr(), name.as_ptr(), std::ptr::null_mut(), 0) };
     if length >= 0 {
         return Ok(true);

@@ -31,8 +31,8 @@ pub enum Received {
     Oversized,
 }
 
-/// Room for the descriptors of one message. The kernel rounds the space up, so that a message with one too
-/// many still fits, is seen and is refused, instead of leaking a descriptor.
+/// Room for the descriptors of one message. The kernel rounds the space up, so that a message with one too many still
+/// fits and is refused, instead of leaking a descriptor.
 const DESCRIPTOR_ROOM: usize = 4;
 
 impl Channel {
@@ -52,24 +52,24 @@ impl Channel {
         Channel { socket: descriptor, sends_descriptors: true }
     }
 
-    /// The same for an end that never sends descriptors: it makes do with sendto(2), which cannot carry any, so
-    /// that a locked-down process needs no sendmsg(2).
+    /// The same for an end that never sends descriptors: it uses sendto(2), which cannot carry any, so that a
+    /// locked-down process needs no sendmsg(2).
     #[must_use]
     pub fn without_freight(descriptor: OwnedFd) -> Channel {
         Channel { socket: descriptor, sends_descriptors: false }
     }
 
-    /// Gives the descriptor away, for the child that gets this end.
+    /// Releases the descriptor, for the child that gets this end.
     #[must_use]
     pub fn into_descriptor(self) -> OwnedFd {
         self.socket
     }
 
-    /// Sends one message, with `descriptors` beside it. Never waits, never raises SIGPIPE.
+    /// Sends one message with `descriptors`. Never blocks, never raises SIGPIPE.
     ///
     /// # Errors
-    /// `WouldBlock` when the peer does not read; `BrokenPipe` when it has gone, with or without unread messages;
-    /// `Unsupported` for descriptors on an end without freight.
+    /// `WouldBlock` if the peer does not read; `BrokenPipe` if it has closed its end, with or without unread messages;
+    /// `Unsupported` for descriptors on an end that sends none.
     pub fn send(&self, message: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
         if !self.sends_descriptors {
@@ -87,7 +87,7 @@ impl Channel {
         Ok(())
     }
 
-    /// Takes one message and its descriptors, from a peer that is trusted to send some.
+    /// Receives one message and its descriptors, from a peer that is trusted to send some.
     ///
     /// # Errors
     /// Those of recvmsg(2), except for an empty or closed channel, which are values.
@@ -122,7 +122,7 @@ impl Channel {
         })
     }
 
-    /// Takes one message from a peer that may be hostile: descriptors beside it are never installed.
+    /// Receives one message from a peer that may be hostile: descriptors sent with it are never installed.
     ///
     /// # Errors
     /// Those of recv(2), except for an empty or closed channel, which are values.
@@ -138,7 +138,8 @@ impl Channel {
     }
 }
 
-/// A peer that left messages of ours unread is reported differently, once, from one that had read all.
+/// If a peer exits with messages of ours unread, the error is different, once, from that of a peer that has read
+/// everything.
 fn one_name_for_gone(error: Errno) -> Errno {
     if error == Errno::ECONNRESET { Errno::EPIPE } else { error }
 }
@@ -189,7 +190,7 @@ mod tests {
         assert!(text.starts_with("Name:"));
         assert!(matches!(other.receive(&mut buffer).unwrap(), Received::Empty));
         drop(one);
-        // A child that another test is just starting has it, too, until it executes its program.
+        // A child that another test is just starting also has it, until it executes its program.
         let begun = std::time::Instant::now();
         while matches!(other.receive(&mut buffer).unwrap(), Received::Empty) {
             assert!(begun.elapsed().as_secs() < 60, "still open");

@@ -25,7 +25,7 @@ pub struct LocalTime {
 /// before lock-down, later ones open nothing.
 ///
 /// # Errors
-/// A clock that stands before 1970 or beyond what the C library can show.
+/// The clock shows a time before 1970, or one that the C library cannot represent.
 pub fn local_now() -> io::Result<LocalTime> {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).map_err(io::Error::other)?;
     let seconds = libc::time_t::try_from(since.as_secs()).map_err(io::Error::other)?;

@@ -13,24 +13,24 @@ pub enum Forked {
     Child,
 }
 
-/// Splits this process in two. To be called by a process with one thread; the child must end by
-/// [`exit::now`](crate::exit::now) and never return into the loops of its parent.
+/// Forks. Must be called by a process with one thread; the child must exit by [`exit::now`](crate::exit::now) and never
+/// return into the loops of its parent.
 ///
 /// # Errors
-/// `EAGAIN` when the user has no process left, `ENOMEM`.
+/// `EAGAIN` if the user's limit of processes is reached; `ENOMEM`.
 pub fn split() -> io::Result<Forked> {
     // SAFETY: the caller has one thread. So no other can hold a lock of the C library or of this program, or be in the
-    // middle of a change: the child finds all memory as the one thread left it, and may do whatever the parent may. (With
-    // more threads it could only make async-signal-safe calls.) Both go on with the same code, so no destructor is lost and
-    // none runs twice, since the child ends by _exit.
+    // middle of a change: the child finds all memory as the one thread left it, and may do whatever the parent may.
+    // (With more threads it could only make async-signal-safe calls.) No destructor runs twice, since the child exits
+    // by _exit.
     Ok(match unsafe { fork() }? {
         ForkResult::Parent { child } => Forked::Parent(child),
         ForkResult::Child => Forked::Child,
     })
 }
 
-/// Leaves the descriptors 0 to 2 and a copy of `kept`, which gets this number and is close-on-exec; all others are closed,
-/// whichever values own them. To be called in a child, which must not use those values any more.
+/// Keeps the descriptors 0 to 2 and a copy of `kept`, which gets this number and is close-on-exec; closes all others,
+/// whichever values own them. Must be called in a child, which must not use those values afterwards.
 ///
 /// # Errors
 /// `EBADF` when the number is beyond the limit of descriptors; `EINVAL` when `kept` has it already, or it is below 4.
@@ -66,7 +66,7 @@ mod tests {
 
     const NUMBER: RawFd = 300;
 
-    /// What a child does, without help by the test runner's other threads: it makes system calls and ends.
+    /// Runs `body` in a child, which does not need the test runner's other threads: it makes system calls and exits.
     fn in_child(body: impl FnOnce() -> u8) -> WaitStatus {
         match split().unwrap() {
             Forked::Parent(child) => waitpid(child, None).unwrap(),
@@ -88,7 +88,7 @@ mod tests {
             u8::from(UnixStream::from(kept).write_all(b"x").is_err()) * 3
         });
         assert!(matches!(status, WaitStatus::Exited(_, 0)), "{status:?}");
-        // The parent's own are as they were.
+        // The parent's own are unchanged.
         assert!(other.metadata().is_ok());
         drop(theirs);
         let mut text = String::new();

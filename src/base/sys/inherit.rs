@@ -4,14 +4,14 @@ use nix::fcntl::{FcntlArg, fcntl};
 use std::io;
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-/// The lowest number that no fixed descriptor has. As a number in policy/seccomp.json, too.
+/// The lowest number that no fixed descriptor has. policy/seccomp.json has the same number.
 const FIRST_FREE: RawFd = 6;
 
-/// Takes ownership of an inherited descriptor. To be called once for each number, at the start of a process,
-/// before anything else is opened.
+/// Takes ownership of an inherited descriptor. Must be called once for each number, at the start of a process, before
+/// anything else is opened.
 ///
 /// # Errors
-/// `EBADF` when nothing is open at that number.
+/// `EBADF` if nothing is open at that number.
 pub fn take(number: RawFd) -> io::Result<OwnedFd> {
     if number < 0 {
         return Err(io::Error::from_raw_os_error(libc::EBADF));
@@ -30,9 +30,9 @@ pub fn take(number: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-/// A second descriptor of an open file, close-on-exec, with a number from 6 on. The system call lists go by the numbers
-/// below: a copy that took one of them, after a `close`, would be taken for a channel. The standard library asks for
-/// a number from 3 on, which those lists refuse.
+/// A second descriptor of an open file, close-on-exec, with a number from 6 on. The system call lists refer to the
+/// numbers below: a copy that got one of them, after a `close`, would be mistaken for a channel. The standard library
+/// asks for a number from 3 on, which those lists refuse.
 ///
 /// # Errors
 /// `EMFILE` when no number is left.
@@ -42,8 +42,8 @@ pub fn copy(descriptor: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-/// Closes every descriptor from `first` on. To be called at the start of a process, before it has opened
-/// anything that it means to keep.
+/// Closes every descriptor from `first` on. Must be called at the start of a process, before it has opened anything
+/// that it needs.
 ///
 /// # Errors
 /// Those of close_range(2): none on kernels that have it.

@@ -7,7 +7,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// Takes a read lease on a file that was opened for reading only. False: a process has it open for writing.
+/// Takes a read lease on a file that was opened for reading only. False if a process has it open for writing.
 ///
 /// # Errors
 /// `EACCES` for a file of another user; `EINVAL` where the file system has no leases.
@@ -22,13 +22,13 @@ pub fn take(file: BorrowedFd<'_>) -> io::Result<bool> {
     }
 }
 
-/// Whether somebody waits in open(2) for the end of the lease that was taken on this file. To be asked of the holder
-/// only: the kernel gives the same answer where there is no lease.
+/// Whether a process waits in open(2) for the end of the lease that was taken on this file. Only the holder may ask:
+/// the kernel gives the same answer if there is no lease.
 #[must_use]
 pub fn is_awaited(file: BorrowedFd<'_>) -> bool {
     // SAFETY: fcntl(F_GETLEASE) takes nothing and touches no memory of this process.
     let lease = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETLEASE) };
-    // While it is to be given up, the kernel names what it is to become.
+    // While the lease is being broken, the kernel returns its future state.
     lease == libc::F_UNLCK
 }
 

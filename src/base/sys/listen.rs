@@ -12,11 +12,11 @@ pub enum Accepted {
     Client(OwnedFd),
     /// Nobody is waiting (or a sibling process was quicker).
     Nobody,
-    /// No descriptor or memory is free: try again when a client has gone.
+    /// No descriptor or memory is free: try again when a client has disconnected.
     Exhausted,
 }
 
-/// Takes one waiting client. The mode of the listening socket, which other processes share, is left alone.
+/// Accepts one waiting client. The flags of the listening socket, which other processes share, are not changed.
 ///
 /// # Errors
 /// Anything that makes the listening socket itself unusable.

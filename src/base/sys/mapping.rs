@@ -9,13 +9,13 @@ use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 use std::time::{Duration, Instant};
 
-/// A large page of the processor, in bytes: what one entry of the second level of page tables stands for on x86-64, and on
-/// aarch64 with small pages of 4 KiB. Elsewhere the kernel refuses, and all stays as it is.
+/// A large page of the processor, in bytes: what one entry of the second level of page tables maps on x86-64, and on
+/// aarch64 with small pages of 4 KiB. Elsewhere the kernel refuses, and nothing changes.
 const LARGE_PAGE: usize = 2 << 20;
 /// Bytes that are put into large pages in one go: 2 to 3 ms.
 const STEP: usize = 4 * LARGE_PAGE;
-/// No step begins once those before it have taken so long, for one mapping. On a machine with enough free memory, 1 GiB takes
-/// 0.3 s.
+/// No step of one mapping begins once the previous ones have taken this long in total. On a machine with enough free
+/// memory, 1 GiB takes 0.3 s.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The bytes of a sealed memfd, mapped read-only and shared: in memory once, however many processes map it.
@@ -27,7 +27,8 @@ pub struct Mapping {
 }
 
 impl Mapping {
-    /// Maps the first `size` bytes of `memfd`, all of them at once: that spares a fault for each page at its first use.
+    /// Maps the first `size` bytes of `memfd` and populates the pages at once, which avoids a fault for each page at
+    /// its first use.
     ///
     /// The descriptor must be a memfd with F_SEAL_SHRINK and F_SEAL_WRITE (the broker makes no other), so that
     /// the bytes neither change nor vanish under the mapping. It may be closed afterwards.
@@ -39,12 +40,12 @@ impl Mapping {
         map(None, room, MapFlags::MAP_SHARED | MapFlags::MAP_POPULATE, memfd)
     }
 
-    /// The same, in large pages as far as the kernel gives them within [`PATIENCE`], and in steps, for it takes a while: who
-    /// looks for one key in a gigabyte then waits less often for the address of a page, and the page tables are small. The
-    /// bytes move to other memory for that, for all who map them; tables of less than 2 MiB stay where they are.
+    /// The same, in large pages as far as the kernel provides them within [`PATIENCE`], and in steps, because it takes
+    /// a while. With large pages, a lookup in a gigabyte has fewer TLB misses, and the page tables are small. The bytes
+    /// move to other memory for that, for every process that maps them; tables of less than 2 MiB are not moved.
     ///
     /// # Errors
-    /// As [`Mapping::of`]; that there are no large pages is none.
+    /// As [`Mapping::of`]; a lack of large pages is no error.
     pub fn in_large_pages(memfd: BorrowedFd<'_>, size: u64) -> io::Result<Settling> {
         let Some(room) = room(memfd, size)?.filter(|room| room.get() >= LARGE_PAGE) else {
             return Ok(Settling {
@@ -63,15 +64,15 @@ impl Mapping {
         let (Some(start), Some(_)) = (self.start, end) else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
-        // SAFETY: `start` maps `length` bytes until drop, and `at + length` is not beyond them. Neither piece of advice
-        // that is given here changes a byte of it, or where it is seen.
+        // SAFETY: `start` maps `length` bytes until drop, and `at + length` is not beyond them. Neither advice used
+        // here changes a byte of it, or its address.
         let done = unsafe { madvise(start.as_ptr().wrapping_byte_add(at), length, advice) };
         nix::errno::Errno::result(done)?;
         Ok(())
     }
 }
 
-/// A mapping on its way into large pages.
+/// A mapping that is being moved to large pages.
 #[derive(Debug)]
 pub struct Settling {
     mapping: Mapping,
@@ -80,12 +81,12 @@ pub struct Settling {
     next: Next,
 }
 
-/// What is to be done, from which offset on.
+/// The next step, and the offset at which it begins.
 #[derive(Clone, Copy, Debug)]
 enum Next {
     /// Have the kernel copy the bytes to large pages, until it has no more or takes too long.
     Collapse(usize),
-    /// Map whatever could not be had in large pages.
+    /// Populate what could not be moved to large pages.
     Populate(usize),
     Nothing,
 }
@@ -108,7 +109,7 @@ impl Settling {
                 }
             }
             Next::Populate(at) => {
-                // As with MAP_POPULATE, what fails is done at the first use.
+                // As with MAP_POPULATE, a page that fails is loaded at its first use.
                 let _ = self.mapping.advise(at, STEP.min(length.saturating_sub(at)), MADV_POPULATE_READ);
                 let end = at.saturating_add(STEP);
                 if end < length { Next::Populate(end) } else { Next::Nothing }
@@ -117,14 +118,14 @@ impl Settling {
         matches!(self.next, Next::Nothing)
     }
 
-    /// The mapping, however far it has come.
+    /// The mapping, whether or not all steps are done.
     #[must_use]
     pub fn finish(self) -> Mapping {
         self.mapping
     }
 }
 
-/// How much there is to map; nothing for no bytes, which the kernel does not map.
+/// The length to map; `None` for zero bytes, which the kernel does not map.
 fn room(memfd: BorrowedFd<'_>, size: u64) -> io::Result<Option<NonZeroUsize>> {
     let actual = crate::status::of(memfd)?.size;
     let length = usize::try_from(size).ok().filter(|_| size <= actual);
@@ -137,16 +138,16 @@ fn map(
     flags: MapFlags,
     memfd: BorrowedFd<'_>,
 ) -> io::Result<Mapping> {
-    // SAFETY: without MAP_FIXED a new mapping disturbs no other memory: the kernel takes a place that is in use for a
-    // hint, and chooses another.
+    // SAFETY: without MAP_FIXED a new mapping disturbs no other memory: the kernel treats the address as a hint, and
+    // chooses another if it is in use.
     let start = unsafe { mmap(place, room, ProtFlags::PROT_READ, flags, memfd, 0) }?;
     Ok(Mapping { start: Some(start), length: room.get() })
 }
 
-/// Where there is room for a mapping that begins with a large page.
+/// A free address range for a mapping that begins at a large page.
 fn aligned_place(room: NonZeroUsize, memfd: BorrowedFd<'_>) -> io::Result<NonZeroUsize> {
     let more = room.checked_add(LARGE_PAGE).ok_or(io::ErrorKind::InvalidInput)?;
-    // A mapping that has the room, and is gone when the place is used.
+    // A mapping that reserves the range, and is unmapped before the range is used.
     let roomy = map(None, more, MapFlags::MAP_SHARED, memfd)?;
     let start = roomy.start.map_or(0, |start| start.as_ptr().addr());
     start
@@ -229,8 +230,8 @@ mod tests {
                 assert!(mapping.as_ref() == bytes, "{length} bytes");
             }
             for mapping in large {
-                // Another thread of the tests may have taken the aligned place; and whether the machine has large
-                // pages left is its own affair. But what is asked of the kernel must be in order.
+                // Another thread of the tests may have taken the aligned range, and the machine may have no large pages
+                // left. But the requests to the kernel must be valid.
                 let aligned = mapping.start.unwrap().as_ptr().addr().is_multiple_of(LARGE_PAGE);
                 let known = std::path::Path::new("/sys/kernel/mm/transparent_hugepage").exists();
                 if aligned && known && length >= LARGE_PAGE {

@@ -1,8 +1,8 @@
 //! How the C library's allocator gets its memory.
 
-/// Makes the allocator take all memory from the heap (brk), so that a process needs no mmap afterwards.
+/// Makes the allocator take all memory from the heap (brk), so that the process needs no mmap afterwards.
 ///
-/// Returns false when the C library refuses, which only another libc than glibc does.
+/// Returns false if the C library refuses, which glibc does not.
 #[must_use]
 pub fn heap_only() -> bool {
     // SAFETY: mallopt changes a tuning value of the allocator and touches no memory of ours.

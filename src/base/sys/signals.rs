@@ -3,8 +3,8 @@
 use nix::sys::signal::{SigHandler, Signal, signal};
 use std::io;
 
-/// Ignores SIGPIPE (a client that has gone is an error value, not a death) and SIGXFSZ (a log file at its
-/// limit must not kill the writer).
+/// Ignores SIGPIPE (a client that has disconnected is an error value, and must not kill the process) and SIGXFSZ (a log
+/// file at its limit must not kill the writer).
 ///
 /// # Errors
 /// Those of sigaction(2), which do not happen for these signals.
@@ -16,7 +16,8 @@ pub fn ignore_pipe_and_size() -> io::Result<()> {
     Ok(())
 }
 
-/// Ignores SIGIO, which the holder of a lease is sent when somebody wants to open the file (see [`crate::lease`]).
+/// Ignores SIGIO, which is sent to the holder of a lease when another process wants to open the file (see
+/// [`crate::lease`]).
 ///
 /// # Errors
 /// Those of sigaction(2), which do not happen for this signal.

@@ -7,7 +7,7 @@ use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-/// Numbers below this one are where a child gets its descriptors; copies are parked above it first.
+/// A child gets its descriptors at numbers below this one; copies are first made above it.
 const PARK: RawFd = 200;
 
 /// A program to start.
@@ -15,13 +15,13 @@ const PARK: RawFd = 200;
 pub struct Program<'a> {
     /// The executable, opened once at start: an upgrade on disk cannot mix two versions in one service.
     pub executable: BorrowedFd<'a>,
-    /// What `ps` shows first, then the arguments.
+    /// The title that `ps` shows, then the arguments.
     pub arguments: &'a [CString],
     /// The child's descriptors 0, 1, 2, ...: the n-th becomes number n. Nothing else stays open.
     pub descriptors: &'a [BorrowedFd<'a>],
 }
 
-/// Starts it with an empty environment. To be called by a process with one thread.
+/// Starts it with an empty environment. Must be called by a process with one thread.
 ///
 /// # Errors
 /// Those of fork(2) and of duplicating descriptors. A failed exec ends the child with exit status 127.
@@ -63,8 +63,8 @@ fn become_program(
     }
     let from = libc::c_uint::try_from(first_free).unwrap_or_default();
     let flags = libc::CLOSE_RANGE_CLOEXEC.cast_signed();
-    // SAFETY: marks every descriptor from `from` on as close-on-exec; the executable's own is wanted by the
-    // exec below and goes with it.
+    // SAFETY: marks every descriptor from `from` on as close-on-exec; the executable's own is used by the exec below
+    // and closed with it.
     Errno::result(unsafe { libc::close_range(from, libc::c_uint::MAX, flags) })?;
     crate::signals::defaults().map_err(|_| Errno::EINVAL)?;
     let nothing: [&std::ffi::CStr; 0] = [];
@@ -79,8 +79,8 @@ mod tests {
     use std::io::Read;
     use std::os::fd::AsFd;
 
-    /// `spawn` wants a process with one thread; a test runner has several, which is harmless for a child
-    /// that only calls exec.
+    /// `spawn` requires a process with one thread; a test runner has several, which is harmless for a child that only
+    /// calls exec.
     #[test]
     fn child_has_just_its_descriptors_and_no_environment() {
         let shell = File::open("/bin/sh").unwrap();

@@ -29,16 +29,16 @@ pub struct Status {
     pub size: u64,
     /// Number of names (hard links); 0 for a file that was removed or replaced while open.
     pub nlink: u64,
-    /// Last change of the content, in nanoseconds since 1970. Its owner can set it at will.
+    /// Last change of the contents, in nanoseconds since 1970. The file's owner can set it at will.
     pub mtime_ns: i128,
-    /// Last change of content or status, in nanoseconds since 1970. Nobody can set it.
+    /// Last change of contents or status, in nanoseconds since 1970. It cannot be set.
     pub ctime_ns: i128,
 }
 
 /// The status of the file behind `descriptor`; works on `O_PATH` descriptors too.
 ///
 /// # Errors
-/// What fstat(2) gives: for a descriptor that is open, only a failing (network) file system.
+/// Those of fstat(2): for an open descriptor, only a failing (network) file system.
 pub fn of(descriptor: BorrowedFd<'_>) -> io::Result<Status> {
     let mut status = MaybeUninit::<libc::stat>::zeroed();
     // SAFETY: the descriptor is open for the length of the borrow, and the pointer is valid for a write of one
@@ -65,7 +65,7 @@ pub fn of(descriptor: BorrowedFd<'_>) -> io::Result<Status> {
     })
 }
 
-/// How long a file is, and how many names it has.
+/// The length of a file, and its number of names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
     /// Length in bytes.
@@ -74,15 +74,15 @@ pub struct Extent {
     pub nlink: u64,
 }
 
-/// Whether this kernel has taken a statx(2) without a path.
+/// Whether this kernel supports statx(2) without a path, as far as is known.
 static WITHOUT_PATH: AtomicBool = AtomicBool::new(true);
 
-/// The same as in [`of`], without looking at the times of the file.
+/// A part of [`of`], without reading the times of the file.
 ///
-/// Since Linux 6.13 a file whose times have been asked for gets a time of its own with its next change, and a change of
+/// Since Linux 6.13 a file whose times have been read gets a fine-grained time with its next change, and each change of
 /// time is one more thing for fsync(2) to write: on ext4 without a journal that costs a tenth of a durable update.
-/// statx(2) says for what it is asked. Its path is a null pointer, so that a filter can tell it from a path lookup;
-/// kernels before 6.11 refuse that, and are asked by fstat(2).
+/// statx(2) reads only what it is asked for. Its path is a null pointer, so that a filter can distinguish it from a
+/// path lookup; kernels before 6.11 refuse that, and fstat(2) is used there.
 ///
 /// # Errors
 /// As for [`of`].

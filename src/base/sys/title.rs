@@ -3,8 +3,8 @@
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 
-/// Names the process as the first argument, which is its title, begins. After execveat(2) its name is the number of a
-/// descriptor.
+/// Sets the name of the process to the beginning of its first argument, which is its title. After execveat(2) its name
+/// would be the number of a descriptor.
 pub fn name_process() {
     let title = std::env::args_os().next().unwrap_or_default();
     // The kernel keeps 15 bytes, which is just "mapkeep: lookup".

@@ -15,7 +15,7 @@ pub const RANGE: u32 = 16;
 /// Whose rights each role has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RoleIds {
-    /// Of each role that has an account of its own, in the order of [`Role::ALL`].
+    /// The ids of each role that has its own account, in the order of [`Role::ALL`].
     own: [Option<Ids>; Role::ALL.len()],
     /// The broker of the writing service has the rights of `mail_owner`, who owns the files, and no others. `None`:
     /// there is no such user.
@@ -40,7 +40,7 @@ impl RoleIds {
         RoleIds { mail_owner, ..self }
     }
 
-    /// Whether an account of ours is this user.
+    /// Whether one of our accounts is this user.
     pub fn includes(&self, uid: u32) -> bool {
         self.own.iter().flatten().any(|ids| ids.uid == uid)
     }
@@ -49,11 +49,11 @@ impl RoleIds {
 /// Why the ids cannot be used.
 #[derive(Debug, PartialEq, Eq)]
 pub enum AccountError {
-    /// An id of the range belongs to somebody.
+    /// An id of the range is assigned to an account.
     Taken {
         /// The id.
         id: u32,
-        /// Whose it is.
+        /// The account's name.
         name: String,
     },
     /// The range contains 0 or is at the end of all ids.
@@ -98,7 +98,7 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// Reads the account files; what cannot be read says nothing.
+    /// Reads the account files; one that cannot be read counts as empty.
     pub fn read() -> Accounts {
         let text =
             |path| String::from_utf8_lossy(&read_file(Path::new(path)).unwrap_or_default()).into_owned();
@@ -140,15 +140,15 @@ impl Accounts {
         named.or_else(number).ok_or_else(|| AccountError::NoSuchUser(name.to_owned()))
     }
 
-    /// The ids of the roles: of their own accounts where a package has made them, else of the range that begins at `base`.
-    /// `broker` names an account for the broker of the reading service (or is a number that nobody has). `owners` are the
-    /// users whose files are tables: no role may be one of them.
+    /// The ids of the roles: those of their own accounts if a package has created them, otherwise ids of the range that
+    /// begins at `base`. `broker` names an account for the broker of the reading service (or is a number that nobody
+    /// has). `owners` are the users whose files are tables: no role may be one of them.
     pub fn roles(&self, base: u32, broker: Option<&str>, owners: &[u32]) -> Result<RoleIds, AccountError> {
         if base == 0 || base > u32::MAX.saturating_sub(RANGE).saturating_sub(1) {
             return Err(AccountError::Range(base));
         }
         let mut ids = RoleIds::default();
-        // By the name of the account, which several roles may share.
+        // Keyed by account name, because several roles may share an account.
         let mut found: Vec<(&str, Ids)> = Vec::new();
         for (role, slot) in Role::ALL.into_iter().zip(&mut ids.own) {
             let Account::Own { name, offset } = role.row().account else { continue };
@@ -172,7 +172,7 @@ impl Accounts {
         Ok(ids)
     }
 
-    /// The ids of one account: the one that is `named` in mapkeep.cf, the usual one if it is there, or `id`.
+    /// The ids of one account: the one that is `named` in mapkeep.cf, the usual one if it exists, or `id`.
     fn ids_of_account(&self, usual: &str, named: Option<&str>, id: u32) -> Result<Ids, AccountError> {
         let account = named.unwrap_or(usual);
         match (self.ids_of(account), named.map(str::parse)) {

@@ -19,24 +19,24 @@ pub const DAEMON: &str = "mapkeepd";
 #[derive(Debug)]
 pub struct Programs(Vec<(&'static str, File)>);
 
-/// The real path of this program, so that a link to it finds what is beside the real file.
+/// The real path of this program, so that a program started through a link finds the files beside the real one.
 #[allow(clippy::disallowed_methods, reason = "before the lock")]
 pub fn own_path() -> Result<PathBuf, String> {
     std::fs::canonicalize("/proc/self/exe").map_err(|error| format!("/proc/self/exe: {error}"))
 }
 
 impl Programs {
-    /// The names of the files that a service, or with `None` either, is made of.
+    /// The names of the program files of a service; with `None`, of both services.
     pub fn names(writing: Option<bool>) -> BTreeSet<&'static str> {
         let serves = |role: &Role| writing.is_none_or(|writing| role.serves(writing));
         Role::ALL.into_iter().filter(serves).map(|role| role.row().program).collect()
     }
 
-    /// Those beside `own`, which is one of them.
+    /// Opens the programs beside `own`, which is one of them.
     #[allow(clippy::disallowed_methods, reason = "before the lock")]
     pub fn beside(own: &Path, writes: bool) -> Result<Programs, String> {
         let open = |path: &Path| File::open(path).map_err(|error| format!("{}: {error}", path.display()));
-        // Our own file, whatever it is called, is the daemon, unless it is the command.
+        // Our own file, whatever its name, is the daemon, unless it is the command.
         let command = own.file_name().is_some_and(|name| name == "mapkeep");
         let mut programs = Vec::new();
         for name in Programs::names(Some(writes)) {
@@ -63,7 +63,7 @@ impl Programs {
     }
 }
 
-/// Why nobody could own the tables of a service with these ids, if that is so.
+/// If a service with these ids would have no owner for its tables, the reason.
 pub fn nobody_writes(service: Service, ids: Option<RoleIds>) -> Option<&'static str> {
     let problem = "mail_owner in main.cf is not a user in /etc/passwd, and the tables must belong to that user; correct \
                    it, or create the account";
@@ -71,8 +71,8 @@ pub fn nobody_writes(service: Service, ids: Option<RoleIds>) -> Option<&'static 
         .then_some(problem)
 }
 
-/// What would keep a service from starting under master(8), as the fatal lines of its log would say it; empty if nothing
-/// that can be seen beforehand. `program` is one of ours, beside which the others are.
+/// What would prevent a service from starting under master(8), as the fatal lines of its log; empty if nothing can be
+/// found beforehand. `program` is one of our programs, beside which the others are.
 #[must_use]
 #[allow(clippy::disallowed_methods, reason = "before the lock")]
 pub fn obstacles(configuration: &Configuration, program: &Path) -> Vec<String> {
@@ -81,7 +81,7 @@ pub fn obstacles(configuration: &Configuration, program: &Path) -> Vec<String> {
         Err(error) => found.push(error.to_string()),
         Ok(ids) => {
             found.extend(nobody_writes(configuration.service, Some(ids)).map(str::to_owned));
-            // One that is not there is made at the start.
+            // One that does not exist is created at the start.
             let chroot = Path::new(&configuration.keep.chroot_directory);
             if chroot.symlink_metadata().is_ok() {
                 found.extend(check_root(chroot).err().map(|error| error.to_string()));

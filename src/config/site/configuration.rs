@@ -7,17 +7,16 @@
 //! | file | purpose |
 //! |---|---|
 //! | `start.rs` | options of the service, given or by its entry in master.cf |
-//! | `judge.rs` | who could have written the files |
+//! | `trusted.rs` | who could have written the files |
 
-mod judge;
 mod start;
+mod trusted;
 
 use crate::accounts::{AccountError, Accounts, Ids, RoleIds};
 use crate::deciding::distrusted;
 use crate::files::{Files, Unreadable};
 use crate::notices::Notices;
 use crate::remark::{Remark, Subject, note};
-use judge::as_far_as_trusted;
 use mapkeep_broker_trust::{Owners, People, read_file};
 use mapkeep_config_text::{
     ApprovedTable, FileName, KeepSettings, MasterCf, Parameters, PostfixVersion, Service, Settings, approved,
@@ -28,6 +27,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use trusted::as_far_as_trusted;
 
 /// What is to be read.
 #[derive(Clone, Copy, Debug)]
@@ -40,11 +40,11 @@ pub struct Request<'a> {
     pub start: Start<'a>,
     /// What `postconf -d` has printed, if it could be asked.
     pub defaults: Option<&'a [u8]>,
-    /// As root finds it. Otherwise, for whoever runs the process: that user's files are trusted.
+    /// Whether to read it as root would. Otherwise, files of the user who runs the process are trusted as well.
     pub for_root: bool,
 }
 
-/// What a configuration says to one service.
+/// The configuration of one service.
 #[derive(Debug)]
 pub struct Configuration {
     /// Where it is.
@@ -55,11 +55,11 @@ pub struct Configuration {
     pub version: Option<PostfixVersion>,
     /// The services of master.cf.
     pub master: MasterCf,
-    /// The parameters of main.cf that services go by.
+    /// The parameters of main.cf that services use.
     pub settings: Settings,
-    /// mapkeep.cf, as far as it counts.
+    /// mapkeep.cf, as far as it is trusted.
     pub keep: KeepSettings,
-    /// The users and groups of the account files: a name service is not asked.
+    /// The users and groups of the account files; name services are not asked.
     pub people: Rc<People>,
     /// The same files, for the ids of roles.
     pub accounts: Accounts,
@@ -67,15 +67,15 @@ pub struct Configuration {
     pub owners: Vec<u32>,
     /// The approved tables, with the places that name them.
     pub tables: Vec<ApprovedTable>,
-    /// What there is to say of tables that are served in part.
+    /// Notices about tables that are only partly served.
     pub notices: Notices,
     /// The queue directory, for a service that sees the file system from there.
     pub inside: Option<PathBuf>,
-    /// False when an error leaves open which tables are approved.
+    /// False if, because of an error, it is not known which tables are approved.
     pub certain: bool,
-    /// What there is to say about the configuration.
+    /// Remarks about the configuration.
     pub remarks: Vec<Remark>,
-    /// The files that are there and cannot be read; main.cf also if it is not there.
+    /// The files that exist and cannot be read; main.cf also if it does not exist.
     pub unreadable: Vec<Unreadable>,
 }
 
@@ -115,7 +115,7 @@ impl Configuration {
             }
         }
         if !request.for_root {
-            // Files of whoever runs the service are as good as that person's word.
+            // The user who runs the service could do anything that these files could make it do.
             owners.push(nix::unistd::geteuid().as_raw());
         }
 
@@ -163,7 +163,7 @@ impl Configuration {
     /// The ids of the roles, for a service that root starts.
     ///
     /// # Errors
-    /// Ids that cannot be used: then roles could not be kept apart.
+    /// The ids cannot be used, so roles could not be separated.
     pub fn role_ids(&self) -> Result<RoleIds, AccountError> {
         let broker = self.keep.broker_account.as_ref().map(ToString::to_string);
         let roles = self.accounts.roles(self.keep.uid_base, broker.as_deref(), &self.owners)?;

@@ -14,8 +14,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// Why somebody else than root, or than these owners, could have written the file at `path`; `None` if nobody could, if
-/// there is none, or if the rights of root are not at stake. The text names the component of the path that is at fault.
+/// Why somebody other than root and these owners could have written the file at `path`; `None` if nobody could, if
+/// there is no such file, or if the service does not run as root. The text names the path component at fault.
 #[must_use]
 pub fn distrusted(path: &Path, owners: &Owners) -> Option<String> {
     if !nix::unistd::geteuid().is_root() {
@@ -35,22 +35,22 @@ pub fn distrusted(path: &Path, owners: &Owners) -> Option<String> {
 /// What is wrong with a program or a directory on the way to it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Exposed {
-    /// Whether everybody, not only an owner or a group, could exchange a program.
+    /// Whether everybody, not only an owner or a group, could replace a program.
     pub to_everybody: bool,
-    /// Whether it is the owner who could, and nobody else.
+    /// Whether only the owner could.
     pub to_owner: bool,
-    /// What is wrong, and what to do.
+    /// The problem and the remedy.
     pub text: String,
 }
 
 impl Exposed {
-    /// Whether a service that this mode starts must not start.
+    /// Whether a service started in this mode must refuse to start.
     pub fn is_fatal(&self, mode: Mode) -> bool {
         self.to_everybody || (mode == Mode::Master && !self.to_owner)
     }
 }
 
-/// Who besides root could exchange `own`, or a program of one of these names beside it. The path is absolute and free of
+/// Who besides root could replace `own`, or a program of one of these names beside it. The path is absolute and free of
 /// links.
 pub fn exposed_programs<'n>(
     own: &Path,
@@ -65,7 +65,7 @@ pub fn exposed_programs<'n>(
     exposed(own.parent().unwrap_or(Path::new("/")), &programs, people)
 }
 
-/// Who besides root could exchange one of these programs in `directory`, which is absolute and free of links.
+/// Who besides root could replace one of these programs in `directory`, which is absolute and free of links.
 fn exposed(directory: &Path, programs: &[&Path], people: &People) -> Vec<Exposed> {
     let mut found = Vec::new();
     let above = directory.ancestors().skip(1).map(|path| (path, true));
@@ -73,7 +73,7 @@ fn exposed(directory: &Path, programs: &[&Path], people: &People) -> Vec<Exposed
     {
         let Some((handle, status)) = look(path) else { continue };
         let mode = status.mode & 0o7777;
-        // In a sticky directory, others cannot exchange what is not theirs.
+        // In a sticky directory, others cannot replace files that are not theirs.
         let others =
             people.others_write(handle.as_fd(), &status, status.uid) && !(is_above && mode & 0o1000 != 0);
         if others || status.uid != 0 {

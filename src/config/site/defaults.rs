@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 /// Where postconf(1) is, unless main.cf says otherwise.
 const DEFAULT_COMMANDS: &str = "/usr/sbin";
 
-/// What `postconf -d` prints for the configuration in `directory`; without it, built-in lists serve. To be called before
-/// lock-down.
+/// What `postconf -d` prints for the configuration in `directory`; `None` means that built-in lists are used. Must be
+/// called before lock-down.
 #[must_use]
 #[allow(clippy::disallowed_methods, reason = "before the lock")]
 pub fn installed_defaults(directory: &Path) -> Option<Vec<u8>> {

@@ -40,7 +40,7 @@ pub(crate) struct Files {
     pub(crate) main: Vec<u8>,
     pub(crate) master: Vec<u8>,
     pub(crate) keep: Vec<u8>,
-    /// Those that are there and cannot be read; main.cf also if it is not there.
+    /// The files that exist and cannot be read; main.cf also if it does not exist.
     pub(crate) unreadable: Vec<Unreadable>,
 }
 

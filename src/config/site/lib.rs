@@ -1,6 +1,6 @@
 //! The reading of a configuration: from the files of a site to the plan of a service.
 //!
-//! Purpose: read main.cf, master.cf, mapkeep.cf and the account files, judge who could have written them, and say what
+//! Purpose: read main.cf, master.cf, mapkeep.cf and the account files, check who could have written them, and say what
 //! follows. May: open files for reading; run postconf(1), before lock-down only. Never: change anything.
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 #![forbid(unsafe_code)]

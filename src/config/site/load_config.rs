@@ -26,49 +26,49 @@ use names::{directories_of, not_served, notice_all, with_members};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Workers of a kind where mapkeep.cf does not say how many: as many as processors, but no more than this.
+/// The limit of workers of a kind if mapkeep.cf does not set their number, which is then the number of processors.
 const MOST_BY_DEFAULT: u32 = 8;
 
-/// The plan, and what to log about how it came to be.
+/// The plan, and the remarks to log about it.
 #[derive(Debug)]
 pub struct LoadedConfig {
     /// The plan.
     pub plan: ServicePlan,
     /// What to log about it.
     pub remarks: Vec<Remark>,
-    /// Why main.cf could not be read (or master.cf, which a service of its own needs as well); then the plan approves
+    /// Why main.cf could not be read (or master.cf, which a standalone service needs as well); then the plan approves
     /// nothing and denies nothing.
     pub unreadable: Option<String>,
 }
 
-/// Where the configuration comes from: settled at start, and the same for every reload.
+/// Where the configuration comes from: fixed at start, and the same for every reload.
 #[derive(Debug)]
 pub struct Source {
     options: Options,
     directory: PathBuf,
-    /// What postconf(1) said at start: it cannot be asked after lock-down.
+    /// The output of postconf(1) at start: it cannot be run after lock-down.
     defaults: Option<Vec<u8>>,
     /// The host name in log lines.
     host: String,
-    /// Whether the roles get ids of their own.
+    /// Whether the roles get their own ids.
     root: bool,
     /// Processors that the service may use.
     processors: u32,
 }
 
 impl Source {
-    /// `directory` is the configuration directory. To be called before lock-down.
+    /// `directory` is the configuration directory. Must be called before lock-down.
     pub fn new(options: &Options, directory: PathBuf) -> Source {
         let directory = std::path::absolute(&directory).unwrap_or(directory);
         let defaults = installed_defaults(&directory);
         let root = nix::unistd::geteuid().is_root();
-        // Files of control groups are read for this, too.
+        // This also reads files of control groups.
         let processors = std::thread::available_parallelism().map_or(1, |number| number.get());
         let processors = u32::try_from(processors).unwrap_or(u32::MAX);
         Source { options: options.clone(), directory, defaults, host: log_host(), root, processors }
     }
 
-    /// What root would find, whoever asks.
+    /// Reads the configuration as root would, whichever user runs the process.
     pub fn for_root(self) -> Source {
         Source { root: true, ..self }
     }
@@ -76,7 +76,7 @@ impl Source {
     /// Reads everything.
     ///
     /// # Errors
-    /// Ids that cannot be used: then roles could not be kept apart.
+    /// The ids cannot be used, so roles could not be separated.
     pub fn load_config(&self) -> Result<LoadedConfig, AccountError> {
         let Source { options, directory, .. } = self;
         let service = if options.service == "proxywrite" { Service::Write } else { Service::Read };
@@ -136,7 +136,7 @@ impl Source {
     }
 }
 
-/// A service of its own stays until it is told to stop.
+/// A standalone service runs until it is told to stop.
 fn max_idle(options: &Options, settings: &Settings) -> Duration {
     match (options.mode, options.max_idle) {
         (_, Some(seconds)) => Duration::from_secs(seconds),
@@ -145,7 +145,7 @@ fn max_idle(options: &Options, settings: &Settings) -> Duration {
     }
 }
 
-/// Whether a service cannot do without this file: one of its own must not listen where one of master(8) does.
+/// Whether a service needs this file: a standalone one must not listen where a service of master(8) does.
 fn is_needed(file: FileName, mode: Mode) -> bool {
     file == FileName::MainCf || (file == FileName::MasterCf && mode == Mode::Standalone)
 }

@@ -12,7 +12,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// What the file of a table, or the table as it stands, does not answer.
+/// What is missing from the file of a table, or from the table as it is written.
 #[derive(Debug)]
 pub struct Notices {
     passwd: Elsewhere,
@@ -20,19 +20,19 @@ pub struct Notices {
     file_tables: BTreeSet<Vec<u8>>,
 }
 
-/// One thing to say about a table.
+/// A notice about a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
-    /// What is so.
+    /// The problem.
     pub problem: String,
-    /// What to do about it.
+    /// The remedy.
     pub remedy: String,
     /// Whether clients get temporary errors because of it.
     pub fails: bool,
 }
 
 impl Notices {
-    /// Reads what they depend on; `inside` is where account files are looked for, and empty for `/`. `read` reads a file.
+    /// Reads what they depend on; `inside` is the root for account files, empty for `/`. `read` reads a file.
     pub fn read(
         params: &Parameters,
         master: &MasterCf,
@@ -60,13 +60,13 @@ impl Notices {
         }
     }
 
-    /// Whether what is not in the table's file may be elsewhere, so that nobody here can say that it is nowhere.
+    /// Whether an entry that is not in the table's file may be in another source, so that "not found" would be wrong.
     #[must_use]
     pub fn is_incomplete(&self, name: &[u8]) -> bool {
         self.accounts(name).is_some_and(|(_, elsewhere)| elsewhere.is_unknown())
     }
 
-    /// What there is to say about the table `name` (`type:rest`).
+    /// The notices about the table `name` (`type:rest`).
     #[must_use]
     pub fn of(&self, name: &[u8]) -> Option<Notice> {
         if let Some((database, elsewhere)) = self.accounts(name) {
@@ -77,7 +77,7 @@ impl Notices {
     }
 }
 
-/// For a table that tls_server_sni_maps names: its text has the names of files, in whose place clients want their content.
+/// For a table in tls_server_sni_maps: its text has the names of files, but clients want the contents of the files.
 fn file_names(name: &[u8]) -> Option<Notice> {
     let members = mapkeep_name::leaves(name).unwrap_or_default();
     let is_text = |name: &[u8]| Kind::of(name).is_source_text();
@@ -85,7 +85,7 @@ fn file_names(name: &[u8]) -> Option<Notice> {
         return None;
     }
     let rest = split(name).1;
-    // A name that the shell might read differently is not offered for pasting.
+    // A name with special characters for the shell is not put into a command.
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+@,=%".contains(byte);
     let remedy = if Kind::of(name) == Kind::Texthash && rest.iter().all(plain) {
         let path = OsStr::from_bytes(rest).to_string_lossy();
@@ -135,7 +135,7 @@ mod tests {
             (missing.of(b"unix:passwd.byname"), missing.is_incomplete(b"unix:passwd.byname")),
             (None, false)
         );
-        // The lines with + are those of the file that is served.
+        // The lines with + are in the file that is served.
         assert!(notices("", Some("passwd: compat\n")).is_incomplete(b"unix:passwd.byname"));
     }
 

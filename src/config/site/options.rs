@@ -11,11 +11,11 @@ use std::fmt;
 pub enum Mode {
     /// master(8): status channel at descriptor 5, listening sockets from 6 on.
     Master,
-    /// Somebody else: we make the sockets ourselves.
+    /// Anything else: the service creates its sockets.
     Standalone,
 }
 
-/// What the command line says.
+/// The command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Who started us.
@@ -37,7 +37,7 @@ pub struct Options {
     /// `-V`, and `--stderr` standalone: log to standard error.
     pub stderr: bool,
     /// Standalone: the configuration directory, and the sockets to serve; without any, those of the service manager, or
-    /// the one where clients look.
+    /// the one that clients use by default.
     pub config_directory: Option<String>,
     /// Standalone: the paths of the sockets to serve.
     pub listen: Vec<String>,
@@ -98,7 +98,7 @@ The first form is how master(8) starts it, with the options that all its daemons
 serve  listens on a socket of its own, in the foreground; mapkeepd(8) has the details
 exit status: 0 ended normally, 1 failed (standard error and the log say why), 64 wrong usage";
 
-/// What a person wants to see instead of a service.
+/// The output for a user who runs the program by hand for help or the version.
 pub fn wanted_text(words: &[String]) -> Option<Result<String, OptionError>> {
     let help = |word: &String| word == "--help" || word == "-h";
     match words {
@@ -178,8 +178,8 @@ impl Options {
             'v' => self.verbose = self.verbose.saturating_add(1),
             'V' => self.stderr = true,
             'S' => return Err(OptionError::SingleRequest),
-            // No terminal check, no debugger, and privileges are always dropped; the process limit is
-            // nothing to us, for one process tree serves any number of clients.
+            // No terminal check, no debugger, and privileges are always dropped; the process limit does not apply,
+            // because one process tree serves any number of clients.
             'd' | 'D' | 'u' | 'l' | 'z' => {}
             _ => return Err(OptionError::Unknown(format!("-{letter}"))),
         }
@@ -233,7 +233,7 @@ impl Options {
     fn role_known(self) -> Result<Options, OptionError> {
         match self.service.as_str() {
             "proxymap" | "proxywrite" => Ok(self),
-            // A program that master.cf names by our own name is the read service, like a link to it.
+            // If master.cf starts it under our own name, it is the reading service.
             "mapkeepd" => Ok(Options { service: "proxymap".to_owned(), ..self }),
             other => Err(OptionError::NotAService(other.to_owned())),
         }

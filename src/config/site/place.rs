@@ -4,10 +4,10 @@ use crate::accounts::Ids;
 use mapkeep_config_text::{MasterCf, Service, Settings, Transport};
 use std::path::{Path, PathBuf};
 
-/// What the configuration says of sockets.
+/// The configuration of sockets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// Where clients look for the service, unless told otherwise.
+    /// Where clients look for the service by default.
     pub usual: PathBuf,
     /// The name of mail_owner.
     pub mail_owner: String,

@@ -11,7 +11,7 @@ use mapkeep_sandbox::{Located, Role};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Decisions made from one reading of the configuration; nothing here changes afterwards.
+/// The decisions that follow from one reading of the configuration; never changed afterwards.
 #[derive(Debug)]
 pub struct ServicePlan {
     /// Who starts the service.
@@ -28,11 +28,11 @@ pub struct ServicePlan {
     pub approval_known: bool,
     /// `smtputf8_enable`.
     pub smtputf8: bool,
-    /// Where table paths start, for a service that master.cf says is chrooted; else empty.
+    /// The root for table paths, for a service that is chrooted according to master.cf; otherwise empty.
     pub inside: PathBuf,
-    /// The directories of the tables that can be changed, as far as they are there; none for the reading service.
+    /// The directories of the tables that can be changed, as far as they exist; none for the reading service.
     pub write_directories: Vec<Located>,
-    /// Users besides root whose files may be tables.
+    /// Users besides root whose files are trusted as tables.
     pub owners: Vec<u32>,
     /// `table_owners` as it is written, and the paths of `trusted_directories` with spaces between them.
     pub owners_text: String,
@@ -40,21 +40,21 @@ pub struct ServicePlan {
     pub trusted_directories: String,
     /// The largest table file, in bytes.
     pub snapshot_limit: u64,
-    /// How long a server that answers for tables has for an answer.
+    /// How long a database or server has for an answer.
     pub query_timeout: Duration,
-    /// Connections that are open at a time to one such server, at most.
+    /// Limit of open connections to one such server.
     pub backend_connections: u16,
     /// Clients after which a worker is replaced.
     pub max_use: u32,
     /// Lookup workers that serve at a time, and rules workers where there are tables of rules.
     pub workers: u32,
-    /// Zero: never leave for lack of clients.
+    /// How long to run without clients; zero: for ever.
     pub max_idle: Duration,
     /// How long a process may be silent.
     pub daemon_timeout: Duration,
     /// The log.
     pub log: LogPlan,
-    /// Where a service of its own listens.
+    /// Where a standalone service listens.
     pub place: Place,
 }
 
@@ -84,11 +84,11 @@ impl ServicePlan {
         self.names.iter().filter(|table| table.approved).count()
     }
 
-    /// This plan, with what cannot change while the service lives taken from the one `before`; and the settings, in
-    /// plain words, whose change has to wait for a restart.
+    /// This plan, with everything that cannot change while the service runs taken from the plan `before`; and
+    /// descriptions of the settings whose change has to wait for a restart.
     ///
     /// # Errors
-    /// An owner of tables is one of the roles that stay: the text names it.
+    /// An owner of tables is the user of a role that cannot change now: the text names it.
     pub fn after(self, before: &ServicePlan) -> Result<(ServicePlan, Vec<&'static str>), String> {
         if let Some(ids) = before.ids
             && let Some(owner) = self.owners.iter().find(|owner| ids.includes(**owner))
@@ -112,7 +112,7 @@ impl ServicePlan {
             ids: before.ids,
             chroot: before.chroot.clone(),
             log: before.log.clone(),
-            // The supervisor's Landlock domain is what it was at start.
+            // The supervisor's Landlock domain is still that of the start.
             write_directories: before.write_directories.clone(),
             ..self
         };
@@ -120,7 +120,7 @@ impl ServicePlan {
     }
 }
 
-/// Where lines go and what stands in front of them.
+/// Where log lines go, and their prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogPlan {
     /// Where lines go.

@@ -8,20 +8,20 @@ use std::fmt;
 pub enum Subject {
     /// No file in particular.
     General,
-    /// A file as a whole, or whoever could have written it. The text goes on after the file's name.
+    /// A file as a whole, or who could have written it. The text continues after the file's name.
     File(FileName),
     /// The entry of a file that begins at this line; 0 when none is known.
     Entry(FileName, u32),
 }
 
-/// One thing to say about the configuration. Its Display is what the service logs.
+/// A remark about the configuration. Its Display is what the service logs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remark {
     /// What it is about.
     pub subject: Subject,
     /// How bad it is.
     pub severity: Severity,
-    /// What there is to say, with a remedy.
+    /// The text, with a remedy.
     pub text: String,
 }
 
@@ -31,7 +31,7 @@ impl Remark {
         Remark { subject, severity: Severity::Error, text }
     }
 
-    /// Something that is probably not meant.
+    /// Something that is probably not intended.
     pub fn warning(subject: Subject, text: String) -> Remark {
         Remark { subject, severity: Severity::Warning, text }
     }

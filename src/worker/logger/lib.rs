@@ -78,7 +78,11 @@ impl Outbox<'_> {
             }
         }
         if self.lost > 0 {
-            let text = format!("{} log lines were lost", std::mem::take(&mut self.lost));
+            let text = format!(
+                "{} log lines of the service were lost: the log service did not take them in time -- if this \
+                 recurs, check that it (syslog or postlogd) runs and keeps up",
+                std::mem::take(&mut self.lost)
+            );
             self.lines.push_back((std::process::id(), Severity::Warning, text));
         }
     }

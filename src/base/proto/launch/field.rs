@@ -10,16 +10,16 @@ use std::time::Duration;
 
 /// A part of a launch.
 pub(super) trait Field {
-    /// Writes it behind what is there.
+    /// Appends it.
     fn put(&self, out: &mut Vec<u8>);
 
-    /// Takes it off the front.
+    /// Reads it from the front.
     fn take(from: &mut Reader<'_>) -> Result<Self, DecodeError>
     where
         Self: Sized;
 }
 
-/// A struct whose fields are written and read in the order in which they stand.
+/// A struct whose fields are written and read in the order of their declaration.
 macro_rules! record {
     ($(#[$attribute:meta])* $name:ident { $($(#[$about:meta])* $field:ident: $type:ty,)* }) => {
         $(#[$attribute])*
@@ -132,7 +132,7 @@ impl Field for Vec<u32> {
     }
 
     fn take(from: &mut Reader<'_>) -> Result<Vec<u32>, DecodeError> {
-        // Each takes bytes, so what is collected is bounded by what is there.
+        // Each element takes bytes, so the number of elements is bounded by the input.
         (0..from.u32()?).map(|_| from.u32()).collect()
     }
 }
@@ -143,7 +143,7 @@ impl Field for PathBuf {
     }
 
     fn take(from: &mut Reader<'_>) -> Result<PathBuf, DecodeError> {
-        // No longer than what is there.
+        // Not longer than the input.
         from.bytes(usize::MAX).map(|bytes| OsString::from_vec(bytes.to_vec()).into())
     }
 }

@@ -19,7 +19,7 @@ fn serving() -> Serving {
     }
 }
 
-/// One of each kind, as unlike each other as they can be.
+/// One of each kind, with different values everywhere.
 fn launches() -> Vec<Launch> {
     let ids = Some(Ids { uid: 61_100, gid: 61_101 });
     let odd_path: PathBuf = OsStr::from_bytes(b"/a b=c,\xff\n").into();

@@ -22,8 +22,8 @@ struct Policy {
     roles: Roles,
 }
 
-/// The list of each role. Which there must be is what the table of roles says (role.rs), where one too few or too many
-/// does not compile.
+/// The list of each role. Which lists there must be follows from the table of roles (role.rs): a missing or superfluous
+/// one does not compile.
 struct Roles(BTreeMap<String, List>);
 
 impl<'de> Deserialize<'de> for Roles {
@@ -83,7 +83,7 @@ impl<'de> Deserialize<'de> for List {
     }
 }
 
-/// The list of the supervisor with some rules more. A rule for a call that is in that list takes its place.
+/// The list of the supervisor with some additional rules. A rule for a call that is in that list replaces it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Extended {

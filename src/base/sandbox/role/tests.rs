@@ -16,7 +16,7 @@ fn each_list_of_the_policy_is_that_of_a_role() {
     for (role, row) in rows() {
         named.entry(row.rules.as_ptr()).or_insert((role, row.name));
     }
-    // A list that several roles have is called by the first.
+    // A list that several roles share has the name of the first.
     assert_eq!(named.values().map(|(_, name)| *name).collect::<BTreeSet<_>>(), lists);
 }
 
@@ -25,7 +25,7 @@ fn names_and_titles_are_of_one_role_in_each_service() {
     for writing in [false, true] {
         let of = || rows().filter(|(role, _)| role.serves(writing)).map(|(_, row)| row);
         assert_eq!(of().map(|row| row.title).collect::<BTreeSet<_>>().len(), of().count());
-        // Whoever starts a process is in the same service.
+        // A process is started by one of the same service.
         for (role, row) in rows().filter(|(role, row)| role.serves(writing) && !row.parents.is_empty()) {
             assert!(row.parents.iter().any(|parent| parent.serves(writing)), "{role:?}");
         }

@@ -74,14 +74,14 @@ fn broker_reads_only_beneath() {
         assert_eq!(open(jail.join("table"), libc::O_RDONLY), Death::Exit(0));
         assert_eq!(open("/etc/passwd".into(), libc::O_RDONLY), Death::Exit(libc::EACCES));
         assert_eq!(open(jail.join("../../etc/passwd"), libc::O_RDONLY), Death::Exit(libc::EACCES));
-        // It is not root, so the file's mode stands in the way of writing; Landlock does so for a file of its own too.
+        // It is not root, so the file's mode prevents writing; for a file of its own, Landlock does.
         fs::set_permissions(jail.join("table"), PermissionsExt::from_mode(0o666)).unwrap();
         assert_eq!(open(jail.join("table"), libc::O_RDWR), Death::Exit(libc::EACCES));
         fs::remove_file(jail.join("table")).unwrap();
     });
 }
 
-/// A fact that the naming of peers must reckon with: a Landlock domain forbids it, whatever the capabilities.
+/// A fact that matters for identifying peers: a Landlock domain forbids this, whatever the capabilities.
 fn broker_reads_no_exe_link() {
     const KEEP: &[Capability] = &[Capability::CAP_DAC_READ_SEARCH, Capability::CAP_SYS_PTRACE];
     let files = FileRules { read_beneath: vec!["/proc".into()], ..FileRules::default() };
@@ -200,7 +200,7 @@ fn lookup_dies_with_its_parent() {
         assert_eq!(receive(&test), "ready");
         nix::sys::signal::kill(parent, nix::sys::signal::Signal::SIGKILL).unwrap();
         assert_eq!(end(parent), Death::Signal(libc::SIGKILL));
-        // The end of the channel, since nobody holds its other side any more.
+        // The end of the channel, since its other side has been closed.
         assert_eq!(receive(&test), "");
     });
 }

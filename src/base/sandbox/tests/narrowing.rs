@@ -51,7 +51,7 @@ fn connector() -> Narrower<'static> {
     Narrower { role: Role::Connector, files, expected_descriptors: KNOWN, parent_pid: getppid().as_raw() }
 }
 
-/// Tells the test something on the channel of the fork.
+/// Sends the test a message on the channel of the fork.
 fn say(channel: &Channel, text: &str) {
     channel.send(text.as_bytes(), &[]).unwrap();
 }
@@ -82,7 +82,7 @@ fn with_fork(body: impl FnOnce(&Confined, Channel) -> i32) -> (nix::unistd::Pid,
 
 /// Waits for the end of its channel with a call that a connector has.
 fn wait_for_the_end() {
-    // struct pollfd: the number, what is waited for (nothing but the end), what has come.
+    // struct pollfd: the descriptor, the requested events (none, so only the end), the returned events.
     let mut poll = [NUMBER, 0];
     raw::call(libc::SYS_poll, [poll.as_mut_ptr() as u64, 1, 60_000, 0, 0, 0]);
 }
@@ -123,7 +123,7 @@ fn fork_dies_with_its_parent() {
     assert_eq!(receive(&test), "ready");
     nix::sys::signal::kill(dialer_pid, nix::sys::signal::Signal::SIGKILL).unwrap();
     assert_eq!(end(dialer_pid), Death::Signal(libc::SIGKILL));
-    // The end of the channel, since nobody holds its other side any more.
+    // The end of the channel, since its other side has been closed.
     assert_eq!(receive(&test), "");
 }
 
@@ -151,7 +151,7 @@ fn fork_reaches_its_own() {
             tcp: Tcp::Ports(vec![named]),
             ..FileRules::default()
         };
-        // What the probes have opened is theirs to close.
+        // The probes close what they have opened.
         let _ = mapkeep_sys::inherit::close_from(NUMBER + 1);
         for number in 3..NUMBER {
             drop(mapkeep_sys::inherit::take(number));

@@ -16,7 +16,7 @@ use expected::{Arg, Call, NEAR_MISSES, calls};
 use mapkeep_sandbox::{BpfProgram, Role, compile};
 use raw::{Death, SIGSYS, in_child};
 
-/// One of the two statuses with which every role may leave.
+/// One of the two statuses with which every role may exit.
 const LIVED: i32 = 1;
 type Args = [u64; 6];
 
@@ -57,7 +57,7 @@ fn policy_says_what_is_expected() {
     }
 }
 
-/// What a filter that lets everything through would show to an attempt.
+/// What an attempt would be able to harm under a filter that allows everything.
 fn children_can_harm_nobody() {
     let death = in_child(|| {
         raw::isolate();
@@ -98,7 +98,7 @@ fn allowed_arguments_live() {
     println!("    {count} calls");
 }
 
-/// A child of the supervisor has both filters: what its role needs, the supervisor's list must not take away.
+/// A child of the supervisor has both filters: the supervisor's must allow everything that the child's role needs.
 fn allowed_arguments_live_as_child() {
     each_allowed(|role, call, args| {
         for parent in role.parents() {
@@ -116,7 +116,7 @@ fn arguments_one_bit_away_die() {
             for (way, arg) in call.ways.iter().flat_map(|way| way.iter().map(move |arg| (way, arg))) {
                 let mut tried = 0;
                 let bits = (0..64_u32).filter(|bit| arg.mask & (1 << bit) != 0);
-                // With ones where the rule leaves room, since zeros may be another way to be allowed.
+                // With ones in the bits that the rule leaves free, since zeros may be allowed by another alternative.
                 for (bit, fill) in bits.flat_map(|bit| [(bit, 0), (bit, u64::MAX)]) {
                     let mut args = satisfying(&call, way, fill);
                     args[usize::from(arg.index)] ^= 1 << bit;
@@ -137,8 +137,8 @@ fn arguments_one_bit_away_die() {
 
 /// Numbers beyond the newest call of Linux 6.18 are in it as well.
 fn calls_without_a_rule_die() {
-    // uretprobe and uprobe: the kernel lets these two pass by every filter, since it puts them into programs itself.
-    // Made from elsewhere they end in SIGILL or an error.
+    // uretprobe and uprobe: these two bypass every filter, since the kernel puts them into programs itself. Called from
+    // elsewhere they end in SIGILL or an error.
     const BY_DESIGN: [i64; 2] = [335, 336];
     let mut count = 0;
     for role in Role::ALL {
@@ -165,7 +165,7 @@ fn x32_numbers_die() {
     }
 }
 
-/// Through the 32-bit table all numbers mean something else (5 is open there, not fstat).
+/// In the 32-bit table all numbers mean something else (5 is open there, not fstat).
 fn entry_32_bit_dies() {
     for role in Role::ALL {
         let program = compile(role).unwrap();
@@ -176,7 +176,7 @@ fn entry_32_bit_dies() {
                 raw::call_32(nr);
                 LIVED
             });
-            // SIGSEGV where the kernel was built without that table.
+            // SIGSEGV if the kernel was built without that table.
             assert!(
                 [SIGSYS, Death::Signal(libc::SIGSEGV)].contains(&death),
                 "{} int80 {nr}: {death:?}",
@@ -204,14 +204,14 @@ fn each_allowed(mut check: impl FnMut(Role, &Call, Args)) -> usize {
 fn assert_lives(role: Role, call: &Call, args: Args, death: Death) {
     let lives = match call.name() {
         "exit_group" => death == Death::Exit(i32::try_from(args[0]).unwrap()),
-        // It takes the registers from the stack, where no signal has put any: how that ends is chance.
+        // It takes the registers from the stack, where no signal has put any: the result is undefined.
         "rt_sigreturn" => death != SIGSYS,
         _ => death == Death::Exit(LIVED),
     };
     assert!(lives, "{} {} {args:x?}: {death:?}", role.name(), call.name());
 }
 
-/// Installs `filters` in a child, makes the call, and says how that ended.
+/// Installs `filters` in a child, makes the call, and returns how the child ended.
 fn attempt(filters: &[&BpfProgram], nr: i64, args: Args) -> Death {
     in_child(|| {
         raw::isolate();

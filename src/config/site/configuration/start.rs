@@ -18,7 +18,7 @@ pub enum Start<'a> {
 }
 
 impl Start<'_> {
-    /// Applies what it overrides. Gives whether the service's files are inside the queue directory.
+    /// Applies its overrides. Returns whether the service's files are inside the queue directory.
     pub(super) fn apply(
         self,
         parameters: &mut Parameters,
@@ -36,7 +36,7 @@ impl Start<'_> {
                 chroot
             }
             Start::Entry => master.unix_service(service.name().as_bytes()).is_some_and(|entry| {
-                // master(8) does not look into what it passes on.
+                // master(8) does not interpret the options that it passes on.
                 let chroot = is_chrooted(entry, parameters);
                 note(remarks, &parameters.apply(entry));
                 chroot

@@ -6,8 +6,8 @@ use mapkeep_config_text::Settings;
 use mapkeep_log::{Destination, Facility};
 use std::path::Path;
 
-/// Where lines go while the configuration has not said so: master(8) names its log service in the environment, when
-/// main.cf has one.
+/// Where lines go before the configuration has been read: master(8) names its log service in the environment if main.cf
+/// has one.
 pub fn early_destination(options: Option<&Options>) -> Destination {
     if options.is_some_and(|options| options.stderr) {
         return Destination::Stderr;
@@ -25,7 +25,7 @@ pub fn log_host() -> String {
     name.to_string_lossy().split('.').next().unwrap_or_default().to_owned()
 }
 
-/// Where lines go from then on, and what stands in front of them.
+/// Where lines go after that, and their prefix.
 pub(super) fn log_plan(options: &Options, settings: &Settings, readable: bool, host: &str) -> LogPlan {
     let destination = if options.stderr || !readable {
         early_destination(Some(options))
@@ -38,7 +38,7 @@ pub(super) fn log_plan(options: &Options, settings: &Settings, readable: bool, h
     LogPlan {
         destination,
         facility: Facility::named(&settings.syslog_facility).unwrap_or(Facility::MAIL),
-        // The name of the stock program, whatever ours is called: log analysers look for it.
+        // The name of the stock program, because log analysers look for it.
         ident: format!("{}/proxymap", settings.syslog_name),
         service: match settings.syslog_name.as_str() {
             "postfix" => options.service.clone(),

@@ -9,7 +9,7 @@ use mapkeep_sandbox::Located;
 use std::path::Path;
 use std::rc::Rc;
 
-/// The approved tables, then those that composite ones are made of and that are not approved by themselves.
+/// The approved tables, then the members of composite ones that are not approved themselves.
 pub(super) fn with_members(
     approved: impl Iterator<Item = Vec<u8>>,
     remarks: &mut Vec<Remark>,
@@ -35,7 +35,7 @@ pub(super) fn with_members(
     list
 }
 
-/// A warning for a table of a type that is not served: somebody should know before the first lookup.
+/// A warning for a table of a type that is not served, so that the administrator knows before the first lookup.
 pub(super) fn not_served(name: &[u8]) -> Option<Remark> {
     let (why, remedy) = match Kind::of(name) {
         Kind::Unknown => (why_unknown(name), remedy_unknown(name)),
@@ -50,7 +50,7 @@ pub(super) fn not_served(name: &[u8]) -> Option<Remark> {
     Some(Remark::warning(Subject::General, text))
 }
 
-/// Marks the tables whose file is not all that there is, and says so of each table that is served in part.
+/// Marks the tables whose file is incomplete, and adds a remark for each table that is only partly served.
 pub(super) fn notice_all(names: &mut [Listed], notices: &Notices) -> Vec<Remark> {
     let mut remarks = Vec::new();
     for table in names {
@@ -64,7 +64,7 @@ pub(super) fn notice_all(names: &mut [Listed], notices: &Notices) -> Vec<Remark>
     remarks
 }
 
-/// The directories of tables that can be changed, where they are there: nothing else can be written.
+/// The existing directories of tables that can be changed: nothing else can be written.
 pub(super) fn directories_of(
     names: &[Listed],
     inside: &Path,
@@ -73,7 +73,7 @@ pub(super) fn directories_of(
 ) -> Vec<Located> {
     match anchor_at(inside) {
         Ok(anchor) => write_directories(approved_names(names), inside, &anchor.among(people), writer),
-        // The broker meets the same error, and says so.
+        // The broker will meet the same error, and log it.
         Err(_) => Vec::new(),
     }
 }

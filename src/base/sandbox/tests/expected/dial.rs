@@ -8,7 +8,7 @@ use libc::*;
 
 /// The bits of a descriptor's number that only the channel of a connector has.
 const CHANNEL: c_int = 256;
-/// What says of a socket's type what it is, and not how it begins.
+/// The bits of a socket's type that select the type itself, not its initial flags.
 const TYPE: c_int = !(SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 /// Has connections made. Connectors inherit its filter, so it has what they need.

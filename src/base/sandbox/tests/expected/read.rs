@@ -144,7 +144,7 @@ pub const BROKER: &[Call] = rules! {
     SYS_write: any;
 };
 
-/// Hears lines, and sends them to one socket or to standard error.
+/// Receives lines, and sends them to one socket or to standard error.
 pub const LOGGER: &[Call] = rules! {
     SYS_brk: any;
     SYS_clock_gettime: [0 int = CLOCK_MONOTONIC] [0 int = CLOCK_REALTIME];
@@ -161,7 +161,7 @@ pub const LOGGER: &[Call] = rules! {
     SYS_write: [0 int = 2];
 };
 
-/// Hears clients, and answers from mapped tables.
+/// Reads requests of clients, and answers from mapped tables.
 pub const LOOKUP: &[Call] = rules! {
     SYS_brk: any;
     SYS_clock_gettime: [0 int = CLOCK_MONOTONIC] [0 int = CLOCK_REALTIME];

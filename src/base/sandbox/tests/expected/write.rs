@@ -6,8 +6,8 @@
 use super::Call;
 use libc::*;
 
-/// What its supervisor may call beside the list of the read service; fcntl and socketpair take the
-/// place of the lines there: no two of its workers are connected.
+/// The calls of its supervisor in addition to those in the reading service; fcntl and socketpair replace the entries
+/// there, because no two of its workers are connected.
 pub const WRITE_SUPERVISOR: &[Call] = rules! {
     SYS_fchmod: any;
     SYS_fcntl:
@@ -37,7 +37,7 @@ pub const WRITE_SUPERVISOR: &[Call] = rules! {
     SYS_unlinkat: any;
 };
 
-/// Opens, makes, renames and removes the files of tables, accepts clients.
+/// Opens, creates, renames and removes the files of tables, accepts clients.
 pub const WRITE_BROKER: &[Call] = rules! {
     SYS_accept4: [3 int = SOCK_NONBLOCK | SOCK_CLOEXEC];
     SYS_brk: any;
@@ -65,7 +65,7 @@ pub const WRITE_BROKER: &[Call] = rules! {
     SYS_unlinkat: [2 int = 0];
 };
 
-/// Hears clients, and reads and writes the files that it was handed.
+/// Reads requests of clients, and reads and writes the files that it was handed.
 pub const WRITER: &[Call] = rules! {
     SYS_brk: any;
     SYS_clock_gettime: [0 int = CLOCK_MONOTONIC] [0 int = CLOCK_REALTIME];

@@ -14,9 +14,9 @@ pub const NOBODY: u32 = 4_100_001;
 /// How a child ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Death {
-    /// By itself, with this status.
+    /// It exited with this status.
     Exit(i32),
-    /// By this signal.
+    /// It was killed by this signal.
     Signal(i32),
 }
 
@@ -26,8 +26,8 @@ pub const SIGSYS: Death = Death::Signal(libc::SIGSYS);
 /// Makes system call `nr`; returns what libc's syscall(2) returns.
 pub fn call(nr: i64, args: [u64; 6]) -> i64 {
     let [a, b, c, d, e, f] = args;
-    // SAFETY: only made in a forked child that exits right after; whatever the kernel does to its memory, the next
-    // thing is exit_group.
+    // SAFETY: only made in a forked child that exits right after; whatever the kernel does to its memory, exit_group
+    // follows.
     unsafe { libc::syscall(nr, a, b, c, d, e, f) }
 }
 
@@ -43,7 +43,7 @@ pub fn call_32(nr: u32) -> i32 {
     result.cast_signed()
 }
 
-/// Makes descriptor `to` another name of `from`, whatever `to` was before; it survives an exec.
+/// Duplicates descriptor `from` to `to`, whatever `to` was before; it survives an exec.
 pub fn place(from: i32, to: i32) {
     let [from, to] = [from, to].map(|fd| u64::try_from(fd).expect("descriptor"));
     assert!(call(libc::SYS_dup2, [from, to, 0, 0, 0, 0]) >= 0);
@@ -59,14 +59,14 @@ pub fn spawn(program: &std::fs::File, arguments: &[std::ffi::CString]) -> Pid {
     mapkeep_sys::spawn::spawn(&program).expect("spawn")
 }
 
-/// Leaves without any of the things that Rust or libc do at exit.
+/// Exits without any of the things that Rust or libc do at exit.
 pub fn exit_now(status: u64) -> ! {
     loop {
         call(libc::SYS_exit_group, [status, 0, 0, 0, 0, 0]);
     }
 }
 
-/// Runs `body` in a forked child, which leaves with the status that `body` returns.
+/// Runs `body` in a forked child, which exits with the status that `body` returns.
 pub fn start(body: impl FnOnce() -> i32) -> Pid {
     // SAFETY: the test program has one thread, so no lock can be held by another one in the copy.
     let forked = unsafe { fork() };
@@ -77,7 +77,7 @@ pub fn start(body: impl FnOnce() -> i32) -> Pid {
             // Nothing outlives the test program, however a check ends.
             let _ = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL);
             let body = std::panic::AssertUnwindSafe(|| if limits.is_ok() { body() } else { 125 });
-            // A panic must not run on into the copy of the test program.
+            // A panic must not unwind into the copy of the test program.
             let status = std::panic::catch_unwind(body).unwrap_or(127);
             exit_now(u64::try_from(status).unwrap_or(126))
         }
@@ -99,18 +99,18 @@ pub fn end(child: Pid) -> Death {
 /// What children of [`isolate`] work on: an unnamed file, and a directory that has been removed.
 static SCRATCH: OnceLock<[OwnedFd; 2]> = OnceLock::new();
 
-/// How long a call may take that a filter should have stopped, in seconds.
+/// How long a call may take, in seconds, that a filter should have stopped.
 const HANG: u32 = 60;
 
-/// Prepares what [`isolate`] hands out, and parts this program from the machine's host name, mounts, network and IPC
-/// objects, as far as it is root and the kernel allows it. To be called once, before any child.
+/// Prepares the files for [`isolate`], and separates this program from the machine's host name, mounts, network and IPC
+/// objects, if it is root and the kernel allows it. Must be called once, before any child.
 pub fn prepare_scratch() {
     use nix::sched::{CloneFlags, unshare};
     let spaces = CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWUTS
         | CloneFlags::CLONE_NEWIPC
         | CloneFlags::CLONE_NEWNET;
-    // The second line of defence: what keeps the machine from harm is that children are nobody (`isolate`).
+    // The second line of defence: the first is that children run as an unprivileged user (`isolate`).
     let _ = unshare(spaces);
     let file = nix::sys::memfd::memfd_create(c"scratch", nix::sys::memfd::MFdFlags::empty()).expect("memfd");
     let directory = std::env::temp_dir().join(format!("mapkeep-rules-{}", nix::unistd::getpid()));
@@ -120,8 +120,8 @@ pub fn prepare_scratch() {
     SCRATCH.set([file, open.into()]).expect("once");
 }
 
-/// Gives the calling child nothing that outlives it to work on: an unnamed file at each of the descriptors 0 to 9 and no
-/// other, a directory that is already removed, and no rights over anything else, whatever a broken filter lets through.
+/// Leaves the calling child nothing that outlives it: an unnamed file at each of the descriptors 0 to 9 and no other, a
+/// directory that is already removed, and no rights over anything else, whatever a broken filter lets through.
 pub fn isolate() {
     use std::os::fd::AsRawFd;
     let [file, directory] = SCRATCH.get().expect("prepare_scratch");
@@ -140,7 +140,7 @@ pub fn isolate() {
     }
 }
 
-/// Runs `body` in a forked child and says how it ended.
+/// Runs `body` in a forked child and returns how it ended.
 pub fn in_child(body: impl FnOnce() -> i32) -> Death {
     end(start(body))
 }

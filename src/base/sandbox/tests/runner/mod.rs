@@ -33,7 +33,7 @@ pub fn run(checks: &[Check]) -> std::process::ExitCode {
     if failed == 0 { 0.into() } else { 101.into() }
 }
 
-/// Whether checks that need root can run. Says so loudly if not, and fails where a skip may not pass unseen.
+/// Whether checks that need root can run. If not, prints a notice, and fails if CI is set.
 pub fn have_root(program: &str) -> bool {
     if nix::unistd::geteuid().is_root() {
         return true;

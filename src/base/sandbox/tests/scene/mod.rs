@@ -74,7 +74,7 @@ pub fn supervisor() -> Lock<'static> {
     lock(Role::Supervisor, Path::new("/"))
 }
 
-/// Starts a process of `role`, and compares what its status says from outside with what it should.
+/// Starts a process of `role`, and compares its status, read from outside, with the expected one.
 pub fn assert_as_expected(role: Role, lock: impl Fn() -> Lock<'static>) {
     let privilege = lock().privilege;
     let (child, test) = start_with(lock);
@@ -159,10 +159,10 @@ pub fn answer_enosys(nr: i64) {
     seccompiler::apply_filter(&BpfProgram::try_from(filter).unwrap()).unwrap();
 }
 
-/// An empty directory of root's, gone afterwards.
+/// An empty directory of root, removed afterwards.
 pub fn with_jail(body: impl FnOnce(&Path)) {
     let jail = std::env::temp_dir().join(format!("mapkeep-entering-{}", getpid()));
-    // What an earlier test left that was killed, and had our process id.
+    // Left by an earlier test that was killed and had our process id.
     let _ = fs::remove_dir_all(&jail);
     let _ = fs::remove_file(jail.with_extension("log"));
     let _ = fs::remove_file(jail.with_extension("link"));
@@ -177,7 +177,7 @@ pub fn with_jail(body: impl FnOnce(&Path)) {
 
 pub fn channel() -> (OwnedFd, OwnedFd) {
     let pair = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).unwrap();
-    // Far beyond what anything here takes: a child that hangs must fail the test, not hang it.
+    // Far longer than anything here takes: a child that hangs must fail the test, not block it.
     setsockopt(&pair.0, sockopt::ReceiveTimeout, &TimeVal::seconds(60)).unwrap();
     pair
 }
@@ -190,11 +190,11 @@ pub fn receive(test: &OwnedFd) -> String {
 
 /// In a child: puts the descriptors where the roles expect them, and closes all others.
 pub fn prepare_descriptors(channel: &OwnedFd) {
-    // Something to give up, whoever runs the tests.
+    // Groups to give up, whichever user runs the tests.
     nix::unistd::setgroups(&[4.into(), 20.into()]).unwrap();
     let null = fs::File::options().read(true).write(true).open("/dev/null").unwrap();
     let epoll = raw::call(libc::SYS_epoll_create1, [0; 6]);
-    // Out of the way first: any of them may have a number that another one is to get.
+    // To high numbers first: any of them may have a number that another one must get.
     let sources = [(null.as_raw_fd(), 100), (channel.as_raw_fd(), 101), (i32::try_from(epoll).unwrap(), 102)];
     let places = [(100, 0), (100, 1), (100, 2), (101, 3), (101, 4), (102, 5)];
     for (from, to) in sources.into_iter().chain(places) {
@@ -209,10 +209,10 @@ pub fn prepare_descriptors(channel: &OwnedFd) {
     assert_eq!(raw::call(libc::SYS_epoll_ctl, [5, add, 3, event.as_ptr() as u64, 0, 0]), 0);
 }
 
-/// The same, for a child that has nothing to tell the test.
+/// The same, for a child that sends nothing to the test.
 pub fn prepare_descriptors_alone() {
     let pair = channel();
     prepare_descriptors(&pair.1);
-    // These numbers belong to others now.
+    // Other descriptors have these numbers now.
     std::mem::forget(pair);
 }

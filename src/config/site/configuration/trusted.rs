@@ -8,7 +8,7 @@ use mapkeep_config_text::{FileName, KeepSettings, Parameters};
 use std::path::Path;
 use std::rc::Rc;
 
-/// mapkeep.cf, as far as it counts.
+/// mapkeep.cf, as far as it is trusted.
 pub(super) fn as_far_as_trusted(
     mut keep: KeepSettings,
     directory: &Path,
@@ -20,7 +20,7 @@ pub(super) fn as_far_as_trusted(
     let root = Owners::root().among(Rc::clone(people));
     let problem_of = |file: FileName| distrusted(&directory.join(file.to_string()), &root);
     for file in [FileName::MainCf, FileName::MasterCf] {
-        // They count all the same, as in stock: whoever can write them decides what master(8) runs.
+        // They are used nevertheless, as in stock: whoever can write them decides what master(8) runs.
         remarks.extend(problem_of(file).map(|problem| {
             let text = format!("decides what is served, but {problem}; make it writable by root only");
             Remark::warning(Subject::File(file), text)
@@ -38,7 +38,7 @@ pub(super) fn as_far_as_trusted(
     );
     remarks.push(Remark::error(Subject::File(file), text));
     if unreadable.is_some() {
-        // Whom it names, nobody knows.
+        // It is not known which users it names.
         keep.table_owners.accounts.clear();
     }
     keep.distrusted(parameters)
