@@ -10,6 +10,7 @@ mod messages;
 mod questions;
 mod service;
 mod tables;
+mod templates;
 
 pub use config::{main_cf, master_cf};
 pub use gateways::{socketmap, tcp};
@@ -17,12 +18,13 @@ pub use messages::{messages, names};
 pub use questions::questions;
 pub use service::{session, wire_request};
 pub use tables::{accounts, bdb_btree, bdb_hash, cdb, cidr, composite, inline, lmdb, pcre, regexp, texthash};
+pub use templates::template;
 
 /// What a target does with its bytes.
 pub type Target = fn(&[u8]);
 
 /// Every target by name, for those who replay seeds.
-pub const TARGETS: [(&str, Target); 20] = [
+pub const TARGETS: [(&str, Target); 21] = [
     ("bdb_hash", bdb_hash),
     ("bdb_btree", bdb_btree),
     ("lmdb", lmdb),
@@ -43,4 +45,5 @@ pub const TARGETS: [(&str, Target); 20] = [
     ("questions", questions),
     ("socketmap", socketmap),
     ("tcp", tcp),
+    ("template", template),
 ];
