@@ -5,11 +5,7 @@
 
 use crate::address::Address;
 use crate::compile::{Piece, Side, Template, TemplateError, Variable};
-use crate::results::{Added, ResultError, Results};
-
-/// What is built is longer than its limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TooLong;
+use crate::results::{Added, ResultError, Results, TooLong};
 
 /// Appends a text that is filled in, as it has to be written where it goes.
 pub type Quote<'q> = dyn FnMut(&[u8], &mut Vec<u8>) + 'q;

@@ -2,7 +2,9 @@
 
 use std::num::NonZeroU32;
 
-use crate::expand::TooLong;
+/// What is built is longer than its limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooLong;
 
 /// What became of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,8 +10,9 @@ mod scan;
 mod words;
 
 use crate::compile::{Piece, Side, Template, TemplateError, Variable};
-use crate::expand::{Key, Quote, TooLong};
+use crate::expand::{Key, Quote};
 use crate::quote::unquoted;
+use crate::results::TooLong;
 
 /// Whose SQL it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
