@@ -308,6 +308,12 @@ impl Role {
         self.parents() == [Role::Dialer]
     }
 
+    /// Whether it is there for tables that a server answers for, and for nothing else.
+    #[must_use]
+    pub fn is_for_servers(self) -> bool {
+        matches!(self, Role::Gateway | Role::Dialer | Role::Connector)
+    }
+
     /// Whether processes of other roles begin as forks of it.
     #[must_use]
     pub fn starts_others(self) -> bool {

@@ -17,7 +17,10 @@ pub const DAEMON: &str = "mapkeepd";
 
 /// Our own programs, opened once at start.
 #[derive(Debug)]
-pub struct Programs(Vec<(&'static str, File)>);
+pub struct Programs {
+    opened: Vec<(&'static str, File)>,
+    lacking: Vec<String>,
+}
 
 /// The real path of this program, so that a program started through a link finds the files beside the real one.
 #[allow(clippy::disallowed_methods, reason = "before the lock")]
@@ -33,33 +36,51 @@ impl Programs {
     }
 
     /// Opens the programs beside `own`, which is one of them.
+    ///
+    /// # Errors
+    /// One cannot be opened that every such service needs; the text names its path. One that only the tables of servers
+    /// need is among [`Programs::lacking`] then: an upgrade that has left it out serves all other tables.
     #[allow(clippy::disallowed_methods, reason = "before the lock")]
     pub fn beside(own: &Path, writes: bool) -> Result<Programs, String> {
         let open = |path: &Path| File::open(path).map_err(|error| format!("{}: {error}", path.display()));
         // Our own file, whatever its name, is the daemon, unless it is the command.
         let command = own.file_name().is_some_and(|name| name == "mapkeep");
-        let mut programs = Vec::new();
+        let mut programs = Programs::given(Vec::new());
         for name in Programs::names(Some(writes)) {
             let beside = own.with_file_name(name);
             let path = if name == DAEMON && !command { own } else { &beside };
-            programs.push((name, open(path)?));
+            match open(path) {
+                Ok(file) => programs.opened.push((name, file)),
+                Err(problem) if Programs::is_needed(name) => return Err(problem),
+                Err(problem) => programs.lacking.push(problem),
+            }
         }
-        Ok(Programs(programs))
+        Ok(programs)
+    }
+
+    /// Whether processes run it that are there for more than the tables of servers.
+    fn is_needed(name: &str) -> bool {
+        Role::ALL.into_iter().any(|role| role.row().program == name && !role.is_for_servers())
     }
 
     /// Programs that are given, by their names.
     pub fn given(programs: Vec<(&'static str, File)>) -> Programs {
-        Programs(programs)
+        Programs { opened: programs, lacking: Vec::new() }
     }
 
-    /// That of a role; `None` if the service has no such process.
+    /// What could not be opened, each with the reason: tables that a server answers for are temporary errors without it.
+    pub fn lacking(&self) -> &[String] {
+        &self.lacking
+    }
+
+    /// That of a role; `None` if the service has no such process, or lacks the program.
     pub fn of(&self, role: Role) -> Option<&File> {
-        self.0.iter().find(|(name, _)| *name == role.row().program).map(|(_, file)| file)
+        self.opened.iter().find(|(name, _)| *name == role.row().program).map(|(_, file)| file)
     }
 
     /// All of them.
     pub fn files(&self) -> impl Iterator<Item = &File> {
-        self.0.iter().map(|(_, file)| file)
+        self.opened.iter().map(|(_, file)| file)
     }
 }
 
@@ -92,4 +113,46 @@ pub fn obstacles(configuration: &Configuration, program: &Path) -> Vec<String> {
     let exposed = exposed_programs(program, Programs::names(None), &configuration.people).into_iter();
     found.extend(exposed.filter(|exposed| exposed.is_fatal(Mode::Master)).map(|exposed| exposed.text));
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mapkeep_broker_trust::testbed::Bed;
+
+    #[test]
+    fn program_that_only_tables_of_servers_need_may_be_missing_and_no_other() {
+        let Some(bed) = Bed::new() else { return };
+        let names = Programs::names(None);
+        names.iter().for_each(|name| bed.file(name, b""));
+        let own = bed.path(DAEMON);
+        let beside = |writes| Programs::beside(&own, writes);
+        for writes in [false, true] {
+            assert_eq!(beside(writes).expect("all are there").lacking(), [""; 0]);
+        }
+        for (name, kept) in [
+            ("mapkeep-worker", [false, false]),
+            ("mapkeep-writer", [true, false]),
+            ("mapkeep-gateway", [true, true]),
+            ("mapkeep-dialer", [true, true]),
+        ] {
+            std::fs::remove_file(bed.path(name)).expect("it was there");
+            let path = bed.path(name).display().to_string();
+            for (writes, starts) in [false, true].into_iter().zip(kept) {
+                match beside(writes) {
+                    Ok(programs) => {
+                        assert!(starts, "{name} {writes}");
+                        let of_it = |role: &Role| role.row().program == name && role.serves(writes);
+                        let role = Role::ALL.into_iter().find(of_it);
+                        assert!(role.is_none_or(|role| programs.of(role).is_none()), "{name}");
+                        let lacking = programs.lacking();
+                        assert_eq!(lacking.len(), usize::from(role.is_some()), "{name} {lacking:?}");
+                        assert!(lacking.iter().all(|text| text.starts_with(&path)), "{lacking:?}");
+                    }
+                    Err(problem) => assert!(!starts && problem.starts_with(&path), "{problem}"),
+                }
+            }
+            bed.file(name, b"");
+        }
+    }
 }
