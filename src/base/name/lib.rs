@@ -16,4 +16,4 @@ pub use kind::{
     BadName, Class, Kind, MAX_NESTING, braced, class_of, file_of, is_known_type, is_type_of_postfix, members,
     needs_file, next_element, remedy_unknown, split, trim, why_unknown,
 };
-pub use remote::{Endpoint, Remote, remote};
+pub use remote::{Endpoint, Remote, remote, servers};

@@ -4,6 +4,7 @@
 //! that it cannot read, at the first lookup or when it opens the table.
 
 use crate::{BadName, Kind, split};
+use std::collections::HashSet;
 use std::fmt;
 use std::net::Ipv6Addr;
 
@@ -75,6 +76,13 @@ pub fn remote(name: &[u8]) -> Result<Option<Remote>, BadName> {
         }
         _ => Ok(None),
     }
+}
+
+/// The servers that answer for tables of these names, each once, in the order in which they are named first.
+pub fn servers<'a>(names: impl IntoIterator<Item = &'a [u8]>) -> Vec<(Kind, Endpoint)> {
+    let mut known = HashSet::new();
+    let of_name = |name: &'a [u8]| Some((Kind::of(name), remote(name).ok()??.endpoint));
+    names.into_iter().filter_map(of_name).filter(|server| known.insert(server.clone())).collect()
 }
 
 const SERVER_AND_MAP: BadName = BadName(

@@ -89,6 +89,25 @@ record! {
 }
 
 record! {
+    /// What the broker of the reading service has to know of the servers that answer for tables.
+    Backends {
+        /// How long a server has for an answer, in whole seconds.
+        query_timeout: Duration,
+        /// Connections that are open at a time to one server, at most.
+        connections: u16,
+        /// The longest reply of a socketmap server, in bytes.
+        max_reply: u32,
+        /// The longest query that a socketmap server is sent, in bytes.
+        max_query: u32,
+        /// Where a path of a socket begins that does not begin with `/`.
+        queue_directory: PathBuf,
+        /// Whether the descriptor for it is a channel to the dialer. It is not where the first of these tables came with a
+        /// reload.
+        dialer: bool,
+    }
+}
+
+record! {
     /// The broker of the reading service.
     BrokerLaunch {
         /// The part that every process gets.
@@ -107,6 +126,8 @@ record! {
         max_use: u32,
         /// Lookup workers that serve at a time, and rules workers where there are tables of rules.
         workers: u32,
+        /// Servers that answer for tables.
+        backends: Backends,
     }
 }
 

@@ -19,7 +19,7 @@ pub use backend::{Asks, Backend, BackendTable, Encoded, Host, MAX_HOSTS, Protoco
 pub use codec::{DecodeError, MAX_MESSAGE};
 pub use gateway::{BrokerToDialer, BrokerToGateway, DialerToBroker, GatewayToBroker, SupervisorToDialer};
 pub use launch::{
-    BrokerLaunch, DialerLaunch, GatewayLaunch, Ids, Launch, LogTo, LoggerLaunch, Process, Serving,
+    Backends, BrokerLaunch, DialerLaunch, GatewayLaunch, Ids, Launch, LogTo, LoggerLaunch, Process, Serving,
     SupervisorToProcess, WorkerLaunch, WriteBrokerLaunch, WriterLaunch,
 };
 pub use message::{
@@ -52,6 +52,9 @@ pub struct WorkerId(pub u32);
 pub fn max_draining(serve: u32) -> u32 {
     serve.saturating_add(3)
 }
+
+/// Servers that have a gateway, at most: each is a process.
+pub const MAX_GATEWAYS: u32 = 64;
 
 /// A group of callers that may ask the same set of tables, served by workers of their own.
 ///

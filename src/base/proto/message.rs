@@ -330,6 +330,8 @@ pub enum BrokerToSupervisor {
     Clients(u32),
     /// The answer to Finish: it no longer accepts clients.
     Finishing,
+    /// The dialer, or one of its connectors, sent what neither of ours ever sends: nothing more is read from it.
+    DialerWrong,
 }
 
 impl Decode for BrokerToSupervisor {
@@ -342,6 +344,7 @@ impl Decode for BrokerToSupervisor {
             4 => BrokerToSupervisor::Kill(WorkerId(from.u32()?)),
             5 => BrokerToSupervisor::Clients(from.u32()?),
             6 => BrokerToSupervisor::Finishing,
+            7 => BrokerToSupervisor::DialerWrong,
             tag => return Err(DecodeError::UnknownTag(tag)),
         };
         from.end()?;
@@ -356,6 +359,7 @@ impl Decode for BrokerToSupervisor {
             BrokerToSupervisor::Kill(id) => fields(4, &[&id.0.to_le_bytes()]),
             BrokerToSupervisor::Clients(count) => fields(5, &[&count.to_le_bytes()]),
             BrokerToSupervisor::Finishing => fields(6, &[]),
+            BrokerToSupervisor::DialerWrong => fields(7, &[]),
         }
     }
 

@@ -60,6 +60,17 @@ const BROKER_HAS: &[Given] = &[
     Given::Log,
     Given::PlaceOfEpoll,
     Given::Names,
+    Given::Dialer,
+    Given::Listeners,
+];
+const WRITE_BROKER_HAS: &[Given] = &[
+    Given::Null,
+    Given::Null,
+    Given::Null,
+    Given::Channel,
+    Given::Log,
+    Given::PlaceOfEpoll,
+    Given::Names,
     Given::Listeners,
 ];
 const WORKER_HAS: &[Given] = &[Given::Null, Given::Null, Given::Null, Given::Channel, Given::Log];
@@ -251,7 +262,7 @@ roles! {
         root: Root::Machine,
         files: Files { read: true, write: true, ..Files::NONE },
         rules: lists::WRITE_BROKER,
-        descriptors: BROKER_HAS,
+        descriptors: WRITE_BROKER_HAS,
         outlives_broker: None,
     }
     /// Reads client bytes and changes tables through the descriptors that it was given.

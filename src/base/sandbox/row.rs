@@ -76,6 +76,8 @@ pub enum Given {
     PlaceOfEpoll,
     /// The sealed list of names.
     Names,
+    /// The channel to the dialer; /dev/null where there is none.
+    Dialer,
     /// All listening sockets, one after the other; always last.
     Listeners,
 }

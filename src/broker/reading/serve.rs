@@ -5,8 +5,11 @@
 //! into a table, start a process, or use a string that came from a worker.
 
 mod balance;
+mod gateways;
 
+use crate::gateways::Gateways;
 use crate::tables::{LoadFailure, Tables};
+use gateways::DIALER;
 use crate::watch::{Notice, Watch};
 use crate::workers::{Incoming, Load, Workers};
 use mapkeep_broker_serving::event_loop::{self, Front, Standing};
@@ -38,6 +41,9 @@ pub(crate) struct Broker {
     pub(crate) tables: Tables,
     pub(crate) watch: Watch,
     pub(crate) workers: Workers,
+    pub(crate) gateways: Gateways,
+    /// The first client need not wait for them any more.
+    pub(crate) gateways_are_settled: bool,
     pub(crate) bounds: Bounds,
     /// Workers that have been requested and not yet started.
     pub(crate) asked: BTreeMap<Duty, u32>,
@@ -55,32 +61,41 @@ impl event_loop::Broker for Broker {
         self.beat(now)?;
         self.introduce();
         self.balance()?;
+        self.tend_gateways(now)?;
+        self.flush_gateways()?;
         self.flush(now)
     }
 
     /// The first client waits for a worker of each duty.
     fn standing(&self) -> Standing {
         Standing {
-            complete: self.tables.first_pass_is_done() && self.workers.are_complete(),
+            complete: self.tables.first_pass_is_done()
+                && self.workers.are_complete()
+                && self.gateways_are_settled,
             takes_clients: self.workers.next(TrustClass::EVERYONE, self.bounds.room).is_some(),
             clients: self.workers.clients(),
         }
     }
 
     fn is_deserted(&self) -> bool {
-        self.workers.list.is_empty()
+        self.workers.list.is_empty() && self.gateways.ids().is_empty()
     }
 
     fn moments(&mut self, now: Instant) -> [Option<Instant>; 2] {
         match self.workers.take_news() {
             true => [Some(now), None],
-            false => [self.tables.next_due(now), self.front.next_beat()],
+            false => {
+                let gateways = self.gateways.next_moment();
+                let due = self.tables.next_due(now).into_iter().chain(gateways).min();
+                [due, self.front.next_beat()]
+            }
         }
     }
 
     fn ready(&mut self, token: u64) -> io::Result<()> {
         match token {
             WATCH => self.read_watch(),
+            DIALER => self.receive_from_dialer(),
             token if token >= WORKERS => self.receive_from_worker(token),
             // A listening socket that has been closed.
             _ => Ok(()),
@@ -97,6 +112,14 @@ impl event_loop::Broker for Broker {
     }
 
     fn started(&mut self, id: WorkerId, class: TrustClass, duty: Duty, channel: Channel) -> io::Result<()> {
+        if duty == Duty::Gateway {
+            self.front.watch(&channel, WORKERS | u64::from(id.0))?;
+            // The supervisor starts what it was asked for.
+            return match self.gateways.add(id, channel) {
+                true => Ok(()),
+                false => self.say(BrokerToSupervisor::Kill(id)),
+            };
+        }
         self.front.watch(&channel, WORKERS | u64::from(id.0))?;
         let asked = self.asked.entry(duty).or_default();
         *asked = asked.saturating_sub(1);
@@ -108,6 +131,7 @@ impl event_loop::Broker for Broker {
         if let Some(worker) = self.workers.list.get_mut(&id) {
             worker.stage = Stage::Admitted;
         }
+        self.gateways.admitted(id, Instant::now());
     }
 
     fn gone(&mut self, id: WorkerId) -> io::Result<()> {
@@ -128,6 +152,9 @@ impl Broker {
     /// Registers the fixed descriptors. Must be called before lock-down.
     pub(crate) fn register(&self) -> io::Result<()> {
         self.front.register()?;
+        if let Some(dialer) = self.gateways.dialer.channel() {
+            self.front.watch(dialer, DIALER)?;
+        }
         self.front.watch(&self.watch, WATCH)
     }
 
@@ -154,7 +181,7 @@ impl Broker {
             self.lose_loading(id)?;
         }
         self.workers.seek_opinions(&self.tables, now);
-        Ok(())
+        self.beat_gateways(now)
     }
 
     fn flush(&mut self, now: Instant) -> io::Result<()> {
@@ -186,6 +213,9 @@ impl Broker {
 
     fn receive_from_worker(&mut self, token: u64) -> io::Result<()> {
         let Ok(id) = u32::try_from(token & !WORKERS).map(WorkerId) else { return Ok(()) };
+        if self.gateways.get_mut(id).is_some() {
+            return self.receive_from_gateway(id);
+        }
         let now = Instant::now();
         // A worker that sends messages without end must not keep the others waiting.
         for _ in 0..256 {
@@ -248,7 +278,7 @@ impl Broker {
         if let Some(worker) = self.workers.remove(id) {
             self.front.epoll.delete(&worker.channel)?;
         }
-        Ok(())
+        self.forget_gateway(id)
     }
 }
 

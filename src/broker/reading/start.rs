@@ -1,16 +1,19 @@
 //! The broker's start: what it is given, what it prepares, and its lock-down.
 
+use crate::gateways::{Dialer, Gateways, servers};
 use crate::serve::{Bounds, Broker};
 use crate::tables::Tables;
 use crate::watch::Watch;
 use crate::workers::Workers;
 use mapkeep_broker_serving::event_loop;
-use mapkeep_broker_serving::prepare::{DESCRIPTORS, FIXED, HEAP, PROGRAM, Prepared, prepare};
+use mapkeep_broker_serving::prepare::{DESCRIPTORS, FIXED, HEAP, PROGRAM, Prepared, number_of, prepare};
 use mapkeep_broker_trust::{Directory, Owners, People, Refusal, located};
 use mapkeep_name::Kind;
 use mapkeep_process::{Fatal, leave, privilege};
 use mapkeep_proto::{BrokerLaunch, BrokerToLookup, Duty, TableId};
-use mapkeep_sandbox::{FileRules, Limits, Located, Lock, Role, enter};
+use mapkeep_sandbox::{FileRules, Given, Limits, Located, Lock, Role, enter};
+use mapkeep_sys::channel::Channel;
+use mapkeep_sys::inherit;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
@@ -42,6 +45,11 @@ fn run(launch: BrokerLaunch, channel: OwnedFd) -> Result<(), Fatal> {
     let rules = list.iter().any(|table| Duty::of(Kind::of(&table.name)) == Duty::Rules);
     let duties = Duty::OF_SNAPSHOTS.into_iter().filter(|duty| *duty == Duty::Clients || rules);
     let wanted = duties.map(|duty| (duty, serve)).collect();
+    let (servers, problems) = servers(&list, &launch.backends, &inside)?;
+    problems.iter().for_each(|problem| tracing::error!("{problem}"));
+    let given = inherit::take(number_of(Role::Broker, Given::Dialer)?)?;
+    let dialer = Dialer::new(launch.backends.dialer.then(|| Channel::from_descriptor(given)));
+    let gateways = Gateways::new(servers, dialer, Instant::now());
     let limit = launch.snapshot_limit;
     let (descriptors, room) = descriptors_for(list.len());
     let mut tables = Tables::new(list, anchor, owners, limit, room, Instant::now());
@@ -52,7 +60,9 @@ fn run(launch: BrokerLaunch, channel: OwnedFd) -> Result<(), Fatal> {
         front,
         tables,
         watch,
-        workers: Workers::new(names, hello, wanted),
+        workers: Workers::new(names, hello, gateways.routes(), wanted),
+        gateways,
+        gateways_are_settled: false,
         bounds: Bounds {
             max_use: launch.max_use,
             room: serving.room,
@@ -129,6 +139,7 @@ impl Broker {
         let mut numbers = FIXED.to_vec();
         numbers.push(self.watch.as_fd().as_raw_fd());
         numbers.push(self.workers.names().as_raw_fd());
+        numbers.extend(self.gateways.descriptors());
         numbers.extend(self.front.listeners.descriptors());
         numbers.extend(self.tables.anchor_descriptors());
         numbers

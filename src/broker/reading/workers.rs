@@ -113,6 +113,8 @@ pub(crate) struct Workers {
     pub(crate) list: BTreeMap<WorkerId, Worker>,
     names: Rc<OwnedFd>,
     hello: BrokerToLookup,
+    /// Whom to ask for tables that servers answer for: what each lookup worker is told after that.
+    routes: Vec<BrokerToLookup>,
     /// The intended number of serving workers of each duty.
     wanted: BTreeMap<Duty, u32>,
     /// Which worker is trying a snapshot that no worker has in use yet: one at a time, so that a snapshot that crashes
@@ -127,12 +129,17 @@ pub(crate) struct Workers {
 }
 
 impl Workers {
-    /// `names` is the sealed list of names, `hello` the message that goes with it. `wanted`: the intended number of
-    /// serving workers of each duty.
-    pub(crate) fn new(names: OwnedFd, hello: BrokerToLookup, wanted: BTreeMap<Duty, u32>) -> Workers {
+    /// `names` is the sealed list of names, `hello` the message that goes with it, `routes` what lookup workers are told
+    /// next. `wanted`: the intended number of serving workers of each duty.
+    pub(crate) fn new(
+        names: OwnedFd,
+        hello: BrokerToLookup,
+        routes: Vec<BrokerToLookup>,
+        wanted: BTreeMap<Duty, u32>,
+    ) -> Workers {
         let (list, trying, careful) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
         let suspects = Suspects::default();
-        Workers { list, names: Rc::new(names), hello, wanted, trying, careful, suspects, news: false }
+        Workers { list, names: Rc::new(names), hello, routes, wanted, trying, careful, suspects, news: false }
     }
 
     /// The sealed list of names.
@@ -169,6 +176,9 @@ impl Workers {
             pings: 0,
         };
         worker.outbox.push(self.hello, Freight::Names(Rc::clone(&self.names)));
+        if duty == Duty::Clients {
+            self.routes.iter().for_each(|route| worker.outbox.push(*route, Freight::None));
+        }
         self.list.insert(id, worker);
     }
 

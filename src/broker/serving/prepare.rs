@@ -69,7 +69,10 @@ pub fn prepare(
 pub const FIXED: [RawFd; 6] = [0, 1, 2, CHANNEL, LOG, EPOLL];
 
 /// The descriptor number that the table of roles gives for this; the first of several.
-fn number_of(role: Role, given: Given) -> Result<RawFd, Fatal> {
+///
+/// # Errors
+/// It has no such descriptor.
+pub fn number_of(role: Role, given: Given) -> Result<RawFd, Fatal> {
     let number = role.row().descriptors.iter().position(|one| *one == given);
     Ok(number.ok_or_else(|| Fatal::new(format!("{} has no {given:?}", role.name())))?.try_into()?)
 }

@@ -8,10 +8,10 @@ use mapkeep_log::Destination;
 use mapkeep_name::Kind;
 use mapkeep_process::{TITLE, role_of};
 use mapkeep_proto::{
-    BrokerLaunch, Decode, Duty, Launch, LogTo, LoggerLaunch, Process, Serving, SupervisorToLogger,
+    Backends, BrokerLaunch, Decode, DialerLaunch, Duty, GatewayLaunch, Launch, LogTo, LoggerLaunch, Process, Serving, SupervisorToLogger,
     SupervisorToProcess, WorkerLaunch, WriteBrokerLaunch, WriterLaunch,
 };
-use mapkeep_sandbox::{Found, Given, Privilege, Role, expected, inspect};
+use mapkeep_sandbox::{Account, Found, Given, Privilege, Role, expected, inspect};
 use mapkeep_sys::channel::Channel;
 use mapkeep_sys::spawn::{Program, spawn};
 use nix::unistd::Pid;
@@ -19,7 +19,7 @@ use std::collections::VecDeque;
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 /// Deaths in one minute that are still taken for bad luck: the next process is started at once.
@@ -59,6 +59,8 @@ pub(crate) struct Spawner {
     pub(crate) log_socket: Option<OwnedFd>,
     /// Whose rights each role has, and where lines go: the same as long as the service lives.
     pub(crate) ids: Option<RoleIds>,
+    /// The groups of mail_owner, at the start.
+    pub(crate) groups: Vec<u32>,
     pub(crate) log: LogPlan,
     /// Filters that are in force in this process, and so in each child before it adds its own.
     pub(crate) inherited_filters: u32,
@@ -71,6 +73,8 @@ pub(crate) struct Spawner {
 struct Handed<'a> {
     /// The sealed list of names.
     names: Option<BorrowedFd<'a>>,
+    /// The channel to the dialer.
+    dialer: Option<BorrowedFd<'a>>,
     /// The sockets to accept on.
     listeners: &'a [OwnedFd],
 }
@@ -93,11 +97,13 @@ impl Spawner {
         self.start(Role::Logger, &launch, Handed::default(), now)
     }
 
-    /// Starts the broker, that of the writing service if this is it; `names` is the sealed list of names, `listeners` are the sockets to accept on.
+    /// Starts the broker, that of the writing service if this is it; `names` is the sealed list of names, `dialer` the channel
+    /// to the dialer, if there is one, `listeners` are the sockets to accept on.
     pub(crate) fn broker(
         &self,
         plan: &ServicePlan,
         (names, names_size): (BorrowedFd<'_>, u64),
+        dialer: Option<BorrowedFd<'_>>,
         listeners: &[OwnedFd],
         now: Instant,
     ) -> io::Result<(Child, Channel)> {
@@ -124,9 +130,17 @@ impl Spawner {
                 snapshot_limit: plan.snapshot_limit,
                 max_use: plan.max_use,
                 workers: plan.workers,
+                backends: Backends {
+                    query_timeout: plan.query_timeout,
+                    connections: plan.backend_connections,
+                    max_reply: plan.socketmap_sizes.0,
+                    max_query: plan.socketmap_sizes.1,
+                    queue_directory: plan.queue_directory.clone(),
+                    dialer: dialer.is_some(),
+                },
             }),
         };
-        self.start(role, &launch, Handed { names: Some(names), listeners }, now)
+        self.start(role, &launch, Handed { names: Some(names), dialer, listeners }, now)
     }
 
     /// Starts the writer; returns it with the broker's end of its channel.
@@ -140,6 +154,17 @@ impl Spawner {
         self.start(Role::Writer, &launch, Handed::default(), now)
     }
 
+    /// Starts the dialer; returns it with the channel on which it learns of brokers. Before the lock: it must not inherit the
+    /// filter, which knows no network.
+    pub(crate) fn dialer(&self, plan: &ServicePlan, now: Instant) -> io::Result<(Child, Channel)> {
+        let launch = Launch::Dialer(DialerLaunch {
+            process: self.process(Role::Dialer)?,
+            groups: plan.groups.clone(),
+            account: plan.place.mail_owner.clone(),
+        });
+        self.start(Role::Dialer, &launch, Handed::default(), now)
+    }
+
     /// Starts a worker with this duty, the `first` one of this service or a later one; returns it with the broker's end of
     /// its channel.
     pub(crate) fn lookup(
@@ -150,6 +175,12 @@ impl Spawner {
         now: Instant,
     ) -> io::Result<(Child, Channel)> {
         let role = role_of(duty);
+        if duty == Duty::Gateway {
+            let (process, chroot) = (self.process(role)?, plan.chroot.clone());
+            let launch =
+                Launch::Gateway(GatewayLaunch { process, chroot, descriptors: worker_descriptors() });
+            return self.start(role, &launch, Handed::default(), now);
+        }
         let pcre = plan.names.iter().any(|table| Kind::of(&table.name) == Kind::Pcre);
         let launch = Launch::Worker(WorkerLaunch {
             process: self.process(role)?,
@@ -194,6 +225,7 @@ impl Spawner {
                 Given::Log => descriptors.push(log_near.as_ref().map_or(null, AsFd::as_fd)),
                 Given::LogSocket => descriptors.push(self.log_socket.as_ref().map_or(null, AsFd::as_fd)),
                 Given::Names => descriptors.push(handed.names.unwrap_or(null)),
+                Given::Dialer => descriptors.push(handed.dialer.unwrap_or(null)),
                 Given::Listeners => descriptors.extend(handed.listeners.iter().map(AsFd::as_fd)),
             }
         }
@@ -232,7 +264,10 @@ impl Spawner {
         let text = std::fs::read_to_string(format!("/proc/{pid}/status"))
             .map_err(|error| format!("/proc/{pid}/status: {error}"))?;
         let found = inspect(pid, &text).map_err(|error| error.to_string())?;
-        let wanted = expected(child.role, &self.privilege(child.role)?, self.inherited_filters);
+        // One that was started before our lock has not inherited our filter.
+        let ours = u32::from(child.role.parents().is_empty());
+        let inherited = self.inherited_filters.saturating_sub(ours);
+        let wanted = expected(child.role, &self.privilege(child.role)?, inherited);
         let differences = wanted.differences(&found);
         if differences.is_empty() { Ok(found) } else { Err(differences.join("; ")) }
     }
@@ -241,7 +276,10 @@ impl Spawner {
     fn privilege(&self, role: Role) -> Result<Privilege, String> {
         let Some(ids) = &self.ids else { return Ok(Privilege::Rootless) };
         let Ids { uid, gid } = ids.of(role).ok_or_else(|| format!("{} has no account", role.name()))?;
-        Ok(Privilege::Root { uid, gid, chroot: None, keep: role.row().keep })
+        Ok(match role.row().account {
+            Account::MailOwnerWithGroups => Privilege::Account { uid, gid, groups: self.groups.clone() },
+            _ => Privilege::Root { uid, gid, chroot: None, keep: role.row().keep },
+        })
     }
 }
 
@@ -250,6 +288,11 @@ impl Child {
     pub(crate) fn new(pid: Pid, role: Role, now: Instant) -> Child {
         let (checked, brief) = (false, String::new());
         Child { pid, role, checked, brief, started: now, orphaned: None, log: None }
+    }
+
+    /// The far end of its log channel.
+    pub(crate) fn log_end(&self) -> Option<RawFd> {
+        self.log.as_ref().map(AsRawFd::as_raw_fd)
     }
 
     /// Tells the logger where this child's lines come from.

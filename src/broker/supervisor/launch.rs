@@ -5,7 +5,7 @@ use crate::master::Status;
 use crate::notify::Notify;
 use crate::remarks::log_remarks;
 use crate::socket::{SocketError, activated, bind, path_of};
-use crate::supervise::{Ending, Generation, State, Supervisor};
+use crate::supervise::{Dialer, Ending, Generation, State, Supervisor};
 use mapkeep_broker_trust::People;
 use mapkeep_config_site::checks::{Programs, nobody_writes, own_path};
 use mapkeep_config_site::deciding::exposed_programs;
@@ -14,8 +14,8 @@ use mapkeep_config_site::load_config::{LoadedConfig, Source, early_destination, 
 use mapkeep_config_site::options::{Mode, Options, wanted_text};
 use mapkeep_config_site::plan::{LogPlan, ServicePlan};
 use mapkeep_log::{Destination, Facility, MailLog};
-use mapkeep_proto::WRONG_USAGE;
-use mapkeep_sandbox::{FileRules, Limits, Lock, Privilege, check_root, enter, inspect};
+use mapkeep_proto::{Duty, WRONG_USAGE};
+use mapkeep_sandbox::{FileRules, Limits, Lock, Privilege, Role, check_root, enter, inspect};
 use mapkeep_sys::{exit, inherit, signals};
 use nix::fcntl::OFlag;
 use nix::sys::signal::{SigSet, Signal};
@@ -28,7 +28,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What master(8) leaves open: the flow control pipe, the status channel, and sockets from here on.
 const STATUS: RawFd = 5;
@@ -57,6 +57,8 @@ pub fn main() -> ExitCode {
         Err(error) => return usage(&error.to_string(), words),
     };
     match supervisor(&options) {
+        // master(8) starts the next one when there is a client; a service manager does only after a failure.
+        Ok(Ending::DialerGone) if options.mode == Mode::Standalone => exit::now(1),
         Ok(_) => exit::now(0),
         Err(error) => {
             fail(&options, &error.to_string());
@@ -170,11 +172,13 @@ fn supervisor(options: &Options) -> Result<Ending, Box<dyn Error>> {
     mask.thread_block()?;
     let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
     let spawner = spawner(&plan)?;
+    let dialer = dialer(&spawner, &plan)?;
     let (serving, state) = (Generation::new(0, plan)?, State::default());
     let (coming, leaving) = (None, VecDeque::new());
     let supervisor = Supervisor {
         source,
         spawner,
+        dialer,
         listeners,
         places,
         status,
@@ -344,10 +348,20 @@ fn spawner(plan: &ServicePlan) -> Result<Spawner, Box<dyn Error>> {
         null: File::options().read(true).write(true).open("/dev/null")?,
         log_socket: log.into_socket(),
         ids: plan.ids,
+        groups: plan.groups.clone(),
         log: plan.log.clone(),
         inherited_filters: 0,
         own_brief: String::new(),
     })
+}
+
+/// The process that connects to servers, where there are tables that a server answers for.
+fn dialer(spawner: &Spawner, plan: &ServicePlan) -> Result<Option<Dialer>, Box<dyn Error>> {
+    let could = spawner.ids.is_none_or(|ids| ids.of(Role::Dialer).is_some());
+    if plan.writes() || !plan.has_work_for(Duty::Gateway) || !could {
+        return Ok(None);
+    }
+    Ok(Some(Dialer::new(spawner.dialer(plan, Instant::now())?)))
 }
 
 impl Supervisor {
@@ -362,6 +376,7 @@ impl Supervisor {
         numbers.push(spawner.null.as_raw_fd());
         numbers.extend(spawner.log_socket.iter().map(AsRawFd::as_raw_fd));
         numbers.extend(self.notify.descriptor());
+        numbers.extend(self.dialer.iter().flat_map(Dialer::descriptors));
         numbers.extend([self.serving.descriptor(), self.signals.as_fd().as_raw_fd()]);
         numbers
     }

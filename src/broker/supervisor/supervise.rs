@@ -4,6 +4,7 @@
 //! Never: read a byte that came from a worker or a client; all that it reads are the fixed-size messages of the
 //! brokers.
 
+mod dialer;
 mod ending;
 mod generation;
 mod reap;
@@ -17,6 +18,7 @@ mod tests;
 use crate::children::{BackOff, Child, Spawner};
 use crate::master::Status;
 use crate::notify::Notify;
+pub(crate) use dialer::Dialer;
 pub(crate) use ending::{Ending, Fatal};
 pub(crate) use generation::Generation;
 use mapkeep_config_site::load_config::Source;
@@ -51,6 +53,8 @@ const CHECKPOINTS: Duration = Duration::from_secs(600);
 pub(crate) struct Supervisor {
     pub(crate) source: Source,
     pub(crate) spawner: Spawner,
+    /// There is none where no table needs it, and none once it has died.
+    pub(crate) dialer: Option<Dialer>,
     pub(crate) listeners: Vec<OwnedFd>,
     /// The paths of these sockets, as far as they have any.
     pub(crate) places: Vec<PathBuf>,
@@ -89,6 +93,8 @@ pub(crate) struct State {
     outcome: String,
     /// The start has been told in the log.
     announced: bool,
+    /// The dialer has died: the service ends then, to be started anew.
+    ends_at: Option<Instant>,
     /// The duties of which a worker has been started.
     begun: BTreeSet<Duty>,
 }
@@ -121,6 +127,7 @@ impl Supervisor {
         let now = Instant::now();
         let first = self.serving.number;
         self.start(Start::of(Role::Logger, first, now), now)?;
+        self.note_dialer();
         self.start(Start::of(self.serving.plan.broker_role(), first, now), now)?;
         let ending = loop {
             let now = Instant::now();
@@ -133,6 +140,9 @@ impl Supervisor {
             self.notify.beat(now);
             if self.is_idle(now) {
                 break Ending::Idle;
+            }
+            if self.state.ends_at.is_some_and(|moment| moment <= now) {
+                break Ending::DialerGone;
             }
             if let Some(ending) = self.wait(now)? {
                 break ending;
@@ -179,7 +189,8 @@ impl Supervisor {
     fn start_logger(&mut self, now: Instant) -> io::Result<()> {
         let (child, channel) = self.spawner.logger(now)?;
         let brokers = self.generations().filter_map(|one| one.broker.as_ref()).map(|(broker, _)| broker);
-        for other in brokers.chain(self.state.workers.values().map(|(worker, _)| worker)) {
+        let dialer = self.dialer.iter().map(|dialer| &dialer.child);
+        for other in dialer.chain(brokers).chain(self.state.workers.values().map(|(worker, _)| worker)) {
             other.introduce(&channel);
         }
         self.state.logger = Some((child, channel));
@@ -188,7 +199,8 @@ impl Supervisor {
 
     fn start_broker(&mut self, number: u32, now: Instant) -> io::Result<()> {
         if number == self.serving.number {
-            let child = self.serving.start(&self.spawner, &self.listeners, now)?;
+            let dialer = self.dialer.as_mut();
+            let child = self.serving.start(&self.spawner, dialer, &self.listeners, now)?;
             if let Some((_, logger)) = &self.state.logger {
                 child.introduce(logger);
             }
@@ -240,12 +252,13 @@ impl Supervisor {
 
     /// Checks from outside the children that are not yet known to be locked down.
     fn check_children(&mut self, now: Instant) -> Result<(), Fatal> {
-        let Supervisor { spawner, state, serving, coming, .. } = self;
+        let Supervisor { spawner, state, serving, coming, dialer, .. } = self;
         let brokers = std::iter::once(serving).chain(coming);
         let brokers = brokers.filter_map(|one| one.broker.as_mut().map(|(child, _)| (one.number, child)));
         let logger = state.logger.iter_mut().map(|(child, _)| (0, child));
+        let dialer = dialer.iter_mut().map(|dialer| (0, &mut dialer.child));
         let mut failed = Vec::new();
-        for (number, child) in logger.chain(brokers).filter(|(_, child)| !child.checked) {
+        for (number, child) in logger.chain(dialer).chain(brokers).filter(|(_, child)| !child.checked) {
             match spawner.check(child) {
                 Ok(found) => {
                     child.checked = true;
@@ -260,9 +273,12 @@ impl Supervisor {
         }
         for (number, fatal) in failed {
             match fatal {
-                Fatal::Lock(Role::Logger, _) => return Err(fatal),
+                Fatal::Lock(Role::Logger | Role::Dialer, _) => return Err(fatal),
                 fatal => self.fail(number, fatal)?,
             }
+        }
+        if let Some(dialer) = &mut self.dialer {
+            dialer.introduce();
         }
         Ok(())
     }
@@ -280,7 +296,8 @@ impl Supervisor {
             one.filter(|child| child.role == role).find(|child| child.checked)
         });
         let mut processes = format!("supervisor {}", self.spawner.own_brief);
-        for child in [logger, broker].into_iter().chain(workers) {
+        let dialer = self.dialer.iter().map(|dialer| Some(&dialer.child));
+        for child in [logger, broker].into_iter().chain(dialer).chain(workers) {
             let Some(child) = child.filter(|child| child.checked) else { return };
             processes.push_str(&format!(", {} {}", child.role.title(), child.brief));
         }
@@ -293,7 +310,8 @@ impl Supervisor {
     fn unchecked(&self) -> bool {
         let brokers = std::iter::once(&self.serving).chain(&self.coming);
         let brokers = brokers.filter_map(|one| one.broker.as_ref());
-        brokers.chain(&self.state.logger).any(|(child, _)| !child.checked)
+        let dialer = self.dialer.as_ref().is_some_and(|dialer| !dialer.child.checked);
+        dialer || brokers.chain(&self.state.logger).any(|(child, _)| !child.checked)
     }
 
     fn is_idle(&self, now: Instant) -> bool {
@@ -311,8 +329,9 @@ impl Supervisor {
         let served = self.generations().filter(|one| one.broker.is_some());
         let moments =
             moments.chain(served.filter_map(|one| one.requests.read_again_at()).filter(|at| *at > now));
-        let moments = moments.chain(self.next_orphan());
-        let quiet = self.generations().all(Generation::is_quiet);
+        let moments = moments.chain(self.next_orphan()).chain(self.state.ends_at);
+        let quiet = self.generations().all(Generation::is_quiet)
+            && self.dialer.as_ref().is_none_or(Dialer::is_quiet);
         let moments = moments.chain(now.checked_add(PAUSE).filter(|_| !quiet));
         let moments = moments.chain(mapkeep_log::settle(now));
         let look = self.unchecked().then(|| now.checked_add(LOOK)).flatten();

@@ -133,6 +133,23 @@ impl Accounts {
         self.users().find(|(user, _)| *user == name).map(|(_, ids)| ids)
     }
 
+    /// The groups of the user `name`, as initgroups(3) finds them in the group file: its own first, then those that name
+    /// it.
+    pub fn groups_of(&self, name: &str) -> Vec<u32> {
+        let mut found: Vec<u32> = self.ids_of(name).map(|ids| ids.gid).into_iter().collect();
+        for line in self.group.lines() {
+            let mut fields = line.split(':').skip(2);
+            let (Some(id), Some(members)) = (fields.next(), fields.next()) else { continue };
+            if let Ok(id) = id.parse()
+                && members.split(',').any(|member| member.trim() == name)
+                && !found.contains(&id)
+            {
+                found.push(id);
+            }
+        }
+        found
+    }
+
     /// The user id of `name`, which may be a number.
     pub fn uid_of(&self, name: &str) -> Result<u32, AccountError> {
         let named = self.users().find(|(user, _)| *user == name).map(|(_, ids)| ids.uid);
@@ -260,6 +277,15 @@ mod tests {
             accounts(own).roles(61100, None, &[300]),
             Err(AccountError::Shared("mapkeep-lookup".into()))
         );
+    }
+
+    #[test]
+    fn groups_of_a_user_are_its_own_and_those_that_name_it() {
+        let passwd = "postfix:x:105:111::/:/bin/false\n";
+        let group = "root:x:0:\nsasl:x:45:cyrus,postfix\nssl:x:46:postfix\npostfix:x:111:postfix\nno:x:47:postfixer\nbad\n";
+        let accounts = Accounts::new(passwd.to_owned(), group.to_owned());
+        assert_eq!(accounts.groups_of("postfix"), [111, 45, 46]);
+        assert_eq!(accounts.groups_of("nobody"), [0; 0]);
     }
 
     #[test]

@@ -44,6 +44,12 @@ pub struct ServicePlan {
     pub query_timeout: Duration,
     /// Limit of open connections to one such server.
     pub backend_connections: u16,
+    /// The longest reply of a socketmap server and the longest query to one, in bytes.
+    pub socketmap_sizes: (u32, u32),
+    /// Where the path of a server's socket begins that does not begin with `/`.
+    pub queue_directory: PathBuf,
+    /// The groups of mail_owner, its own among them: servers see the process that connects to them as that user.
+    pub groups: Vec<u32>,
     /// Clients after which a worker is replaced.
     pub max_use: u32,
     /// Lookup workers that serve at a time, and rules workers where there are tables of rules.

@@ -55,6 +55,10 @@ pub struct Settings {
     pub smtputf8_enable: bool,
     /// The installed Postfix.
     pub mail_version: PostfixVersion,
+    /// The longest reply of a socketmap server in bytes: 100000 where Postfix has no parameter for it (before 3.10).
+    pub socketmap_max_reply_size: u32,
+    /// The longest query to a socketmap server in bytes: any where Postfix has no parameter for it (before 3.12).
+    pub socketmap_max_query_size: u32,
     /// Socket of the read service, below `private/`.
     pub proxymap_service_name: String,
     /// Socket of the update service, below `private/`.
@@ -85,6 +89,14 @@ impl Settings {
             maillog_file: read.or_else("maillog_file", None, maillog_file),
             postlog_service_name: read.socket_name("postlog_service_name", "postlog"),
             smtputf8_enable,
+            socketmap_max_reply_size: match params.version().has_socketmap_reply_size() {
+                true => read.count("socketmap_max_reply_size", 100_000),
+                false => 100_000,
+            },
+            socketmap_max_query_size: match params.version().has_socketmap_query_size() {
+                true => read.count("socketmap_max_query_size", 10_000),
+                false => u32::MAX,
+            },
             mail_version: params.version(),
             proxymap_service_name: read.socket_name("proxymap_service_name", "proxymap"),
             proxywrite_service_name: read.socket_name("proxywrite_service_name", "proxywrite"),
@@ -262,6 +274,22 @@ mod tests {
             assert_eq!((complaints[0].file, complaints[0].line), (FileName::MainCf, 2), "{line}");
             assert!(complaints[0].to_string().contains(name), "{}", complaints[0]);
         }
+    }
+
+    #[test]
+    fn sizes_of_socketmap_count_from_the_version_that_has_them() {
+        let sizes = |version: &str, lines: &str| {
+            let main = parse_main(lines.as_bytes()).0;
+            let defaults = format!("mail_version = {version}\n");
+            let found = Settings::from(&Parameters::new(main).with_defaults(defaults.as_bytes())).0;
+            (found.socketmap_max_reply_size, found.socketmap_max_query_size)
+        };
+        let lines = "socketmap_max_reply_size = 7\nsocketmap_max_query_size = 8\n";
+        assert_eq!(sizes("3.9.9", lines), (100_000, u32::MAX));
+        assert_eq!(sizes("3.10.0", lines), (7, u32::MAX));
+        assert_eq!(sizes("3.12.0", lines), (7, 8));
+        assert_eq!(sizes("3.12.0", ""), (100_000, 10_000));
+        assert_eq!(sizes("3.12.0", "socketmap_max_reply_size = 0\n"), (100_000, 10_000));
     }
 
     #[test]

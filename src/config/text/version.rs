@@ -59,6 +59,18 @@ impl PostfixVersion {
         self.reached(3, 11, 0)
     }
 
+    /// socketmap_max_reply_size exists (3.10).
+    #[must_use]
+    pub fn has_socketmap_reply_size(&self) -> bool {
+        self.reached(3, 10, 0)
+    }
+
+    /// socketmap_max_query_size exists (3.12).
+    #[must_use]
+    pub fn has_socketmap_query_size(&self) -> bool {
+        self.reached(3, 12, 0)
+    }
+
     /// Is this at least `major.minor`, and if a snapshot of exactly that, at least of `date`?
     fn reached(&self, major: u16, minor: u16, date: u32) -> bool {
         match (self.major, self.minor).cmp(&(major, minor)) {

@@ -130,6 +130,22 @@ fn other_tables_have_no_server_of_their_own() {
 }
 
 #[test]
+fn servers_are_listed_once_each_in_the_order_of_their_first_names() {
+    let names = [
+        "tcp:b:1",
+        "hash:/x",
+        "socketmap:inet:b:1:m",
+        "socketmap:inet:b:1:other",
+        "tcp:[b]:1",
+        "socketmap:odd",
+        "tcp:2",
+    ];
+    let found = servers(names.map(str::as_bytes));
+    let shown: Vec<String> = found.iter().map(|(kind, endpoint)| format!("{kind:?} {endpoint}")).collect();
+    assert_eq!(shown, ["Tcp inet:b:1", "Socketmap inet:b:1", "Tcp inet:localhost:2"]);
+}
+
+#[test]
 fn endpoints_are_shown_as_they_are_written() {
     for text in ["unix:/run/x", "inet:localhost:9998", "inet:[::1]:9998", "inet:[h]:a:b"] {
         let table = parsed(&format!("socketmap:{text}:m")).unwrap();

@@ -51,6 +51,16 @@ impl Field for u8 {
     }
 }
 
+impl Field for u16 {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.to_le_bytes());
+    }
+
+    fn take(from: &mut Reader<'_>) -> Result<u16, DecodeError> {
+        from.u16()
+    }
+}
+
 impl Field for u32 {
     fn put(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.to_le_bytes());

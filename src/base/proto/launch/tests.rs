@@ -32,6 +32,14 @@ fn launches() -> Vec<Launch> {
         snapshot_limit: u64::MAX,
         max_use: 100,
         workers: 64,
+        backends: Backends {
+            query_timeout: Duration::from_secs(10),
+            connections: 258,
+            max_reply: 100_000,
+            max_query: 10_000,
+            queue_directory: "/var/spool/postfix".into(),
+            dialer: true,
+        },
     };
     let worker = WorkerLaunch {
         process: process(None),

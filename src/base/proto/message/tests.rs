@@ -61,6 +61,7 @@ fn supervisor_and_broker_roundtrip() {
         BrokerToSupervisor::Kill(WorkerId(4)),
         BrokerToSupervisor::Clients(9),
         BrokerToSupervisor::Finishing,
+        BrokerToSupervisor::DialerWrong,
     ]);
 }
 

@@ -10,7 +10,8 @@ use std::io;
 impl Broker {
     /// Makes the missing streams between workers.
     pub(super) fn introduce(&mut self) {
-        if let Err(error) = self.workers.introduce() {
+        let Broker { workers, gateways, .. } = self;
+        if let Err(error) = workers.introduce().and_then(|()| gateways.introduce(workers)) {
             // Descriptors in flight are released soon. Clients wait until then.
             tracing::warn!("cannot connect two workers: {error} -- retrying");
             self.front.listeners.pause();
@@ -49,11 +50,12 @@ impl Broker {
         Ok(())
     }
 
-    /// Rules workers exit when no lookup worker is left. If there were rules workers and none is left, the lookup
+    /// Rules workers and gateways exit when no lookup worker is left. If one is missing that lookup workers ask, the lookup
     /// workers exit as well: their clients connect to those of the newer broker, which can answer everything.
     fn let_go(&mut self) -> io::Result<()> {
         let (askers, answerers) = (self.stages(Duty::Clients), self.stages(Duty::Rules));
         if askers.is_empty() {
+            self.gateways.finish();
             for (id, stage) in answerers {
                 match stage {
                     Stage::Starting | Stage::Checking => self.lose(id)?,
@@ -61,7 +63,9 @@ impl Broker {
                     Stage::Draining => {}
                 }
             }
-        } else if answerers.is_empty() && self.workers.duties().contains(&Duty::Rules) {
+        } else if self.gateways.is_short()
+            || (answerers.is_empty() && self.workers.duties().contains(&Duty::Rules))
+        {
             // They answer what has arrived, then exit.
             for (id, _) in askers {
                 self.forget(id)?;

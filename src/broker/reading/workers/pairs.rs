@@ -4,10 +4,12 @@
 //! to a process of which nobody knows whether it is locked down. A lookup worker has no client before it knows all rules
 //! workers that are there.
 
-use super::{Freight, Stage, Workers};
-use mapkeep_proto::{BrokerToLookup, Duty, Group, WorkerId};
+use super::{Freight, Stage, Worker, Workers};
+use mapkeep_proto::{BrokerToLookup, Duty, GatewayId, Group, WorkerId};
 use mapkeep_sys::stream;
+use std::collections::BTreeSet;
 use std::io;
+use std::os::fd::OwnedFd;
 
 impl Workers {
     /// Makes the missing streams, and lets the workers serve that have all of theirs.
@@ -39,6 +41,19 @@ impl Workers {
             }
         }
         Ok(())
+    }
+
+    /// The lookup workers that may ask gateways: nobody is told a key before the process is checked.
+    pub(crate) fn askers(&self) -> BTreeSet<WorkerId> {
+        let known = |worker: &Worker| matches!(worker.stage, Stage::Admitted | Stage::Draining);
+        self.of_duty(Duty::Clients).filter(|(_, worker)| known(worker)).map(|(id, _)| *id).collect()
+    }
+
+    /// Gives a lookup worker a way to a gateway.
+    pub(crate) fn meet(&mut self, asker: WorkerId, gateway: GatewayId, way: OwnedFd) {
+        if let Some(worker) = self.list.get_mut(&asker) {
+            worker.outbox.push(BrokerToLookup::Answerer(Group::Gateway(gateway)), Freight::Peer(way));
+        }
     }
 
     fn pair(&mut self, asker: WorkerId, answerer: WorkerId) -> io::Result<()> {

@@ -135,7 +135,7 @@ fn snapshot_that_is_still_in_the_outbox_is_not_blamed() {
 /// Workers, with the intended number of each duty.
 pub(super) fn workers(wanted: &[(Duty, u32)]) -> Workers {
     let names = std::fs::File::open("/dev/null").unwrap().into();
-    Workers::new(names, BrokerToLookup::Finish, wanted.iter().copied().collect())
+    Workers::new(names, BrokerToLookup::Finish, Vec::new(), wanted.iter().copied().collect())
 }
 
 #[test]

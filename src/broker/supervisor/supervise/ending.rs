@@ -34,6 +34,8 @@ pub(crate) enum Ending {
     Idle,
     /// SIGTERM or SIGINT; under master(8) SIGHUP, too.
     Signal(Signal),
+    /// The dialer has died, which only a new start can replace.
+    DialerGone,
 }
 
 impl fmt::Display for Ending {
@@ -43,6 +45,7 @@ impl fmt::Display for Ending {
                 out.write_str("master(8) no longer needs it (reload, stop, or its own exit)")
             }
             Ending::Idle => out.write_str("no client for max_idle"),
+            Ending::DialerGone => out.write_str("the dialer has exited, and only a restart brings another"),
             Ending::Signal(signal) => out.write_str(signal.as_str()),
         }
     }

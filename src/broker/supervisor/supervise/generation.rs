@@ -1,5 +1,6 @@
 //! One reading of the configuration, and the broker that serves it.
 
+use super::dialer::Dialer;
 use super::requests::Requests;
 use crate::children::{Child, Spawner};
 use mapkeep_config_site::plan::ServicePlan;
@@ -82,11 +83,15 @@ impl Generation {
     pub(super) fn start(
         &mut self,
         spawner: &Spawner,
+        dialer: Option<&mut Dialer>,
         listeners: &[OwnedFd],
         now: Instant,
     ) -> io::Result<&Child> {
         let names = (self.names.as_fd(), self.names_size);
-        let (child, channel) = spawner.broker(&self.plan, names, listeners, now)?;
+        let dialer = dialer.filter(|_| self.plan.has_work_for(Duty::Gateway));
+        let end = dialer.map(|dialer| dialer.meet()).transpose()?;
+        let end = end.as_ref().map(AsFd::as_fd);
+        let (child, channel) = spawner.broker(&self.plan, names, end, listeners, now)?;
         self.hung_up = false;
         self.requests = Requests::of(&self.plan);
         self.unsaid = Outbox::default();

@@ -54,6 +54,13 @@ impl Supervisor {
             self.replace(Role::Logger);
             return Ok(());
         }
+        if self.dialer.as_ref().is_some_and(|dialer| dialer.child.pid == pid) {
+            if refused {
+                return Err(lock(Role::Dialer));
+            }
+            self.lose_dialer(&end, Instant::now());
+            return Ok(());
+        }
         let found = self.state.workers.iter().find(|(_, (child, _))| child.pid == pid);
         let Some(id) = found.map(|(id, _)| *id) else { return Ok(()) };
         let Some((child, number)) = self.state.workers.remove(&id) else { return Ok(()) };
@@ -143,6 +150,8 @@ impl Supervisor {
         let at = now.checked_add(pause).unwrap_or(now);
         let start = Start::of(role, self.serving.number, at);
         match start.is_worker() {
+            // The broker waits longer and longer for each gateway; the death of one is nothing to the others.
+            true if role == Role::Gateway => {}
             // It is the broker that asks for the next one, possibly before we know of this exit.
             true => drop(self.state.no_worker_before.insert(role, at)),
             false => self.state.starts.push(start),
@@ -161,6 +170,9 @@ impl Supervisor {
         }
         let workers = std::mem::take(&mut self.state.workers).into_values().map(|(child, _)| child);
         self.await_ends(brokers.into_iter().chain(workers));
+        // What it has begun is of no use to anybody.
+        let dialer = self.dialer.take().map(|dialer| dialer.child);
+        self.await_ends(dialer.into_iter());
         // The logger is last, so that it writes what the others had to say.
         let logger = self.state.logger.take().map(|(child, _)| child);
         self.await_ends(logger.into_iter());

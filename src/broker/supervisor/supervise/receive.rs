@@ -71,6 +71,7 @@ impl Supervisor {
             BrokerToSupervisor::Kill(id) => requests.kill(id),
             BrokerToSupervisor::Clients(_) => Reply::Now,
             BrokerToSupervisor::Finishing => requests.finishing(told_to_finish),
+            BrokerToSupervisor::DialerWrong => requests.dialer_wrong(),
         };
         match reply {
             Reply::Now => Some(now),
@@ -127,6 +128,12 @@ impl Supervisor {
                 }
             }
             BrokerToSupervisor::Clients(_) => {}
+            // Its end is reaped, and ends the service.
+            BrokerToSupervisor::DialerWrong => {
+                if let Some(dialer) = &self.dialer {
+                    dialer.kill();
+                }
+            }
             BrokerToSupervisor::Finishing => {
                 if let Some(old) = self.leaving.iter_mut().find(|old| old.number == number) {
                     old.stopped = true;

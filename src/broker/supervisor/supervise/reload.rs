@@ -8,7 +8,7 @@ use super::{Fatal, Start, Supervisor};
 use crate::remarks::log_remarks;
 use crate::socket::check;
 use mapkeep_config_site::load_config::LoadedConfig;
-use mapkeep_proto::SupervisorToBroker;
+use mapkeep_proto::{Duty, SupervisorToBroker};
 use std::error::Error;
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,10 @@ const COMING_TIME: Duration = Duration::from_secs(300);
 const STOP_TIME: Duration = Duration::from_secs(10);
 /// Generations that may wait for their clients; each has its tables in memory.
 const MAX_LEAVING: usize = 4;
+
+/// What a reload cannot give.
+const FIRST_SERVERS: &str = "the configuration has socketmap or tcp tables, and the service was started without any, so without \
+                             the process that connects to their servers";
 
 impl Supervisor {
     /// A signal asks for a reload: now, or after the one that is in progress.
@@ -63,7 +67,13 @@ impl Supervisor {
         self.state.last_generation = self.state.last_generation.wrapping_add(1);
         let mut next = Generation::new(self.state.last_generation, plan)?;
         if !next.plan.writes() {
-            let child = next.start(&self.spawner, &self.listeners, now)?;
+            if self.dialer.is_none() && next.plan.has_work_for(Duty::Gateway) {
+                tracing::warn!(
+                    "{FIRST_SERVERS} -- restart the service (\"systemctl restart\" of its unit, or \"postfix stop; postfix \
+                     start\"); until then every lookup in these tables fails with a temporary error"
+                );
+            }
+            let child = next.start(&self.spawner, self.dialer.as_mut(), &self.listeners, now)?;
             if let Some((_, logger)) = &self.state.logger {
                 child.introduce(logger);
             }

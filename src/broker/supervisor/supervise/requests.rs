@@ -4,7 +4,8 @@
 //! it has serve on meanwhile.
 
 use mapkeep_config_site::plan::ServicePlan;
-use mapkeep_proto::{Duty, WorkerId, max_draining};
+use mapkeep_name::servers;
+use mapkeep_proto::{Duty, MAX_GATEWAYS, WorkerId, max_draining};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -51,11 +52,16 @@ pub(super) struct Requests {
     granted: Option<Instant>,
     deaf_until: Option<Instant>,
     wrong: bool,
+    /// Whether it has a channel to the dialer, if there is one.
+    talks: bool,
+    /// Whether it has given up the dialer.
+    dialer_wrong: bool,
 }
 
 impl Requests {
     /// Those that a broker with this plan may have. Ours has lookup workers that serve, one that is to replace one of
-    /// them, and those that drain; rules workers are never more than serve. The writing service has one writer.
+    /// them, and those that drain; rules workers are never more than serve; a gateway for each server. The writing service has
+    /// one writer.
     pub(super) fn of(plan: &ServicePlan) -> Requests {
         match plan.writes() {
             true => Requests::within([(Duty::Clients, 1)], 1),
@@ -63,8 +69,13 @@ impl Requests {
                 let (serve, rules) = (plan.workers, u32::from(plan.has_work_for(Duty::Rules)));
                 let lookup = serve.saturating_add(1).saturating_add(max_draining(serve));
                 let rules = serve.saturating_mul(rules);
-                let most = [(Duty::Clients, lookup), (Duty::Rules, rules)];
-                Requests::within(most, serve.saturating_add(rules))
+                let names = plan.names.iter().map(|table| table.name.as_slice());
+                let servers = u32::try_from(servers(names).len()).unwrap_or(u32::MAX);
+                let gateways = servers.min(MAX_GATEWAYS);
+                let most = [(Duty::Clients, lookup), (Duty::Rules, rules), (Duty::Gateway, gateways)];
+                let talks = servers > 0;
+                let burst = serve.saturating_add(rules).saturating_add(gateways);
+                Requests { talks, ..Requests::within(most, burst) }
             }
         }
     }
@@ -152,6 +163,15 @@ impl Requests {
             false if told => Reply::Now,
             false => Reply::Wrong("reported that it is finishing without having been told to"),
             true => Reply::Wrong("reported twice that it is finishing"),
+        }
+    }
+
+    /// It says that the dialer breaks the protocol.
+    pub(super) fn dialer_wrong(&mut self) -> Reply {
+        match std::mem::replace(&mut self.dialer_wrong, true) {
+            false if self.talks => Reply::Now,
+            false => Reply::Wrong("reported a dialer that it has nothing to do with"),
+            true => Reply::Wrong("reported the dialer twice"),
         }
     }
 

@@ -42,6 +42,9 @@ fn bare(service: Service) -> ServicePlan {
         snapshot_limit: 1,
         query_timeout: Duration::from_secs(10),
         backend_connections: 8,
+        socketmap_sizes: (100_000, u32::MAX),
+        queue_directory: PathBuf::new(),
+        groups: Vec::new(),
         workers: 1,
         max_use: 1,
         max_idle: Duration::ZERO,
@@ -100,6 +103,7 @@ fn supervisor(service: Service) -> Supervisor {
             &Options::read(service.name(), &["serve".into()]).unwrap(),
             "/nonexistent".into(),
         ),
+        dialer: None,
         spawner: Spawner {
             programs: Programs::given(
                 Programs::names(None).into_iter().map(|name| (name, open("/bin/false"))).collect(),
@@ -107,6 +111,7 @@ fn supervisor(service: Service) -> Supervisor {
             null: open("/dev/null"),
             log_socket: None,
             ids: None,
+            groups: Vec::new(),
             log: plan.log.clone(),
             inherited_filters: 0,
             own_brief: String::new(),

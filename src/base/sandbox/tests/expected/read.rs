@@ -45,6 +45,7 @@ pub const SUPERVISOR: &[Call] = rules! {
     SYS_getpid: any;
     SYS_getppid: any;
     SYS_getrandom: any;
+    SYS_getsockopt: [1 int = SOL_SOCKET, 2 int = SO_TYPE];
     SYS_gettid: any;
     SYS_getxattr: [2 long = 0, 3 long = 0];
     SYS_inotify_add_watch: any;
@@ -131,13 +132,16 @@ pub const BROKER: &[Call] = rules! {
         [1 int = F_OFD_SETLK];
     SYS_flock: [1 int = LOCK_SH | LOCK_NB] [1 int = LOCK_UN];
     SYS_fstat: any;
+    SYS_getsockopt: [1 int = SOL_SOCKET, 2 int = SO_TYPE];
     SYS_getxattr: [2 long = 0, 3 long = 0];
     SYS_memfd_create: [1 int = MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL];
     SYS_openat2: any;
     SYS_read: any;
     SYS_readlinkat: any;
     SYS_recvfrom: [3 int = MSG_DONTWAIT | MSG_TRUNC, 4 long = 0];
-    SYS_recvmsg: [0 int = 3, 2 int = MSG_CMSG_CLOEXEC | MSG_DONTWAIT];
+    SYS_recvmsg:
+        [0 int = 3, 2 int = MSG_CMSG_CLOEXEC | MSG_DONTWAIT]
+        [0 int = 7, 2 int = MSG_CMSG_CLOEXEC | MSG_DONTWAIT];
     SYS_sendfile: any;
     SYS_sendmsg: [2 int = MSG_NOSIGNAL | MSG_DONTWAIT];
     SYS_socketpair: [0 int = AF_UNIX, 1 int = SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 2 int = 0];
