@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn broker_list_within_bounds() {
-        assert!(Role::Broker.rules().len() <= 21, "{}", Role::Broker.rules().len());
+        assert!(Role::Broker.rules().len() <= 24, "{}", Role::Broker.rules().len());
     }
 
     #[test]

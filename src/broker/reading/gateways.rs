@@ -219,7 +219,10 @@ impl Gateways {
     /// Passes wishes on that may be by now, and gives up those that nobody has answered.
     pub(crate) fn dial(&mut self, now: Instant) {
         for (id, number) in self.dialer.overdue(now) {
-            self.answer(Answer { gateway: id, number, came: Err("the dialer did not answer".to_owned()) }, now);
+            self.answer(
+                Answer { gateway: id, number, came: Err("the dialer did not answer".to_owned()) },
+                now,
+            );
         }
         let mut refused = Vec::new();
         for slot in &mut self.slots {

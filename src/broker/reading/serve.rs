@@ -9,9 +9,9 @@ mod gateways;
 
 use crate::gateways::Gateways;
 use crate::tables::{LoadFailure, Tables};
-use gateways::DIALER;
 use crate::watch::{Notice, Watch};
 use crate::workers::{Incoming, Load, Workers};
+use gateways::DIALER;
 use mapkeep_broker_serving::event_loop::{self, Front, Standing};
 use mapkeep_broker_serving::rhythm::Stage;
 use mapkeep_proto::{BrokerToSupervisor, Duty, TableId, TrustClass, WorkerId};

@@ -8,8 +8,8 @@ use mapkeep_log::Destination;
 use mapkeep_name::Kind;
 use mapkeep_process::{TITLE, role_of};
 use mapkeep_proto::{
-    Backends, BrokerLaunch, Decode, DialerLaunch, Duty, GatewayLaunch, Launch, LogTo, LoggerLaunch, Process, Serving, SupervisorToLogger,
-    SupervisorToProcess, WorkerLaunch, WriteBrokerLaunch, WriterLaunch,
+    Backends, BrokerLaunch, Decode, DialerLaunch, Duty, GatewayLaunch, Launch, LogTo, LoggerLaunch, Process,
+    Serving, SupervisorToLogger, SupervisorToProcess, WorkerLaunch, WriteBrokerLaunch, WriterLaunch,
 };
 use mapkeep_sandbox::{Account, Found, Given, Privilege, Role, expected, inspect};
 use mapkeep_sys::channel::Channel;

@@ -330,8 +330,8 @@ impl Supervisor {
         let moments =
             moments.chain(served.filter_map(|one| one.requests.read_again_at()).filter(|at| *at > now));
         let moments = moments.chain(self.next_orphan()).chain(self.state.ends_at);
-        let quiet = self.generations().all(Generation::is_quiet)
-            && self.dialer.as_ref().is_none_or(Dialer::is_quiet);
+        let quiet =
+            self.generations().all(Generation::is_quiet) && self.dialer.as_ref().is_none_or(Dialer::is_quiet);
         let moments = moments.chain(now.checked_add(PAUSE).filter(|_| !quiet));
         let moments = moments.chain(mapkeep_log::settle(now));
         let look = self.unchecked().then(|| now.checked_add(LOOK)).flatten();

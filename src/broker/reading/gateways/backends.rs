@@ -83,7 +83,8 @@ pub(crate) fn servers(
             let is_of_it = Kind::of(&table.name) == kind && other == endpoint;
             is_of_it.then(|| (id, settings_of(&table.name, map, milliseconds)))
         });
-        let tables = of_it.map(|(id, table)| Ok((id, sealed(&table)?))).collect::<Result<Vec<_>, Failure>>()?;
+        let tables =
+            of_it.map(|(id, table)| Ok((id, sealed(&table)?))).collect::<Result<Vec<_>, Failure>>()?;
         let (hosts, connections) = (vec![host], settings.connections);
         let backend = Backend { title: title.clone(), hosts: hosts.clone(), connections, protocol };
         let backend = sealed(&backend)?;

@@ -58,7 +58,10 @@ pub(crate) enum Incoming {
     /// It says that it is locked down.
     Ready,
     /// It wants a connection to this host of its server.
-    Connect { number: u32, host: u16 },
+    Connect {
+        number: u32,
+        host: u16,
+    },
     /// It said what it may not say.
     Violation(&'static str),
     /// It has gone.
