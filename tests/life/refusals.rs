@@ -1,6 +1,6 @@
 //! Starts that must not happen: the service ends with a reason instead of serving with less isolation.
 
-use crate::ask::{found, lookup};
+use crate::ask::{RETRY, found, lookup};
 use crate::common::master::{Line, Master, Site, set_mode};
 use crate::common::{PATIENCE, poll};
 use std::fs;
@@ -103,6 +103,20 @@ pub fn missing_worker_program() {
     assert_refused(site.start_program(&daemon, &words), &[worker.to_str().unwrap(), "No such file"]);
     // An upgrade that has left out what only tables of servers need.
     copy(env!("CARGO_BIN_EXE_mapkeep-worker"));
+    let server = "socketmap:unix:nowhere:m";
+    site.approve(&[TABLE, server], "");
+    for program in ["mapkeep-dialer", "mapkeep-gateway"] {
+        let seen = site.log().len();
+        let master = site.start_program(&daemon, &words);
+        let mut wire = master.wire();
+        assert_eq!(wire.ask(&lookup(TABLE, "a")), found("b"), "without {program}");
+        site.wait_for_log(seen, &["socketmap and tcp tables", program, "every lookup in them fails"]);
+        drop((wire, master));
+        copy(env!("CARGO_BIN_EXE_mapkeep-dialer"));
+    }
+    copy(env!("CARGO_BIN_EXE_mapkeep-gateway"));
+    let seen = site.log().len();
     let master = site.start_program(&daemon, &words);
-    assert_eq!(master.wire().ask(&lookup(TABLE, "a")), found("b"));
+    assert_eq!(master.wire().ask(&lookup(server, "a")), RETRY, "there is no server");
+    assert!(!site.log().iter().skip(seen).any(|line| line.text.contains("every lookup in them fails")));
 }

@@ -357,8 +357,9 @@ fn spawner(plan: &ServicePlan) -> Result<Spawner, Box<dyn Error>> {
 
 /// The process that connects to servers, where there are tables that a server answers for.
 fn dialer(spawner: &Spawner, plan: &ServicePlan) -> Result<Option<Dialer>, Box<dyn Error>> {
-    let could = spawner.ids.is_none_or(|ids| ids.of(Role::Dialer).is_some());
-    if plan.writes() || !plan.has_work_for(Duty::Gateway) || !could {
+    let known = spawner.ids.is_none_or(|ids| ids.of(Role::Dialer).is_some());
+    let complete = spawner.programs.lacking().is_empty();
+    if plan.writes() || !plan.has_work_for(Duty::Gateway) || !known || !complete {
         return Ok(None);
     }
     Ok(Some(Dialer::new(spawner.dialer(plan, Instant::now())?)))

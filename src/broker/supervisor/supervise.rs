@@ -179,6 +179,10 @@ impl Supervisor {
             // Nothing asks for these after the lock: a dialer starts before it, connectors are forks of one.
             Role::Supervisor | Role::WriteSupervisor | Role::Dialer | Role::Connector => Ok(()),
         };
+        if let (Role::Gateway, Err(error)) = (start.role, &started) {
+            self.cannot_start_gateway(start, error, now);
+            return Ok(());
+        }
         match started.map_err(|error| Fatal::Io("cannot start a process", error)) {
             Err(fatal) if start.role == Role::Logger => Err(fatal),
             Err(fatal) => self.fail(start.number, fatal),

@@ -1,6 +1,6 @@
 //! The process that connects to the servers of tables: it is started before our lock, once, and cannot be replaced.
 
-use super::Supervisor;
+use super::{Start, Supervisor};
 use crate::children::Child;
 use mapkeep_process::outbox::Outbox;
 use mapkeep_proto::{Duty, SupervisorToDialer};
@@ -10,6 +10,8 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
+/// How soon another attempt is made to start a gateway.
+const LATER: Duration = Duration::from_secs(10);
 /// The service lives at least so long, whatever becomes of the dialer: it must not be started again and again at once.
 const SHORTEST_LIFE: Duration = Duration::from_secs(10);
 
@@ -65,11 +67,29 @@ impl Dialer {
 impl Supervisor {
     /// Says what tables lack that need a dialer, where there is none.
     pub(super) fn note_dialer(&self) {
-        if self.dialer.is_none() && self.serving.plan.has_work_for(Duty::Gateway) {
-            tracing::error!(
-                "mail_owner in main.cf is not a user in /etc/passwd, so nobody can connect to the servers of socketmap and \
-                 tcp tables: every lookup in them fails with a temporary error -- correct it, then restart the service"
-            );
+        if self.dialer.is_some() || !self.serving.plan.has_work_for(Duty::Gateway) {
+            return;
+        }
+        let why = match self.spawner.programs.lacking() {
+            [] => {
+                "mail_owner in main.cf is not a user in /etc/passwd, so nobody can connect to their servers"
+                    .to_owned()
+            }
+            lacking => lacking.join("; "),
+        };
+        tracing::error!(
+            "socketmap and tcp tables: {why}: every lookup in them fails with a temporary error -- correct that, then \
+             restart the service"
+        );
+    }
+
+    /// A gateway cannot be started: other tables are answered without it. Another attempt is made later, unless there is no
+    /// program, which the start has said.
+    pub(super) fn cannot_start_gateway(&mut self, start: Start, error: &io::Error, now: Instant) {
+        if self.spawner.programs.of(start.role).is_some() {
+            tracing::error!("cannot start a gateway: {error} -- trying again in {} s", LATER.as_secs());
+            let at = now.checked_add(LATER).unwrap_or(now);
+            self.state.starts.push(Start { at, ..start });
         }
     }
 
