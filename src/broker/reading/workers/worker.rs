@@ -108,7 +108,7 @@ impl Worker {
             ) => {
                 let in_use = matches!(message, LookupToBroker::Loaded { .. });
                 match (self.supply.answered(id, generation, in_use, now), in_use) {
-                    (false, _) => Incoming::Violation("a outcome on a snapshot that it was not sent"),
+                    (false, _) => Incoming::Violation("an outcome for a snapshot that it was not sent"),
                     (true, true) => Incoming::Loaded(id, generation),
                     (true, false) => Incoming::Rejected(id, generation),
                 }
