@@ -57,6 +57,6 @@ scenarios!(
     sasl_lmdb = crate::sasl::refused_logins_are_cached, "lmdb";
     writer_killed_btree = crate::verify::writer_is_killed_between_probes, "btree";
     writer_killed_lmdb = crate::verify::writer_is_killed_between_probes, "lmdb";
-    way_back_btree = crate::way_back::stock_goes_on_after_a_crash, "btree";
-    way_back_hash = crate::way_back::stock_goes_on_after_a_crash, "hash";
+    way_back_btree = crate::way_back::stock_continues_after_a_crash, "btree";
+    way_back_hash = crate::way_back::stock_continues_after_a_crash, "hash";
 );

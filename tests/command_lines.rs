@@ -116,7 +116,7 @@ fn titles_make_no_process_of_ours() {
 }
 
 #[test]
-fn versions_are_told_alike() {
+fn all_programs_print_the_same_version() {
     for program in [MAPKEEP, MAPKEEPD, WORKER, WRITER] {
         let (status, out, error) = said(program, &[], &["--version"]);
         let name = program.rsplit('/').next().unwrap();

@@ -126,14 +126,14 @@ fn expressions_of_licences_are_understood() {
 }
 
 #[test]
-fn everything_comes_from_cargos_own_registry_and_has_a_version() {
+fn all_dependencies_are_from_cargos_own_registry_and_have_a_version() {
     let metadata = metadata();
     for package in used(&metadata) {
         let name = &package["name"];
         let own = package["source"].is_null();
         assert!(own || text(&package["source"]).starts_with("registry+"), "{name}: {}", package["source"]);
         for needed in package["dependencies"].as_array().unwrap() {
-            // Null: the one that cargo uses when nothing is said.
+            // Null: the one that cargo uses by default.
             assert!(
                 needed["registry"].is_null(),
                 "{name} takes {} from {}",
@@ -151,7 +151,7 @@ fn everything_comes_from_cargos_own_registry_and_has_a_version() {
 }
 
 #[test]
-fn nothing_comes_twice_without_a_reason() {
+fn no_dependency_has_two_versions_without_a_reason() {
     let metadata = metadata();
     let mut versions: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for package in used(&metadata) {
@@ -188,7 +188,7 @@ fn an_excuse_is_for_its_version_only() {
 }
 
 #[test]
-fn nothing_that_is_banned_comes_in() {
+fn no_banned_crate_is_a_dependency() {
     let (metadata, banned) = (metadata(), crates("deny = ["));
     assert!(banned.len() > 2, "{banned:?}");
     let found: Vec<&str> = used(&metadata)

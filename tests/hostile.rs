@@ -63,7 +63,7 @@ impl Innocent {
     }
 }
 
-/// The processes of the service and their open descriptors once nothing is on its way any more: the worker has noticed
+/// The processes of the service and their open descriptors once nothing is in flight any more: the worker has noticed
 /// that every connection but `clients` was closed.
 fn settled(master: &Master<'_>, clients: usize) -> Vec<(u32, usize)> {
     let worker = master.only("lookup worker");
@@ -118,7 +118,7 @@ enum Turn {
 impl Turn {
     fn of(module: &str) -> Turn {
         static TURN: RwLock<()> = RwLock::new(());
-        // One that has failed has ended all the same.
+        // One that has failed has ended nevertheless.
         match module {
             "slow" => Turn::Alone(TURN.write().unwrap_or_else(PoisonError::into_inner)),
             _ => Turn::Together(TURN.read().unwrap_or_else(PoisonError::into_inner)),
@@ -168,5 +168,5 @@ scenarios! {
     loading:
         a_large_table_is_loaded_while_others_are_served;
     slow:
-        slow_patterns_hold_up_no_other_table;
+        slow_patterns_delay_no_other_table;
 }

@@ -53,7 +53,7 @@ mod scenario {
             each_process_reports_its_lock_and_the_report_is_true,
             start_is_one_line_and_so_is_the_end,
             root_directory_is_made_with_the_same_mode_whatever_the_umask,
-            version_of_pcre2_is_told_once,
+            version_of_pcre2_is_logged_once,
             titles_are_short;
         accounts:
             accounts_of_other_sources_are_temporary_errors,
@@ -61,7 +61,7 @@ mod scenario {
             tables_of_file_names_are_named_at_the_start;
         refusals:
             chroot_directory_that_is_not_empty,
-            chroot_directory_of_somebody_else,
+            chroot_directory_of_another_user,
             ids_that_belong_to_an_account,
             ids_that_cannot_be_used_leave_the_default,
             missing_worker_program;
@@ -98,14 +98,14 @@ mod scenario {
         many:
             ten_thousand_tables_start_and_refresh_without_a_death;
         loading:
-            content_that_a_worker_dies_of_gives_way_to_the_one_before,
-            content_that_two_workers_die_of_is_not_tried_again,
-            first_content_that_a_worker_dies_of_keeps_no_other_table_down,
+            snapshot_that_crashes_a_worker_is_replaced_by_the_previous_one,
+            snapshot_that_crashes_two_workers_is_not_tried_again,
+            first_snapshot_that_crashes_a_worker_makes_no_other_table_unavailable,
             table_that_is_touched_without_end_leaves_the_others_their_time;
         several:
             as_many_workers_serve_as_are_set_and_clients_are_spread_over_them,
             one_death_costs_the_clients_of_that_worker_only,
-            end_of_a_rules_worker_costs_nobody_a_connection,
+            end_of_a_rules_worker_closes_no_connection_of_a_client,
             rules_workers_are_there_only_where_there_are_rules,
             workers_of_a_crowd_are_replaced_one_after_another;
         crowds:

@@ -64,7 +64,7 @@ fn assert_code(session: &mut Smtp, recipient: &str, code: u16, says: &str) {
     );
 }
 
-/// Recipients of every class of address are told apart: local, virtual alias, catch-all, relay, transport, unknown.
+/// Recipients of every class of address are distinguished: local, virtual alias, catch-all, relay, transport, unknown.
 fn recipients_of_each_class(server: Server) {
     let mail = furnished(server, Way::Relative);
     let mut smtp = mail.smtp();
@@ -151,7 +151,7 @@ fn reached_through_a_link(server: Server) {
     smtp.quit();
 }
 
-/// A reload between two recipients of one message: the open session goes on, with a new lookup server.
+/// A reload between two recipients of one message: the open session continues, with a new lookup server.
 fn reload_during_a_session(server: Server) {
     let mail = furnished(server, Way::Relative);
     let mut smtp = mail.smtp();
@@ -271,5 +271,5 @@ common::scenarios_by_server!(
         worker_killed_during_a_session,
         broken_rebuild_keeps_the_old_answers,
         rebuilds_are_never_seen_half_done,
-        account_of_another_source_is_told_to_try_again,
+        account_of_another_source_is_a_temporary_error,
 );

@@ -152,7 +152,7 @@ fn no_room_reaches_what_it_must_not() {
 }
 
 #[test]
-fn each_room_imports_what_the_architecture_says() {
+fn each_crate_imports_what_the_architecture_allows() {
     let packages = packages();
     let documented: BTreeMap<String, BTreeSet<String>> =
         table("room").into_iter().map(|row| (row[0].clone(), words(&row[2]))).collect();
@@ -173,7 +173,7 @@ fn each_room_imports_what_the_architecture_says() {
 /// A program is linked with the crates that its file names, and with what these use. (That others are dependencies of the
 /// same package links nothing: the compiler takes a crate in when a path names it.)
 #[test]
-fn each_program_links_what_the_architecture_says() {
+fn each_program_links_what_the_architecture_allows() {
     let packages = packages();
     let rows = table("program's file");
     let mut programs = BTreeSet::new();

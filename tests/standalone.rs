@@ -31,7 +31,7 @@ mod scenario {
             sockets_of_the_manager_are_served,
             sockets_for_another_process_are_left_alone,
             wrong_descriptors_are_refused,
-            ready_reload_and_stop_are_told,
+            ready_reload_and_stop_are_reported,
             abstract_address_works,
             watchdog_is_fed;
         reload:
@@ -44,7 +44,7 @@ mod scenario {
             socket_that_master_cf_has_taken_since_is_named,
             sources_of_accounts_are_read_again,
             signals_during_a_reload_are_not_lost,
-            silent_clients_of_before_are_let_go,
+            silent_clients_of_the_previous_service_are_disconnected,
             killed_broker_of_before_leaves_the_service_alone,
             killed_broker_to_come_leaves_the_service_alone,
             stopped_broker_of_before_is_ended,

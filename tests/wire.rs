@@ -23,13 +23,13 @@ common::scenarios_by_server!(
         old_dialect_has_the_known_bytes,
         same_bytes_as_stock,
         sequence_gives_every_entry_once,
-        accounts_are_told_as_promised,
+        accounts_are_answered_as_promised,
         capitals_in_text_tables,
         malformed_requests_are_refused,
         fragments_of_one_byte,
-        abandoned_requests_hurt_nobody,
+        abandoned_requests_do_no_harm,
         many_clients_at_once,
-        idle_service_leaves_and_comes_back;
+        idle_service_exits_and_is_started_again;
     ours:
         workers_are_replaced_after_max_use,
         new_dialect_has_the_known_bytes,
@@ -37,7 +37,7 @@ common::scenarios_by_server!(
         pipelined_requests_are_answered_in_order,
         stalled_request_is_closed,
         hostile_flags_end_no_process,
-        sequence_where_there_is_none_is_answered,
+        sequence_of_a_type_without_one_is_answered,
         requests_over_the_limits_are_closed,
-        what_is_no_request_is_closed,
+        connection_without_a_request_is_closed,
 );

@@ -136,7 +136,7 @@ scenarios!(
     btree_open_in_stock = |server| crate::locks::stock_has_the_file_open_without_a_lock("btree", server),
     btree_locked_at_the_end = |server| crate::locks::end_of_the_service_leaves_the_file_alone("btree", server),
     checkpoint_without_a_service = crate::locks::checkpoint_ends_when_its_service_cannot_start,
-    checkpoint_beside_an_impostor = crate::locks::checkpoint_signals_nobody_who_does_not_wait_for_it,
+    checkpoint_beside_an_impostor = crate::locks::checkpoint_signals_only_a_process_that_waits_for_it,
     hash_damaged_between_runs = |server| crate::corruption::damaged_between_runs("hash", server),
     btree_damaged_between_runs = |server| crate::corruption::damaged_between_runs("btree", server),
     lmdb_damaged_between_runs = |server| crate::corruption::damaged_between_runs("lmdb", server),

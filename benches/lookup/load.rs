@@ -12,7 +12,7 @@ pub struct Load<'a> {
     /// By all clients together.
     pub requests: usize,
     pub entries: u32,
-    /// The key with this number, of so many entries.
+    /// The key with this number, out of `entries`.
     pub key: fn(u32) -> String,
 }
 
@@ -61,7 +61,7 @@ impl Load<'_> {
         }
     }
 
-    /// Asks `each` questions one after the other; gives the time of each in nanoseconds.
+    /// Asks `each` questions one after the other; returns the time of each in nanoseconds.
     fn client(&self, number: usize, mut connection: UnixStream, each: usize) -> Vec<u32> {
         let mut times = Vec::with_capacity(each);
         let mut answer = [0; 4096];

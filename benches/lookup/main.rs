@@ -91,7 +91,7 @@ impl Serving {
 
 fn start<'s>(site: &'s Site, program: &Path) -> Master<'s> {
     let master = site.start_program(program, &["-n", "proxymap", "-t", "unix", "-u"]);
-    // Stock reports to master(8) before and after each request; somebody has to read that.
+    // Stock reports to master(8) before and after each request; these reports must be read.
     let mut status = master.status.as_ref().unwrap().try_clone().unwrap();
     std::thread::spawn(move || std::io::copy(&mut status, &mut std::io::sink()));
     master

@@ -47,7 +47,7 @@ impl Load<'_> {
         }
     }
 
-    /// So many clients update for so long.
+    /// This number of clients update for this time.
     pub fn updates(&self, clients: usize, time: Duration) -> Figures {
         let before = cpu(&self.pids);
         let start = Instant::now();

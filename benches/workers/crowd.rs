@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 pub const SLOW: &str = "/^(a+)+$/ many\n/(x+x+)+y/ pairs\n";
 /// Requests that each attacker sends at once.
 const AT_ONCE: usize = 120;
-/// How long an attacker that hears nothing waits before it looks whether it is to stop.
+/// How long an attacker that gets no reply waits before it checks whether it must stop.
 const BEAT: Duration = Duration::from_millis(20);
 
 /// Attackers at work.
@@ -27,7 +27,8 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    /// So many of them: of three one reads its answers, the others go without a look at them and come again.
+    /// This number of attackers: one of three reads its answers, the others disconnect without reading them and connect
+    /// again.
     pub fn of(number: usize, socket: &Path, tables: &[String]) -> Crowd {
         let stop = Arc::new(AtomicBool::new(false));
         let (answers, wrong) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
@@ -68,7 +69,7 @@ fn hit_and_run(socket: &Path, table: &str, number: usize, stop: &AtomicBool) {
         }
         stream.set_nonblocking(true).unwrap();
         let _ = stream.write(&requests);
-        // The machine is to be busy with what they have asked, not with their asking.
+        // The machine should be busy with their requests, not with making them.
         std::thread::sleep(BEAT);
     }
 }
@@ -107,7 +108,7 @@ impl Waits {
         Waits::while_true(master, table, || begun.elapsed() < time)
     }
 
-    /// A client that asks as long as `wanted` says.
+    /// A client that asks as long as `wanted` is true.
     pub fn while_true(master: &Master<'_>, table: &str, mut wanted: impl FnMut() -> bool) -> Waits {
         let mut wire = master.wire();
         let (mut waits, mut number) = (Vec::new(), 0);

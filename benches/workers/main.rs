@@ -111,7 +111,7 @@ fn started<'s>(site: &'s Site, program: &Path) -> Master<'s> {
     master
 }
 
-/// A hash client beside nobody, and beside crowds that do their worst.
+/// A hash client alone, and beside crowds of attackers.
 fn beside_crowds(time: Duration) {
     let site = Site::new();
     site.keep("");

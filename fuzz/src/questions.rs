@@ -30,7 +30,7 @@ fn both_cuts(stream: &[u8], longest: usize, mut body: impl FnMut(&[u8])) {
     }
 }
 
-/// The bodies of all frames, and what ended them, if not the stream.
+/// The bodies of all frames, and the error that ended them, if any.
 fn frames<'a>(
     pieces: impl Iterator<Item = &'a [u8]>,
     longest: usize,

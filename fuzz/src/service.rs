@@ -33,7 +33,7 @@ const NAMES: [&[u8]; 10] = [
 /// One thing that came out of a stream, kept as text so that runs can be compared.
 type Seen = Vec<String>;
 
-/// A client's stream gives the same requests however it is cut into pieces.
+/// A client's stream yields the same requests however it is cut into pieces.
 pub fn wire_request(stream: &[u8]) {
     for limits in [LIMITS, Limits::SERVICE] {
         let whole = requests(stream, limits, |_| stream.len());
@@ -46,7 +46,7 @@ pub fn wire_request(stream: &[u8]) {
     }
 }
 
-/// Everything that the parser finds when the stream arrives in pieces of the sizes that `size` says.
+/// Everything that the parser finds when the stream arrives in pieces of the sizes that `size` returns.
 fn requests(stream: &[u8], limits: Limits, mut size: impl FnMut(usize) -> usize) -> Seen {
     let (mut parser, mut seen) = (Parser::new(limits), Seen::new());
     let (mut start, mut end) = (0, 0);

@@ -16,8 +16,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 type Entries = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// An lmdb file: what passes the check can be read and changed by liblmdb, and is again a file that passes; salvage of it
-/// gives the same entries, and of any other file no more than sixteen times its bytes.
+/// An lmdb file: what passes the check can be read and changed by liblmdb, and is again a file that passes; salvage of
+/// it returns the same entries, and of any other file at most sixteen times its bytes.
 pub fn lmdb_store(data: &[u8]) {
     let salvaged = salvage(data);
     assert!(salvage_file(memory(data)).as_ref() == Ok(&salvaged), "of bytes and of a file");
@@ -45,9 +45,9 @@ pub fn lmdb_store(data: &[u8]) {
     );
 }
 
-/// A store of SQLite's. The first byte says whether its checksums are put right (bit 0: of the main file, bit 1: of the log),
-/// the second how many pages the main file has; the log comes after it. A store that opens can be listed and changed, or says
-/// that it is damaged; and from one that does not open, as from any, salvage takes no more than twice its bytes.
+/// A store of SQLite's. The first byte decides whether its checksums are corrected (bit 0: of the main file, bit 1: of
+/// the log), the second how many pages the main file has; the log comes after it. A store that opens can be listed and
+/// changed, or reports damage; and from any store, salvage returns at most twice its bytes.
 pub fn sqlite_store(data: &[u8]) {
     let Some((&[flags, pages], rest)) = data.split_first_chunk() else { return };
     let (main, log) = rest.split_at(rest.len().min(usize::from(pages) * PAGE));

@@ -160,7 +160,7 @@ pub fn composite(name: &[u8]) {
         let outcome = composite.go_on(&mut composite.walk(&query), &mut answer, ask);
         assert!(matches!(outcome, Ok(Some(Outcome::Found(_)))) || answer.is_empty());
         assert!(answer.len() <= MAX_ITEM);
-        // Each leaf is deferred once: the lookup comes to the same end.
+        // Each leaf is deferred once: the lookup has the same result.
         let (mut walk, mut late) = (composite.walk(&query), Vec::new());
         let again = loop {
             let mut asked = false;

@@ -43,10 +43,11 @@ const START: Duration = Duration::from_secs(30);
 const OTHERS: Duration = Duration::from_secs(5);
 /// How often to look for such a program, which takes a look at every process.
 const SEARCH: Duration = Duration::from_millis(250);
-/// How often to look. There is no event to wait for: the service answers nobody but Postfix.
+/// How often to check. There is no event to wait for: the service answers only Postfix's clients.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// What tells one file of a name from the next, which may get its inode: device, inode, time of the last change.
+/// Distinguishes a file from a later one with the same name, which may get its inode: device, inode, time of the last
+/// change.
 type Version = (u64, u64, i64, i64);
 
 /// One table with a store.
@@ -135,7 +136,7 @@ fn checkpoint(tables: &[Table], directory: &Path) -> Result<Exit, Error> {
     if ask(service.pid())? {
         await_files(tables, || service.ended().is_none());
     }
-    // It writes what is left, and leaves.
+    // It writes its checkpoints and exits.
     drop(service);
     report(tables)
 }

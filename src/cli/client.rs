@@ -49,7 +49,7 @@ pub(crate) enum Status {
     Bad,
     /// The table is not approved.
     Deny,
-    /// The table's configuration or content cannot be used.
+    /// The table's configuration or contents cannot be used.
     Config,
 }
 
@@ -64,7 +64,7 @@ pub(crate) enum ClientError {
     Closed,
     /// The connection broke.
     Broken(io::Error),
-    /// What came is not the protocol; the text says what was expected.
+    /// The reply does not follow the protocol; the text says what was expected.
     Garbled(&'static str),
     /// A table name or key holds a NUL byte, which the protocol cannot carry.
     Nul,
@@ -129,8 +129,8 @@ impl Client {
         Ok(client)
     }
 
-    /// Opens a table: tries the old dialect first, which only a server of Postfix 3.11 or later refuses, then the new one.
-    /// Gives no table unless the status is OK.
+    /// Opens a table: tries the old dialect first, which only a server of Postfix 3.11 or later refuses, then the new
+    /// one. Returns no table unless the status is OK.
     ///
     /// # Errors
     /// No verdict.
@@ -231,7 +231,7 @@ impl Client {
         }
     }
 
-    /// Reads the attribute `name`; `expected` says the same in an error.
+    /// Reads the attribute `name`; `expected` describes it in an error.
     fn attribute(&mut self, name: &[u8], expected: &'static str) -> Result<Vec<u8>, ClientError> {
         if self.token()? == name { self.token() } else { Err(ClientError::Garbled(expected)) }
     }

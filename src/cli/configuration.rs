@@ -25,8 +25,8 @@ impl Source {
         Ok(Source { directory, defaults })
     }
 
-    /// The configuration of a service that master(8) starts for root. The error says which file cannot be read, and what
-    /// to do: what a service puts up with would make the answer a wrong one.
+    /// The configuration of a service that master(8) starts for root. The error says which file cannot be read, and
+    /// what to do: a service tolerates it, but here the answer would be wrong.
     pub(crate) fn read(&self, service: Service) -> Result<Configuration, String> {
         let configuration = self.request(service, Start::Entry);
         match configuration.unreadable.first() {
@@ -35,7 +35,7 @@ impl Source {
         }
     }
 
-    /// What main.cf says to clients of a service. The error says why main.cf cannot be read.
+    /// The settings of main.cf for clients of a service. The error says why main.cf cannot be read.
     pub(crate) fn read_as_client(&self, service: Service) -> Result<Configuration, String> {
         // What master.cf overrides for the service, its clients do not see.
         let configuration = self.request(service, Start::Options { overrides: &[], chroot: false });

@@ -25,7 +25,7 @@ impl From<ClientError> for Error {
     }
 }
 
-/// Why the demo cannot go on.
+/// Why the demo cannot continue.
 fn failure(text: impl fmt::Display) -> Error {
     Error::new(Exit::Failure, text)
 }

@@ -36,7 +36,7 @@ impl Error {
         Error { exit, text: text.to_string() }
     }
 
-    /// A command line that is not understood because of `word`; `why` says what is wrong with it.
+    /// A command line that is not understood because of `word`; `why` is the problem with it.
     pub(crate) fn word(why: &str, word: impl AsRef<OsStr>) -> Error {
         Error::new(Exit::Usage, format_args!("{why} \"{}\"", word.as_ref().as_bytes().escape_ascii()))
     }
@@ -46,7 +46,7 @@ impl Error {
         Error::new(Exit::Usage, format_args!("{what} is missing"))
     }
 
-    /// What `command` says, for standard error.
+    /// The error of `command`, for standard error.
     pub(crate) fn message(&self, command: &str) -> String {
         match self.exit {
             Exit::Usage => format!("{command}: {} (see {command} --help)", self.text),

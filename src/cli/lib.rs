@@ -55,7 +55,7 @@ const COMMANDS: [Command; 5] = [
     Command { name: "demo", usage: demo::USAGE, run: demo::run },
 ];
 
-/// Our version, and what the lookup worker, which matches patterns with PCRE2, says of itself.
+/// Our version, and that of the lookup worker, which matches patterns with PCRE2.
 fn versions() -> String {
     let own = version_text("mapkeep");
     let worker = own_path().and_then(|own| {

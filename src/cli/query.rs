@@ -65,7 +65,7 @@ impl Exit {
 enum Address {
     /// At this path.
     Socket(PathBuf),
-    /// Where this configuration directory says; without one, MAIL_CONFIG or the built-in default.
+    /// According to this configuration directory; without one, MAIL_CONFIG or the built-in default.
     Config(Option<PathBuf>),
 }
 
@@ -170,7 +170,7 @@ fn understand(args: &[OsString]) -> Result<Question, Error> {
     Ok(Question { address, table: table.as_bytes().to_vec(), keys })
 }
 
-/// Where the configuration says that Postfix clients look for the service.
+/// Where Postfix clients look for the service, according to the configuration.
 fn configured_socket(directory: Option<PathBuf>) -> Result<PathBuf, Error> {
     let advice = "name the socket with --socket PATH, or the configuration directory with -c DIR";
     let source = Source::new(&directory_or_default(directory));
@@ -180,7 +180,7 @@ fn configured_socket(directory: Option<PathBuf>) -> Result<PathBuf, Error> {
     }
 }
 
-/// What to say when the service gives no verdict, and what to do about it.
+/// The message when the service has no answer, with the remedy.
 fn no_service(path: &std::path::Path, error: &ClientError) -> Error {
     let exit = if matches!(error, ClientError::Nul) { Exit::Usage } else { Exit::Unavailable };
     let advice = match error {

@@ -87,14 +87,14 @@ impl Listing {
 }
 
 impl Listing {
-    /// How many tables clients get answers from, as far as their contents are sound.
+    /// How many tables clients get answers from, provided that their contents are valid.
     fn served(&self) -> usize {
         let good = self.verdicts.iter().filter(|verdict| verdict.trouble.is_none()).count();
         if self.obstacles.is_empty() { good } else { 0 }
     }
 }
 
-/// Everything that is to be shown.
+/// Everything to be shown.
 struct Report {
     /// The service that was asked for.
     main: Listing,
@@ -107,12 +107,12 @@ impl Report {
         self.main.is_good() && self.write.as_ref().is_none_or(Listing::is_good)
     }
 
-    /// Whether the lists are what the configuration says.
+    /// Whether the lists are those of the configuration.
     fn is_certain(&self) -> bool {
         self.main.site.certain && self.write.as_ref().is_none_or(|write| write.site.certain)
     }
 
-    /// What there is to say about the configuration, once.
+    /// The remarks about the configuration, each once.
     fn remarks(&self) -> Vec<&Remark> {
         let mut remarks: Vec<&Remark> = self.main.site.remarks.iter().collect();
         for remark in self.write.iter().flat_map(|write| &write.site.remarks) {

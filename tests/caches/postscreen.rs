@@ -6,7 +6,7 @@ use crate::site::{assert_content, assert_served, cache, keys, port, reload, stop
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 
-/// A connection that says it comes from 192.0.2.`last`, as a proxy of haproxy's kind says it.
+/// A connection that announces 192.0.2.`last` as its client, in the way of a proxy like haproxy.
 fn connect_as(last: u8, port: u16) -> TcpStream {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -27,7 +27,7 @@ fn pass_after_reload(mail: &Instance, last: u8, port: u16) {
     assert!(known.is_some(), "192.0.2.{last} is not known any more");
 }
 
-/// Comes as this client, behaves well, and gives the log line that says so.
+/// Connects as this client, behaves well, and returns the log line that confirms it.
 fn come(mail: &Instance, last: u8, port: u16) -> String {
     let seen = mail.log_lines().len();
     // A postscreen that is just leaving because of a reload closes; clients come again.

@@ -92,7 +92,7 @@ pub fn refused_logins_are_cached(server: Server, kind: &str) {
     mail.set("smtp_sasl_auth_cache_name", &format!("proxy:{cache}"));
     mail.set("smtp_sasl_auth_soft_bounce", "yes");
     mail.set("smtp_connection_cache_on_demand", "no");
-    // A destination that has failed is tried for the next message all the same.
+    // A destination that has failed is tried nevertheless for the next message.
     mail.set("smtp_destination_concurrency_failed_cohort_limit", "0");
     mail.set("default_destination_concurrency_failed_cohort_limit", "0");
     mail.start();

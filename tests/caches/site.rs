@@ -22,9 +22,9 @@ pub fn count(mail: &Instance, texts: &[&str]) -> usize {
     mail.log_lines().iter().filter(|line| texts.iter().all(|text| line.contains(text))).count()
 }
 
-/// Reloads. Stock may die of an earlier client that comes upon its new proxywrite: its first request then opens the table
-/// with flags on which it panics (lmdb), or while the previous proxywrite holds the lock; and master(8) starts no other for
-/// a minute. So stock gets the time to end what runs.
+/// Reloads. Stock's new proxywrite may exit because of an earlier client: if that client's first request opens the
+/// table with flags on which it panics (lmdb), or while the previous proxywrite holds the lock; master(8) then starts
+/// no other for a minute. So stock gets time to finish its processes.
 pub fn reload(mail: &Instance) {
     let programs = ["verify", "postscreen", "smtp", "proxymap"];
     let old: Vec<u32> = programs.iter().flat_map(|name| mail.daemons(name)).map(|p| p.pid).collect();
@@ -34,8 +34,8 @@ pub fn reload(mail: &Instance) {
     }
 }
 
-/// Stops the instance, and waits until the writing service has gone too: it is in a session of its own, and writes its
-/// files when master(8) has ended.
+/// Stops the instance, and waits until the writing service has exited, too: it has its own session, and writes its
+/// files after master(8) has exited.
 pub fn stop(mail: &Instance) {
     let family: Vec<u32> = mail.processes().iter().map(|p| p.pid).collect();
     mail.stop();
@@ -55,8 +55,8 @@ pub fn keys(mail: &Instance, cache: &str) -> Vec<String> {
     text.lines().map(|line| line.split('\t').next().unwrap_or_default().to_string()).collect()
 }
 
-/// What Postfix says now and then although all is well: a reload ends daemons under the connections of others, and the
-/// clocks of a virtual machine do not always agree.
+/// What Postfix logs now and then although nothing is wrong: a reload ends daemons while others are connected to them,
+/// and the clocks of a virtual machine do not always agree.
 const NOISE: [&str; 3] = ["problem talking to service", "file system clock is", "resetting file time stamps"];
 
 /// Postfix's start script looks into the machine's own /etc/postfix as well, and complains about what it finds there.
@@ -64,7 +64,7 @@ fn is_about_the_machine(line: &str) -> bool {
     line.contains("postfix/postfix-script[") && line.contains(": /etc/postfix/")
 }
 
-/// Nobody has complained, but in lines that contain one of these texts.
+/// Asserts that the log has no warnings except those that contain one of these texts.
 pub fn assert_content(mail: &Instance, allowed: &[&str]) {
     let bad = |line: &String| {
         ["warning:", "error:", "fatal:", "panic:"].iter().any(|word| line.contains(word))
@@ -89,8 +89,9 @@ pub fn assert_served(mail: &Instance, name: &str) {
     }
 }
 
-/// Waits until two clean-up scans, among what a program has logged after the first `seen` lines, have left so many entries
-/// or fewer: the second of them has begun after all those lines. Gives how many entries each scan kept and dropped.
+/// Waits until two clean-up scans, among what a program has logged after the first `seen` lines, have left at most this
+/// number of entries: the second of them has begun after all those lines. Returns how many entries each scan kept and
+/// dropped.
 pub fn wait_for_clean_up(mail: &Instance, seen: usize, program: &str, left: usize) -> Vec<(usize, usize)> {
     let number = |line: &str, name: &str| -> usize {
         let (_, rest) = line.split_once(name).unwrap();

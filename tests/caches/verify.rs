@@ -24,8 +24,8 @@ pub fn furnished(server: Server, kind: &str) -> (Instance, String) {
     (mail, cache)
 }
 
-/// Asks for all recipients, each in a session of its own, since smtpd(8) sleeps between two looks at a probe. Gives how
-/// many probes have been made up to now.
+/// Asks for all recipients, each in its own session, since smtpd(8) sleeps between two checks of a probe. Returns how
+/// many probes have been made so far.
 pub fn ask_all(mail: &Instance) -> usize {
     let ask = |to: &str| {
         let mut smtp = mail.smtp();

@@ -12,9 +12,9 @@ fn checkpoint(mail: &Instance) -> Output {
     command.arg("checkpoint").arg("-c").arg(mail.path("etc")).output().unwrap()
 }
 
-/// What verify(8) has learnt is in the store only when everything is killed. Stock has it after these steps; and if somebody
-/// asks for the file once more while stock has it, stock keeps that too.
-pub fn stock_goes_on_after_a_crash(server: Server, kind: &str) {
+/// Everything is killed while verify(8)'s entries are in the store only. Stock has them after these steps; and if a
+/// checkpoint is requested once more while stock serves the file, stock's entries stay, too.
+pub fn stock_continues_after_a_crash(server: Server, kind: &str) {
     assert_eq!(server, Server::Ours);
     let (mail, _) = furnished(server, kind);
     mail.start();

@@ -1,7 +1,7 @@
 //! The parts of main.cf and master.cf that every test instance has.
 
-/// main.cf of every instance: no name service, no TLS, patience with wrong commands, and every route ends in discard(8),
-/// whose log line names the route by its nexthop.
+/// main.cf of every instance: no name service, no TLS, no penalty for wrong commands, and every route ends in
+/// discard(8), whose log line shows the route as its nexthop.
 pub const BASE_MAIN_CF: &str = "\
 compatibility_level = 3.6
 mail_owner = postfix

@@ -88,7 +88,7 @@ impl Site {
         fs::write(self.path("etc/mapkeep.cf"), format!("{lines}{root}{workers}")).unwrap();
     }
 
-    /// Writes a table's source, builds what its type needs, and gives its `type:name`.
+    /// Writes a table's source, builds what its type needs, and returns its `type:name`.
     pub fn table(&self, kind: &str, name: &str, source: &str) -> String {
         let path = self.path("tables").join(name);
         fs::write(&path, source).unwrap();
@@ -131,7 +131,7 @@ impl Site {
         Master { site: self, way, status: Some(status), shared, child, ended: None, heard: Vec::new() }
     }
 
-    /// Starts a process with this listening socket and a new status channel. Gives our end of the channel, copies of
+    /// Starts a process with this listening socket and a new status channel. Returns our end of the channel, copies of
     /// what we share with it, and the process.
     fn launch(&self, way: &Start, listener: &OwnedFd) -> (UnixStream, [OwnedFd; 2], Child) {
         let (status, theirs) = UnixStream::pair().unwrap();
@@ -169,7 +169,8 @@ impl Site {
         self.log.0.lock().unwrap().iter().filter_map(|raw| Line::read(raw)).collect()
     }
 
-    /// Everything that any program has logged so far, as it came. Stock says the machine's name where `log` wants master's.
+    /// Everything that any program has logged so far, unchanged. Stock logs the machine's name where `log` requires
+    /// master's.
     pub fn raw_log(&self) -> Vec<String> {
         self.log.0.lock().unwrap().clone()
     }
@@ -230,7 +231,7 @@ impl Log {
 impl Line {
     /// `Nov 21 04:05:06 host postfix/proxymap[42]: text`
     fn read(raw: &str) -> Option<Line> {
-        // The host is the first label of what master says, never the machine's own name.
+        // The host is the first label of master's name, never the machine's own name.
         let (_, rest) = raw.split_once(" mx postfix/")?;
         let (tag, text) = rest.split_once("]: ")?;
         let (service, pid) = tag.split_once('[')?;

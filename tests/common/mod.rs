@@ -17,18 +17,18 @@ pub mod writing;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
-/// How long a test waits for something that should come at once, before it says that it did not come.
-/// Long, because a busy machine with two cores must not fail a test that is right.
+/// How long a test waits for an event that should come at once, before it fails. Long, because a busy machine with two
+/// cores must not fail a correct test.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How soon after a table file has settled its new content must be served (the promise of the project).
+/// How soon after a table file has settled its new version must be served (the promise of the project).
 pub const FRESH: Duration = Duration::from_secs(1);
 
 /// Pause between two looks at something a foreign program does and does not announce.
 pub const BEAT: Duration = Duration::from_millis(20);
 
-/// Makes a directory of which only the number at its end is new, and gives its path: `stem` and a number that nobody has
-/// used, also not an earlier test that was killed and whose process id has come round again.
+/// Creates a directory and returns its path: `stem` and an unused number, not even used by an earlier test that was
+/// killed and whose process id has been reused.
 pub fn fresh_directory(stem: &str) -> std::path::PathBuf {
     static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
     loop {

@@ -121,7 +121,7 @@ impl Instance {
         self.path("tables").join(name)
     }
 
-    /// Writes a table's source, builds what its type needs with postmap(1), and gives its `type:name`.
+    /// Writes a table's source, builds what its type needs with postmap(1), and returns its `type:name`.
     pub fn table(&self, kind: &str, name: &str, source: &str) -> String {
         let path = self.table_path(name);
         fs::write(&path, source).expect("a table's source can be written");
@@ -202,7 +202,7 @@ impl Instance {
             .collect()
     }
 
-    /// Processes under master's lookup server whose title says that they look tables up (mapkeep only).
+    /// Processes under master's lookup server with the title of a lookup worker (mapkeep only).
     pub fn lookup_workers(&self) -> Vec<Process> {
         let servers = self.daemons("mapkeepd");
         let below = servers.iter().flat_map(|s| process::descendants(s.pid));
@@ -226,7 +226,7 @@ impl Instance {
         self.log_text().contains(text)
     }
 
-    /// Waits for a log line that contains every one of these texts, and gives it.
+    /// Waits for a log line that contains every one of these texts, and returns it.
     pub fn wait_for_log(&self, texts: &[&str], within: Duration) -> String {
         self.wait_for_later_log(0, texts, within)
     }

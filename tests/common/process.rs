@@ -101,7 +101,7 @@ pub fn signal(name: &str, pid: u32) {
     let _ = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).output();
 }
 
-/// Waits until every process of the list has gone; gives back those still there when `within` has passed.
+/// Waits until every process of the list has exited; returns those that still exist after `within`.
 pub fn wait_gone(pids: &[u32], within: Duration) -> Vec<u32> {
     let left = || pids.iter().copied().filter(|&p| alive(p)).collect::<Vec<_>>();
     poll(within.max(BEAT), || left().is_empty().then_some(())).map_or_else(left, |()| Vec::new())

@@ -83,7 +83,7 @@ impl Smtp {
         assert_eq!(reply.code, 250, "RSET: {reply:?}");
     }
 
-    /// Sends a short message to the recipients accepted so far, and gives its queue id.
+    /// Sends a short message to the recipients accepted so far, and returns its queue id.
     pub fn data(&mut self, subject: &str) -> String {
         let go = self.command("DATA");
         assert_eq!(go.code, 354, "DATA: {go:?}");
@@ -93,7 +93,7 @@ impl Smtp {
         id.trim().to_string()
     }
 
-    /// A whole message to one recipient, who must be accepted; gives its queue id.
+    /// A whole message to one recipient, who must be accepted; returns its queue id.
     pub fn deliver(&mut self, from: &str, to: &str) -> String {
         self.mail(from);
         let reply = self.rcpt(to);

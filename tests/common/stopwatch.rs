@@ -32,13 +32,13 @@ impl Stopwatch {
         Stopwatch(TICKS.load(Ordering::Relaxed))
     }
 
-    /// The time since the start, without what the machine gave to nobody here; exact to a tick or two.
+    /// The time since the start, without the time in which the machine ran other things; exact to a tick or two.
     pub fn elapsed(&self) -> Duration {
         TICK * TICKS.load(Ordering::Relaxed).wrapping_sub(self.0)
     }
 }
 
-/// As `poll`, for what is promised `within` a time: that time is taken with a stopwatch.
+/// As `poll`, for an event that is promised `within` a time, which is measured with a stopwatch.
 pub fn poll_promise<T>(within: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let (watch, start) = (Stopwatch::start(), Instant::now());
     loop {

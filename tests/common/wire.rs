@@ -11,7 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// What a server says, unasked, to every client that connects.
+/// The announcement that a server sends to every client that connects.
 pub const ANNOUNCEMENT: &str = "protocol|proxymap_protocol||";
 
 /// How a wait for a reply ended.
@@ -42,7 +42,8 @@ pub fn bytes(text: &str) -> Vec<u8> {
     text.bytes().map(|b| if b == b'|' { 0 } else { b }).collect()
 }
 
-/// The text of bytes, with `|` for NUL and escapes for what is not ASCII, so that no two byte strings look alike.
+/// The text of bytes, with `|` for NUL and escapes for what is not ASCII, so that different byte strings look
+/// different.
 pub fn text(bytes: &[u8]) -> String {
     bytes.iter().map(|&b| if b == 0 { "|".to_string() } else { b.escape_ascii().to_string() }).collect()
 }
@@ -91,7 +92,7 @@ impl Wire {
         self.stream.shutdown(std::net::Shutdown::Write).expect("the connection is open");
     }
 
-    /// Sends one request and gives the reply, which must come.
+    /// Sends one request and returns the reply, which must come.
     pub fn ask(&mut self, request: &str) -> String {
         match self.try_ask(request) {
             Received::Reply(reply) => reply,
@@ -99,7 +100,7 @@ impl Wire {
         }
     }
 
-    /// Sends one request and says how the wait for the reply ended.
+    /// Sends one request and returns how the wait for the reply ended.
     pub fn try_ask(&mut self, request: &str) -> Received {
         match self.send(&bytes(request)) {
             Ok(()) => self.receive(PATIENCE),

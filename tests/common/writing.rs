@@ -95,7 +95,7 @@ impl Place {
         fs::File::options().write(true).open(path).unwrap().set_modified(old).unwrap();
     }
 
-    /// Makes a table with this content through postmap(1), owned as proxywrite would own it.
+    /// Makes a table with these entries through postmap(1), owned as proxywrite would own it.
     pub fn make(&self, table: &str, content: &Content) {
         let (_, source) = table.split_once(':').unwrap();
         fs::write(source, lines(content)).unwrap();
@@ -114,7 +114,7 @@ impl Place {
             .unwrap_or_else(|| panic!("no log line with {texts:?}"))
     }
 
-    /// What `postmap -s` says of a table: its lines, sorted, so that the order of the file does not matter.
+    /// The output of `postmap -s` for a table: its lines, sorted, so that the order of the file does not matter.
     pub fn listed(&self, table: &str) -> Vec<Vec<u8>> {
         let out = self.postmap(&["-s", table]);
         assert!(out.status.success(), "postmap -s {table}: {}", String::from_utf8_lossy(&out.stderr));
@@ -145,14 +145,14 @@ impl Place {
         assert!(out.status.success() && written.is_ok(), "postmap -i {table}: {}: {said}", out.status);
     }
 
-    /// Waits until `postmap -s` of the table shows this content.
+    /// Waits until `postmap -s` of the table shows these entries.
     pub fn wait_listed(&self, table: &str, content: &Content) {
         let wanted = listing(content);
         let same = poll(PATIENCE, || (self.listed(table) == wanted).then_some(()));
         assert!(same.is_some(), "{table}: {}", compared(&self.listed(table), &wanted));
     }
 
-    /// Asserts that `postmap -s` of the table shows this content, and that its file passes the checks of its format.
+    /// Asserts that `postmap -s` of the table shows these entries, and that its file passes the checks of its format.
     pub fn assert_file(&self, table: &str, content: &Content) {
         let wanted = listing(content);
         let shown = self.listed(table);
@@ -260,7 +260,7 @@ impl Service<'_> {
     }
 }
 
-/// The source text from which postmap(1) makes a table with this content.
+/// The source text from which postmap(1) makes a table with these entries.
 fn lines(content: &Content) -> Vec<u8> {
     content.iter().flat_map(|(k, v)| [k.as_slice(), b" ", v.as_slice(), b"\n"].concat()).collect()
 }
@@ -271,7 +271,7 @@ pub fn file_of(table: &str) -> PathBuf {
     PathBuf::from(format!("{path}.{}", if kind == "lmdb" { "lmdb" } else { "db" }))
 }
 
-/// The lines in which `postmap -s` shows a content, sorted.
+/// The lines in which `postmap -s` shows these entries, sorted.
 pub fn listing(content: &Content) -> Vec<Vec<u8>> {
     let text: Vec<Vec<u8>> = content.iter().map(|(k, v)| [k, &b"\t"[..], v, b"\n"].concat()).collect();
     let text = text.concat();

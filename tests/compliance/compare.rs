@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How often each thread asks what stock is known to die of, for each reason.
+/// How often each thread asks a question that is known to make stock exit, for each reason.
 const DEATHS: usize = 2;
 /// After this number of unexplained deaths of stock, a thread asks no more; each costs a second.
 const SURPRISES: usize = 20;
@@ -76,8 +76,8 @@ impl<'s> Pair<'s> {
         self.ours = Wire::open(&self.socket);
     }
 
-    /// Asks both. Gives stock's reply and ours; `None` when the question was left out, because stock has died of its like often
-    /// enough.
+    /// Asks both. Returns stock's reply and ours; `None` if the question was left out, because stock has exited on
+    /// similar ones often enough.
     pub fn ask(&mut self, question: &Question<'_>) -> Option<[Received; 2]> {
         if self.surprises > SURPRISES {
             return None;

@@ -16,7 +16,7 @@ pub enum Mode {
     AsClients,
 }
 
-/// The bits that an old client sends with `open`, and by which stock tells the instances of a table apart.
+/// The bits that an old client sends with `open`, and by which stock distinguishes the instances of a table.
 pub const OLD_INSTANCE: u32 = 0xFFF3_060C;
 
 pub const OPEN_LOCK: u32 = 0x1_0000;
@@ -65,8 +65,8 @@ pub const FLAGS: &[u32] = &[
     u32::MAX,
 ];
 
-/// Flags of clients in [`Mode::AsClients`]. Every key is asked with each of them in [`Mode::SameFlags`], too, so that it is
-/// known what stock says where the flags that opened a table are those of the request.
+/// Flags of clients in [`Mode::AsClients`]. Every key is asked with each of them in [`Mode::SameFlags`], too, so that
+/// stock's answer is known for the case that a table was opened with the flags of the request.
 const CLIENTS: [u32; 4] = [0, 0x8_4040, 0x4040, 0x8_4041];
 
 /// Keys that are there in some table, and keys that are odd.
@@ -131,7 +131,7 @@ pub fn keys() -> Vec<Vec<u8>> {
 const AROUND: [(&str, &str); 6] =
     [("", ""), ("proxy:", ""), ("proxy:proxy:", ""), ("", "x"), ("x", ""), ("Proxy:", "")];
 
-/// What is asked.
+/// The operation.
 #[derive(Clone, Debug)]
 pub enum What {
     Open,
@@ -163,8 +163,8 @@ impl<'t> Question<'t> {
         &self.table.name
     }
 
-    /// The request on the wire. In the new dialect a client sends the flags of the table's instance and, but for `open`,
-    /// those that it was told then.
+    /// The request on the wire. In the new dialect a client sends the flags of the table's instance and, except for
+    /// `open`, those that it got in the reply to `open`.
     pub fn bytes(&self, told: Option<u32>) -> Vec<u8> {
         let ((before, after), flags) = (self.around, self.flags);
         let words = match told {
@@ -204,7 +204,7 @@ impl<'t> Question<'t> {
         asks.then(|| Question::new(self.table, self.flags & OLD_INSTANCE, What::Open).bytes(None))
     }
 
-    /// What a client of the new dialect sends to be told the flags of what it asks.
+    /// What a client of the new dialect sends in order to get the flags of a table.
     pub fn open_of_a_later_client(&self) -> Option<Vec<u8>> {
         let asks = is_later() && !matches!(self.what, What::Open | What::Raw(_));
         let open = Question { around: self.around, ..Question::new(self.table, self.flags, What::Open) };
@@ -325,7 +325,7 @@ pub fn ask_odd_forms(pair: &mut Pair<'_>, tables: &[Table]) {
     if !is_later() {
         open_after_another(pair, find("cdb:"));
     }
-    // Last, because stock dies on it: a number that wraps around to all flags at once.
+    // Last, because stock exits on it: a number that wraps around to all flags at once.
     let minus = format!("request|open|table|{}|flags|-1||", tables[0].name);
     pair.ask(&Question::new(tables[0], 0, What::Raw(bytes(&minus))));
 }
@@ -353,7 +353,7 @@ fn walk_two_at_once(pair: &mut Pair<'_>, table: &Table) {
     }
 }
 
-/// Two clients that open one table with flags that do not tell instances apart: the second is told those of the first.
+/// Two clients that open one table with flags that do not distinguish instances: the second gets those of the first.
 fn open_after_another(pair: &mut Pair<'_>, table: &Table) {
     pair.fresh(Mode::SameFlags);
     let [first, second] = [0x8_4040, LOCK].map(|flags| Question::new(table, flags, What::Open).bytes(None));

@@ -48,7 +48,7 @@ impl<'s> Stock<'s> {
         self.running.is_some()
     }
 
-    /// The reply to a request; `Closed` when the server died of it.
+    /// The reply to a request; `Closed` if the server exited on it.
     pub fn ask(&mut self, request: &[u8]) -> Received {
         let heard = match self.running().wire.send(request) {
             Ok(()) => self.running().wire.receive(PATIENCE),
@@ -56,7 +56,7 @@ impl<'s> Stock<'s> {
         };
         match heard {
             Received::Reply(_) => {}
-            // It dies only after it has closed.
+            // It exits only after it has closed.
             Received::Closed => self.stop(),
             Received::Silence => panic!("stock neither answers nor ends: {}", request.escape_ascii()),
         }

@@ -83,7 +83,7 @@ pub fn make(site: &Site) -> Vec<Table> {
     tables
 }
 
-/// Types whose content is in the name, and accounts.
+/// Types whose entries are in the name, and accounts.
 const NAMED: [&str; 16] = [
     "static:x",
     "static:{two words, and a comma}",
@@ -103,7 +103,7 @@ const NAMED: [&str; 16] = [
     "inline:{{alice = trailing  }}",
 ];
 
-/// Types that nobody serves, and names that open nothing.
+/// Types that are not served, and names that open nothing.
 const UNAVAILABLE: [&str; 13] = [
     // Stock takes no key with spaces.
     "inline:{{key with spaces = spaces}}",

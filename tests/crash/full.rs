@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const SIZE: &str = "256k";
-/// What is taken away to make room.
+/// The file that is removed to make room.
 const BALLAST: usize = 64 << 10;
 
 /// A small file system; unmounted when dropped.
@@ -34,8 +34,8 @@ impl Drop for Mounted {
     }
 }
 
-/// Updates until there is no room; everything acknowledged stays, lookups go on; with room again, so do updates,
-/// without a restart.
+/// Updates until there is no space left; everything acknowledged stays, and lookups continue; once there is space
+/// again, so do updates, without a restart.
 pub fn disk(kind: &str) {
     let place = Place::new();
     let _mounted = Mounted::on(&place.site.path("data"));
@@ -58,7 +58,7 @@ pub fn disk(kind: &str) {
     assert!(content.len() >= 5, "only {} entries fit into {SIZE}", content.len());
     assert_holds(&mut client, &table, &content, &refused);
     place.wait_for_log(0, &["warning: ", &table, "room"]);
-    // Full is full, again and again; what is there may be asked for, and what is small may fit or not.
+    // It stays full; existing entries can be looked up, and small ones may or may not fit.
     for number in 0..20 {
         let key = format!("more{number}").into_bytes();
         match client.update(&table, &key, &[b'm'; 3000]) {
@@ -82,7 +82,7 @@ pub fn disk(kind: &str) {
     drop(client);
     service.stop();
 
-    // The same after a restart, and the reader of stock is told once there is room for its file too.
+    // The same after a restart; and stock's reader gets the entries once there is space for its file, too.
     let remounted =
         Command::new("mount").args(["-o", "remount,size=8m"]).arg(place.site.path("data")).status().unwrap();
     assert!(remounted.success());
@@ -98,7 +98,7 @@ pub fn disk(kind: &str) {
     assert_eq!(process::all().iter().filter(|p| !p.zombie && p.touches(&place.data(""))).count(), 0);
 }
 
-/// Updates until one is refused; gives its key.
+/// Updates until one is refused; returns its key.
 fn fill(client: &mut Client, table: &str, content: &mut Content) -> Vec<u8> {
     for number in 0..1000 {
         let (key, value) = (format!("key{number:04}").into_bytes(), vec![b'a' + (number % 26) as u8; 2000]);

@@ -13,13 +13,14 @@ use std::time::{Duration, Instant};
 
 const OWNERS: usize = 4;
 const SEED: u64 = 0x6b69_6c6c_0001;
-/// The supervisor starts so many dead children of a kind at once within a minute, and then later and later.
+/// The supervisor restarts this number of dead children of a kind at once within a minute, and further ones with
+/// growing delays.
 const CHILDREN_IN_A_ROW: usize = 4;
 /// How often the clients are silent for so long that the service writes its files, and is killed doing so.
 const SILENT_IN: usize = 60;
 const SILENCE: Duration = Duration::from_millis(1000);
 
-/// Kills so many processes, or as many as MAPKEEP_KILLS says, and prints what came of it.
+/// Kills this number of processes, or MAPKEEP_KILLS, and prints the results.
 pub fn storm(server: Server, kinds: &[&str], usual: usize) {
     let count = how_many("MAPKEEP_KILLS", usual);
     let begun = Instant::now();
@@ -52,7 +53,7 @@ pub fn storm(server: Server, kinds: &[&str], usual: usize) {
                 killer.progress(&mut service, &shared);
             }
         }));
-        // The clients must be told, or the test would never end.
+        // The clients must be stopped, or the test would never end.
         shared.over.store(true, Ordering::Relaxed);
         if finished.is_err() && !service.master.runs() {
             service.restart();
@@ -147,7 +148,7 @@ impl Killer {
         match child {
             Some(role) => {
                 self.in_a_row += 1;
-                // There may be none at this moment: then nobody is killed, and nobody counted.
+                // There may be none at this moment: then none is killed, and none counted.
                 for pid in service.master.of_role(role) {
                     process::signal("KILL", pid);
                     *self.kills.entry(role).or_default() += 1;

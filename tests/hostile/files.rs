@@ -107,7 +107,7 @@ pub fn odd_files_in_place_of_tables_change_nothing() {
             eprintln!("*** SKIPPED: {thing} cannot be made here ***");
             continue;
         }
-        // The log says that this table keeps its content; meanwhile and afterwards all are served.
+        // The log says that the last version of this table stays in use; meanwhile and afterwards all are served.
         let said = poll(PATIENCE, || {
             innocent.is_served(&master);
             assert_eq!(innocent.wire.ask(&lookup(name, "k")), "status|0|value|old||", "{thing}");
@@ -134,7 +134,7 @@ pub fn odd_files_at_the_start_are_refused() {
     innocent.is_served(&master);
     let before = settled(&master, 1);
     mend(&site, &mut innocent, &names, RETRY);
-    // The same processes; the broker now keeps the content of each table for workers to come, one descriptor for each.
+    // The same processes; the broker now holds the snapshot of each table for later workers, one descriptor for each.
     let (count, grown) =
         (|list: &[(u32, usize)]| list.iter().map(|(_, open)| open).sum::<usize>(), settled(&master, 1));
     assert!(
@@ -160,7 +160,7 @@ pub fn lengths_of_four_gigabytes_are_not_believed() {
         let end = if matches!(kind, "hash" | "btree") { "db" } else { kind };
         let path = site.path("tables").join(format!("{kind}.{end}"));
         let mut bytes = fs::read(&path).unwrap();
-        // Every place that holds the length of the value, with or without its NUL, now says almost 4 GiB.
+        // Every field with the length of the value, with or without its NUL, is now almost 4 GiB.
         let mut changed = 0;
         for length in [9000_u32, 9001] {
             for at in 0..bytes.len() - 4 {

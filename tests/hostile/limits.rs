@@ -61,7 +61,7 @@ pub fn no_more_descriptors_leaves_clients_waiting() {
     }
     eprintln!("limit of {LIMIT} descriptors: {served} of {} clients served", clients.len());
     assert!((LIMIT / 2..LIMIT).contains(&served), "{served}");
-    // Nobody spins over those who wait, and those who came before are served.
+    // No process spins because of waiting clients, and earlier clients are served.
     let (before, start) = (ticks(&master), Instant::now());
     poll(PATIENCE, || {
         assert_eq!(first.ask(&lookup(FINE, "x")), "status|0|value|fine||");
@@ -79,9 +79,9 @@ pub fn no_more_descriptors_leaves_clients_waiting() {
     assert!(master.runs() && master.only("lookup worker") == worker, "the same worker all along");
 }
 
-/// Descriptors on their way from one process to another are counted for the user id of the sender, which the brokers of
-/// all services of a machine share: where many are on their way in one service, those of another with a lower limit have
-/// to wait, and cost no worker its life.
+/// Descriptors in flight are counted by the sender's user id, which the brokers of all services of a machine share:
+/// while many are in flight in one service, those of another with a lower limit must wait, and no worker may be killed
+/// for that.
 pub fn connections_on_their_way_elsewhere_only_delay() {
     const LIMIT: usize = 300;
     const MANY: usize = 250;
@@ -115,8 +115,8 @@ pub fn connections_on_their_way_elsewhere_only_delay() {
     assert_eq!(now, workers, "the same workers all along");
 }
 
-/// Raises this process's own limit of descriptors; gives how many clients that leaves. The tests run at the same time in
-/// one process: there is room for the clients of all.
+/// Raises this process's own limit of descriptors; returns how many clients that allows. The tests run at the same time
+/// in one process, so it allows for the clients of all.
 fn raise_limit(wanted: usize) -> usize {
     static RAISING: Mutex<()> = Mutex::new(());
     let _one_at_a_time = RAISING.lock().unwrap();

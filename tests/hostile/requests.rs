@@ -6,7 +6,7 @@ use crate::common::{PATIENCE, poll};
 use crate::{FINE, Innocent, inventory, is_as_before, lookup, settled};
 use std::fs;
 
-/// Sends a lookup whose table is named by any bytes, and gives how the wait for the reply ended.
+/// Sends a lookup with arbitrary bytes as the table name, and returns how the wait for the reply ended.
 fn ask_raw(wire: &mut Wire, table: &[u8]) -> Received {
     let request = [b"request\0lookup\0table\0", table, b"\0flags\x0064\0key\0k\0\0"].concat();
     match wire.send(&request) {
@@ -83,7 +83,7 @@ pub fn odd_table_names_open_nothing() {
 
 pub fn flags_are_hints_and_nothing_else() {
     let site = Site::new();
-    // A value that is the name of a file: with FILE, stock gives the file's content, which no client gets from us.
+    // A value that is the name of a file: with FILE, stock returns the file's contents, which no client gets from us.
     const FILE: u32 = 1 << 21;
     let secret = site.path("tables/secret");
     fs::write(&secret, "content\n").unwrap();

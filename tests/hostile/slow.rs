@@ -35,8 +35,8 @@ fn worst(table: &str, number: usize) -> Vec<u8> {
     lookup(table, &key).replace('|', "\0").into_bytes()
 }
 
-/// Sends as much as it can of `AT_ONCE` requests, and leaves without a look at the replies; again and again, as soon as it is
-/// let in. (A flood of connections that nobody waits for only fills the queue of the socket.)
+/// Sends as much as it can of `AT_ONCE` requests, and disconnects without reading the replies; again and again, as soon
+/// as it is accepted. (A flood of connections without that wait would only fill the queue of the socket.)
 fn hit_and_run(socket: &Path, table: &str, number: usize, stop: &AtomicBool) {
     let requests = worst(table, number).repeat(AT_ONCE);
     while !stop.load(Ordering::Relaxed) {
@@ -47,7 +47,7 @@ fn hit_and_run(socket: &Path, table: &str, number: usize, stop: &AtomicBool) {
         }
         stream.set_nonblocking(true).unwrap();
         let _ = stream.write(&requests);
-        // The machine is to be busy with what they have asked, not with their asking.
+        // The machine should be busy with their requests, not with making them.
         std::thread::sleep(BEAT);
     }
 }
@@ -75,7 +75,7 @@ fn stay(socket: &Path, table: &str, number: usize, stop: &AtomicBool) {
     }
 }
 
-/// Asks all tables but the slow one, on a connection that stays and on new ones. Gives the longest wait.
+/// Asks all tables but the slow one, on a connection that stays and on new ones. Returns the longest wait.
 fn is_served(
     master: &Master<'_>,
     innocent: &mut Innocent,
@@ -95,7 +95,7 @@ fn is_served(
     slowest.max(innocent.slowest)
 }
 
-pub fn slow_patterns_hold_up_no_other_table() {
+pub fn slow_patterns_delay_no_other_table() {
     let site = Site::new();
     let slow = site.table("pcre", "slow", SLOW);
     let others = [
@@ -133,7 +133,7 @@ pub fn slow_patterns_hold_up_no_other_table() {
         eprintln!("{crowd} attackers: {rounds} rounds, slowest answer {slowest:.1?}");
     }
     assert_eq!(master.only("lookup worker"), worker, "the same worker all along");
-    // When they have gone, the table itself answers again.
+    // When they have disconnected, the table itself answers again.
     let mut fresh = master.wire();
     assert_eq!(attribute(&fresh.ask(&lookup(slow.as_str(), "quick")), "value"), Some("found"));
 }

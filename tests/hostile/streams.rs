@@ -33,7 +33,7 @@ fn while_it_is_stopped(master: &Master<'_>, sending: impl FnOnce()) {
     signal("CONT", worker);
 }
 
-/// A lookup that takes so many bytes.
+/// A lookup of this length in bytes.
 fn request_of(length: usize) -> Vec<u8> {
     let rest = bytes(&lookup(FINE, "")).len();
     let request = bytes(&lookup(FINE, &"k".repeat(length - rest)));
@@ -98,7 +98,7 @@ pub fn connections_that_end_behind_a_request_are_closed() {
     innocent.is_served(&master);
 }
 
-/// Somebody who neither reads nor says more has a second, in which nobody spins over the end of what was said.
+/// A client that neither reads nor sends more has a second, in which no process spins because of the end of its input.
 pub fn half_a_connection_that_is_not_read_is_closed() {
     let site = Site::new();
     let (master, mut innocent) = served(&site);
@@ -135,7 +135,7 @@ pub fn descriptors_and_urgent_bytes_are_dropped() {
         // Whatever was made of it, the worker has no descriptor more than the connection.
         settled(&master, 2);
         if flags.is_empty() {
-            // What was behind the descriptor comes with what is sent next.
+            // The bytes after the descriptor arrive with the next ones that are sent.
             wire.send(&request).unwrap();
             for _ in 0..3 {
                 assert_eq!(wire.receive(PATIENCE), Received::Reply(ANSWER.into()));

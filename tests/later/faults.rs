@@ -38,7 +38,7 @@ impl Waiting {
         Waiting { wires }
     }
 
-    /// All are told to try again, and then have the rest of their answers; so they keep their connections.
+    /// All get RETRY, and then the rest of their answers, so they keep their connections.
     fn are_told_to_try_again(mut self) -> Waiting {
         for (wire, dialect) in &mut self.wires {
             let reply = next(wire);
@@ -57,7 +57,7 @@ impl Waiting {
     }
 }
 
-/// Waits until so many lines of the log have this text. The log takes its time.
+/// Waits until this number of log lines have this text. The log may be slow.
 fn until_logged(site: &Site, count: usize, text: &str) {
     let lines = || site.log().iter().filter(|line| line.text.contains(text)).count();
     assert!(poll(PATIENCE, || (lines() == count).then_some(())).is_some(), "{} lines: {text}", lines());
@@ -103,7 +103,7 @@ pub fn process_that_is_silent_is_replaced() {
     waiting.are_answered(&place);
 }
 
-/// What is no answer ends the stream; all who wait for that process are told to try again, at once.
+/// A frame that is not an answer ends the stream; all clients that wait for that process get RETRY at once.
 pub fn garbage_costs_the_stream_and_nobody_else() {
     let place = Place::new("lib");
     let master = place.start(1, &Waiting::tables(&place));
@@ -118,7 +118,7 @@ pub fn garbage_costs_the_stream_and_nobody_else() {
         others_are_served(&place, &master);
         let wrong = (number + 1).min(3);
         until_logged(&place.site, wrong, "-- sending it no more questions");
-        // Nobody asks it any more. What is asked now waits for another one, which gets its streams when it comes.
+        // It is no longer asked. New questions wait for another one, which gets its streams when it starts.
         put(&mut last, Dialect::Old, &place.later("b"), "k");
         signal("KILL", standin);
         assert_eq!(next(&mut last), "status|0|value|b(k)||", "{kind}");

@@ -99,7 +99,7 @@ fn key(user: &str, numbers: &mut Numbers) -> String {
     format!("{user}{orders}")
 }
 
-/// Of two answers to one question one is given, and the other one is nobody's.
+/// Of two answers to one question, one is used and the other ignored.
 pub fn answers_that_come_twice_are_given_once() {
     let place = Place::new("lib");
     let pipe = format!("pipemap:{{{},{}}}", place.later("a"), place.later("b"));

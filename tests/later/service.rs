@@ -18,7 +18,7 @@ pub enum Dialect {
     New,
 }
 
-/// What a table says of itself when it has answered: bits of `flags` beside those that it was asked with.
+/// The properties of a table in its replies: bits of `flags` in addition to those of the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
     /// DICT_FLAG_FIXED.
@@ -41,7 +41,7 @@ impl Dialect {
         format!("request|lookup|table|{table}|{flags}|key|{key}||")
     }
 
-    /// The reply with this status and value, and in the new dialect with what the table says of itself.
+    /// The reply with this status and value, and in the new dialect with the table's properties.
     pub fn reply(self, status: u32, class: Class, value: &str) -> String {
         let flags = match self {
             Dialect::Old => String::new(),
@@ -59,7 +59,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// A place whose programs are in a directory of this name, which tells the lookup worker how long to wait.
+    /// A site whose programs are in a directory of this name, which tells the lookup worker how long to wait.
     pub fn new(programs: &str) -> Place {
         let site = Site::new();
         with_this_as_worker(&site.path(programs), mapkeep_standin::programs());
@@ -102,7 +102,7 @@ pub fn next(wire: &mut Wire) -> String {
     }
 }
 
-/// Waits until the stand-in has so many open questions and has been told of so many that are withdrawn.
+/// Waits until the stand-in has this number of open questions and has got this number of withdrawals.
 pub fn until_counts(place: &Place, wire: &mut Wire, open: usize, withdrawn: usize) {
     let wanted = format!("open {open}, withdrawn {withdrawn}");
     let mut last = String::new();

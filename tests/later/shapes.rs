@@ -30,7 +30,7 @@ impl Numbers {
 }
 
 impl Shape {
-    /// A table with so many levels of others.
+    /// A composite table with this number of levels.
     pub fn of_depth(depth: usize, numbers: &mut Numbers) -> Shape {
         if depth == 0 {
             return match numbers.below(8) {
@@ -61,7 +61,7 @@ impl Shape {
         }
     }
 
-    /// What it says of itself: one that is made of others what its first member says.
+    /// Its properties; those of a composite table are its first member's.
     pub fn class(&self) -> Class {
         match self {
             Shape::Later(_) | Shape::Inline | Shape::Random(_) => Class::Pattern,

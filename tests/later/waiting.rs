@@ -13,8 +13,8 @@ const BUDGET: u64 = 64 << 10;
 /// and descriptors for everything else in this process.
 const OTHERS: u64 = 500;
 
-/// A question that is never answered ends when its time is over; the stand-in is told, and an answer that comes then is
-/// nobody's. The time is a minute in the product and shorter here; src/worker/lookup/tests/peers.rs has the minute.
+/// A question that is never answered fails when its time is over; it is withdrawn from the stand-in, and a later answer
+/// is ignored. The time is a minute in the product and shorter here; src/worker/lookup/tests/peers.rs has the minute.
 pub fn question_that_is_not_answered_ends_at_the_deadline() {
     let place = Place::new(mapkeep_standin::IMPATIENT);
     let [a, b] = ["a", "b"].map(|label| place.later(label));
@@ -46,7 +46,7 @@ pub fn question_that_is_not_answered_ends_at_the_deadline() {
     }
 }
 
-/// The stand-in is told of clients who do not wait any more, and of nobody else.
+/// The questions of disconnected clients are withdrawn from the stand-in, and no others.
 pub fn client_that_leaves_takes_its_question_back() {
     let place = Place::new("lib");
     let [a, b] = ["a", "b"].map(|label| place.later(label));
@@ -69,7 +69,7 @@ pub fn client_that_leaves_takes_its_question_back() {
     until_counts(&place, &mut counting, 0, 2);
 }
 
-/// Tables that are answered from memory are answered on and on, while nobody else is.
+/// Tables in memory are answered all the time, while other questions wait.
 pub fn other_tables_are_answered_while_many_wait() {
     let place = Place::new("lib");
     let a = place.later("a");

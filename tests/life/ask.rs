@@ -9,7 +9,7 @@ pub const ABSENT: &str = "status|1|value|||";
 pub const RETRY: &str = "status|2|value|||";
 pub const DENIED: &str = "status|4|value|||";
 
-/// No answer may take longer than this to become right once a file has been put right.
+/// No answer may take longer than this to become right once a file has been corrected.
 pub const LIMIT: Duration = Duration::from_secs(3);
 
 pub fn lookup(table: &str, key: &str) -> String {
@@ -24,7 +24,7 @@ pub fn found(value: &str) -> String {
     format!("status|0|value|{value}||")
 }
 
-/// Asks on one connection until the answer is `wanted`; prints and gives the time that took. Any answer but `wanted`
+/// Asks on one connection until the answer is `wanted`; prints and returns the time that took. Any answer but `wanted`
 /// and `before` fails at once.
 pub fn until(what: &str, wire: &mut Wire, request: &str, before: &str, wanted: &str) -> Duration {
     let start = Instant::now();

@@ -38,7 +38,7 @@ pub fn bad_line_in_main_cf_leaves_the_good_ones_in_force() {
     let mut wire = master.wire();
     assert_eq!(wire.ask(&lookup(TABLE, "a")), found("b"));
     assert_eq!(wire.ask(&lookup(&hash, "k")), found("v"));
-    // Whether the bad line would have approved it, nobody can tell.
+    // It is not known whether the bad line would have approved it.
     assert_eq!(wire.ask(&lookup("hash:/etc/unlisted", "k")), RETRY);
     assert!(wire.ask(&open("hash:/etc/unlisted")).starts_with(OPEN_OK));
     site.wait_for_log(0, &["error: ", "main.cf:7", "no \"=\" after"]);
@@ -89,7 +89,7 @@ pub fn untrusted_files_are_refused_until_put_right() {
     let fifo = site.path("tables/fifo");
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     let fifo_table = format!("texthash:{}", fifo.display());
-    // /tmp is sticky: nobody can replace the file, but anybody could have put it there.
+    // /tmp is sticky: other users cannot replace the file, but any user could have created it.
     let shared = std::path::PathBuf::from(format!("/tmp/mapkeep-life-{}", std::process::id()));
     fs::write(&shared, "k v\n").unwrap();
     let shared_table = format!("texthash:{}", shared.display());
@@ -115,7 +115,7 @@ pub fn untrusted_files_are_refused_until_put_right() {
     assert!(Command::new("chmod").arg("go-w").arg(&file).status().unwrap().success());
     until("chmod go-w", &mut wire, &lookup(&writable, "k"), RETRY, &found("v"));
     site.wait_for_log(seen, &[writable.as_str(), "is available"]);
-    // Taken away again, the content that was trusted goes on answering, and the log says why nothing newer will.
+    // If the setting is removed again, the trusted snapshot stays in use, and the log says why no newer one will be.
     let seen = site.log().len();
     set_mode(&file, 0o666);
     site.wait_for_log(seen, &["warning: ", &writable, "keeping its last version", "T4"]);
@@ -135,7 +135,7 @@ pub fn each_of_many_refused_tables_is_logged() {
     }
 }
 
-/// The faults of one table do not use up the lines of another, and what is left out is counted.
+/// The faults of one table do not use up the lines of another, and dropped lines are counted.
 pub fn faults_of_each_table_are_named_and_counted() {
     let site = Site::new();
     let networks: String = (0..40).map(|i| format!("10.{i}.1.1/24 REJECT x\n")).collect();
@@ -165,7 +165,7 @@ pub fn faults_of_each_table_are_named_and_counted() {
     assert_eq!((of(&cidr), of(&pcre)), (11, 1), "ten of them and the count: {lines:#?}");
 }
 
-/// Somebody should know before the first lookup, and what to do.
+/// The administrator should know before the first lookup, and what to do.
 pub fn types_that_are_not_served_are_named_at_the_start() {
     let site = Site::new();
     let tables = [

@@ -79,8 +79,8 @@ pub fn each_process_reports_its_lock_and_the_report_is_true() {
     drop(clients);
 }
 
-/// With a pcre table, the log of the start says once which PCRE2 it is.
-pub fn version_of_pcre2_is_told_once() {
+/// With a pcre table, the log says once at start which version of PCRE2 is used.
+pub fn version_of_pcre2_is_logged_once() {
     let site = Site::new();
     site.approve(&[TABLE, "pcre:{{/^a/ x}}"], "");
     let master = site.start();
@@ -91,7 +91,7 @@ pub fn version_of_pcre2_is_told_once() {
     assert_eq!(count, 1);
 }
 
-/// One line at the start for all processes, true of each, and one at the end that says why.
+/// One line at the start for all processes, true for each, and one at the end with the reason.
 pub fn start_is_one_line_and_so_is_the_end() {
     let site = Site::new();
     site.approve(&[TABLE, "static:x"], "");
@@ -187,8 +187,9 @@ impl Status {
     }
 }
 
-/// master(8) takes all rights away from what others make. The root directory of workers is for everybody to see all the
-/// same, and what is above it, where it has to be made: its mode does not depend on who started the service first.
+/// master(8) sets a umask that removes all permissions. The root directory of workers is nevertheless readable by
+/// everybody, and so are directories above it that are created: their mode does not depend on who started the service
+/// first.
 pub fn root_directory_is_made_with_the_same_mode_whatever_the_umask() {
     let site = Site::new();
     let table = site.table("texthash", "t", "k v\n");

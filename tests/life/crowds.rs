@@ -29,7 +29,7 @@ pub fn two_thousand_connections_are_all_served() {
     assert_eq!(master.of_role("lookup worker").len(), 1, "one process serves them all");
 }
 
-/// Raises this process's own limit of descriptors, as far as it may; gives how many clients that leaves.
+/// Raises this process's own limit of descriptors, as far as it may; returns how many clients that allows.
 fn raise_limit(wanted: usize) -> usize {
     let limits = fs::read_to_string("/proc/self/limits").unwrap();
     let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
@@ -87,7 +87,7 @@ pub fn flood_of_unapproved_requests_leaves_the_log_readable() {
         assert_eq!(wire.ask(&lookup(&format!("hash:/unapproved/{number}"), "a")), DENIED);
     }
     let seconds = start.elapsed().as_secs_f64().ceil();
-    // How much was left out is told when its second has ended, though no further line of its kind comes.
+    // The number of dropped lines is logged when their second has ended, even if no further line of the kind comes.
     let counted = || -> usize {
         let log = site.log();
         let number = |text: &str| {

@@ -59,8 +59,8 @@ pub fn edited_texts_are_served_at_once() {
     until_either(&mut wire, &ask, &["three", "fours"], "fives");
 }
 
-/// Writes into the file that is there. It is never seen empty: nobody could tell a file that was emptied a while ago,
-/// because this test was kept from going on, from one that is meant to be empty.
+/// Overwrites the existing file. It is never seen empty: if this test were delayed, a file that was truncated a while
+/// ago could not be distinguished from one that is meant to be empty.
 fn overwrite(path: &Path, text: &str) {
     let mut file = fs::File::options().write(true).open(path).unwrap();
     file.write_all(text.as_bytes()).unwrap();
@@ -112,8 +112,8 @@ fn mend_all(site: &Site, wire: &mut Wire, names: &[String]) {
     for (kind, name) in INDEXED.iter().zip(names) {
         let file = file_of(site, kind, kind);
         if *kind == "lmdb" {
-            // postmap goes on with an lmdb file that is there, and cannot with a broken one. A new one is a sound table
-            // without entries until postmap has filled it; so it gets its name only then.
+            // postmap continues an existing lmdb file, and cannot do so with a broken one. A new one is a valid table
+            // without entries until postmap has filled it, so it gets its name only then.
             site.table(kind, "mended", "k two\n");
             fs::rename(file_of(site, kind, "mended"), file).unwrap();
         } else {
@@ -130,8 +130,8 @@ fn break_all(site: &Site, wire: &mut Wire, names: &[String]) {
     for (kind, name) in INDEXED.iter().zip(names) {
         let seen = site.log().len();
         let file = file_of(site, kind, kind);
-        // Half of a valid table, as after a full disk. Of lmdb only the two pages in front: nothing there tells how
-        // long the file must be.
+        // Half of a valid table, as after a full disk. Of lmdb only the first two pages, which do not show how long the
+        // file must be.
         site.table(kind, "whole", &whole);
         let bytes = fs::read(file_of(site, kind, "whole")).unwrap();
         let length = if *kind == "lmdb" { 8192 } else { bytes.len() / 2 };
@@ -213,7 +213,7 @@ pub fn replaced_directories_are_followed_or_reported() {
     // Below a directory with tables of its own, a new directory is within what the broker may read.
     let below = lookup(&names[0], "k");
     until("directory replaced", &mut wire, &below, &found("one"), &found("two"));
-    // Elsewhere the lock of the broker stands: the old content answers, and the log says what is the matter.
+    // Elsewhere the broker's Landlock domain forbids it: the previous snapshot answers, and the log says why.
     let line = site.wait_for_log(0, &["warning: ", &names[1], "keeping its last version"]);
     eprintln!("directory replaced outside of the lock: {}", line.text);
     assert_eq!(wire.ask(&lookup(&names[1], "k")), found("one"));
@@ -248,7 +248,7 @@ pub fn rebuilds_never_show_half_a_table() {
         }
     });
     eprintln!("200 rebuilds: {asked} answers, all right");
-    // A busy machine may have some earlier versions still on their way.
+    // On a busy machine some earlier versions may still be in flight.
     let value = |round: usize| "v".repeat((299 * (round + 1)) % 50 + 1);
     let versions: Vec<String> = (0..=50).map(value).collect();
     let versions: Vec<&str> = versions.iter().map(String::as_str).collect();
@@ -257,7 +257,7 @@ pub fn rebuilds_never_show_half_a_table() {
     }
 }
 
-/// Tables that are larger than a large page (2 MiB) begin with one, each new content as well.
+/// Tables that are larger than a large page (2 MiB) begin with one, and so does each new snapshot.
 pub fn large_tables_lie_in_large_pages() {
     const ENTRIES: u32 = 100_000;
     let text =

@@ -59,7 +59,7 @@ fn tables_of(master: &Master<'_>) -> Vec<bool> {
     master.of_role("lookup worker").into_iter().map(has_large_table).collect()
 }
 
-pub fn content_that_a_worker_dies_of_gives_way_to_the_one_before() {
+pub fn snapshot_that_crashes_a_worker_is_replaced_by_the_previous_one() {
     let site = Site::new();
     let name = site.table("texthash", "text", "k one\n");
     let path = site.path("tables/text");
@@ -74,7 +74,8 @@ pub fn content_that_a_worker_dies_of_gives_way_to_the_one_before() {
     let said = site.wait_for_log(0, &["a worker exited while loading", "still serving the previous version"]);
     assert!(said.text.contains(&name) && said.text.contains(path.to_str().unwrap()), "{}", said.text);
     assert_eq!(tables_of(&master), [false], "the next worker is not given it");
-    // The content was innocent: the worker that replaces this one loads it while this one serves, and then all do.
+    // The snapshot was not the cause: the worker that replaces this one loads it while this one serves, and then all
+    // do.
     let seen = site.log().len();
     let mut wires: Vec<_> = (0..5).map(|_| master.wire()).collect();
     site.wait_for_log(seen, &[&name, "one worker has loaded the version that another could not load"]);
@@ -83,7 +84,7 @@ pub fn content_that_a_worker_dies_of_gives_way_to_the_one_before() {
     assert!(master.runs());
 }
 
-pub fn content_that_two_workers_die_of_is_not_tried_again() {
+pub fn snapshot_that_crashes_two_workers_is_not_tried_again() {
     let site = Site::new();
     let name = site.table("texthash", "text", "k one\n");
     let path = site.path("tables/text");
@@ -114,13 +115,14 @@ pub fn content_that_two_workers_die_of_is_not_tried_again() {
     assert!(master.runs());
 }
 
-pub fn first_content_that_a_worker_dies_of_keeps_no_other_table_down() {
+pub fn first_snapshot_that_crashes_a_worker_makes_no_other_table_unavailable() {
     let site = Site::new();
     let name = site.table("texthash", "text", &large("one"));
     let small = site.table("texthash", "small", "k small\n");
     site.approve(&[&name, &small, OTHER], "");
     let mut master = site.start();
-    // If other contents were on their way as well, it may have been any of them, and the next worker gets them one by one.
+    // If other snapshots were in flight as well, it may have been any of them, and the next worker gets them one by
+    // one.
     let mut deaths = 0;
     let known = poll(PATIENCE, || {
         deaths += u32::from(end_if_it_loads(&master).is_some());
@@ -201,7 +203,7 @@ pub fn table_that_is_touched_without_end_leaves_the_others_their_time() {
     let copies = log.iter().skip(seen).filter(|line| line.text.contains("has changed -- refreshing")).count();
     eprintln!("4 s of quiet: {quiet:?}; touched for 12 s: {copies} copies, {touched:?}");
     assert_eq!((quiet.most.1, quiet.amid), (1, 0), "one content, and nothing to load");
-    // The broker has the names, a content in use, one on its way and one that is being made, with a second descriptor
+    // The broker has the names, a snapshot in use, one in flight and one that is being made, with a second descriptor
     // while it is sealed.
     assert!(touched.most.0 <= 5 && touched.most.1 <= 3, "contents kept: {touched:?}");
     assert!(copies >= 1, "it is served nevertheless");

@@ -8,7 +8,7 @@ use crate::common::{PATIENCE, poll};
 use std::fs;
 
 const TABLES: usize = 10_000;
-/// Of each kind: those that judge a content, and those that wait for it.
+/// Of each kind: those that try a snapshot, and those that wait for it.
 const WORKERS: usize = 3;
 
 fn path(site: &Site, number: usize) -> std::path::PathBuf {

@@ -158,7 +158,7 @@ pub fn volume_that_is_vouched_for_is_served() {
     site.wait_for_log(seen, &["warning: ", &table, "(rule T4"]);
 }
 
-/// A setting that no argument of a program could hold (128 KiB on Linux) reaches the broker all the same.
+/// A setting that is too long for an argument of a program (128 KiB on Linux) nevertheless reaches the broker.
 pub fn any_number_of_volumes_can_be_vouched_for() {
     let site = Site::new();
     let volume = directory(&site, "cm", ROOT, 0o777);
@@ -207,7 +207,7 @@ pub fn shared_store_of_root_is_served() {
     site.wait_for_log(0, &["error: ", &refused, "is a shared directory", "(rule T2"]);
 }
 
-/// Cases 06 and 08: the remedy is a setting, and takes nothing from the program whose files they are.
+/// Cases 06 and 08: the remedy is a setting, and does not take the files from the program that owns them.
 pub fn owners_are_named_with_the_line_to_write() {
     let site = Site::new();
     let list = account("daemon");
@@ -232,7 +232,7 @@ pub fn owners_are_named_with_the_line_to_write() {
     assert_eq!(wire.ask(&lookup(&nameless, "k")), found("v"));
 }
 
-/// Groups that nobody else is in, and files of root with several names.
+/// Groups without other members, and files of root with several names.
 pub fn what_serves_only_form_is_not_asked() {
     let site = Site::new();
     let postfix = account("postfix");
@@ -249,7 +249,7 @@ pub fn what_serves_only_form_is_not_asked() {
     site.wait_for_log(0, &["error: ", &open, "(rule T4"]);
 }
 
-/// Files that decide, and that somebody else could have written.
+/// Configuration files and programs that others could have written.
 pub fn configuration_of_anybody_does_not_count() {
     let site = Site::new();
     let list = account("daemon");

@@ -27,7 +27,8 @@ pub fn assert_refused(mut master: Master<'_>, texts: &[&str]) -> Line {
     let own = |line: &Line| line.text.starts_with("fatal: ") && texts.iter().all(|t| line.text.contains(t));
     let line = poll(PATIENCE, || site.log().into_iter().find(own));
     let line = line.unwrap_or_else(|| panic!("no fatal line with {texts:?}"));
-    // Mail waits for the next start: whoever has mended the fault wants to know how to have it now.
+    // Mail waits for the next start: once the fault has been corrected, the administrator needs to know how to start it
+    // at once.
     let when = ["within service_throttle_time", "postfix stop; postfix start"];
     assert!(when.iter().all(|text| line.text.contains(text)), "{line:?}");
     assert_eq!(master.records(1, Duration::from_millis(10)), [], "it never said that it serves");
@@ -44,7 +45,7 @@ pub fn chroot_directory_that_is_not_empty() {
     assert_eq!(master.wire().ask(&lookup(TABLE, "a")), found("b"), "put right, it starts");
 }
 
-pub fn chroot_directory_of_somebody_else() {
+pub fn chroot_directory_of_another_user() {
     let site = site("");
     let jail = site.path("empty");
     chown(&jail, Some(1), None).unwrap();
@@ -61,7 +62,7 @@ pub fn ids_that_belong_to_an_account() {
     let name = line.split(':').next().unwrap();
     let site = site("broker_account = 1\n");
     assert_refused(site.start(), &["id 1 belongs to", name]);
-    // A user whose files are tables would be able to answer as a worker.
+    // A user whose files are trusted would be able to answer as a worker.
     site.keep("table_owners = 70000\nuid_base = 70000\n");
     assert_refused(site.start(), &["mapkeep-broker", "shares"]);
     // In the middle of the range, with an account file of the test's own in a mount namespace of its own.

@@ -36,7 +36,8 @@ pub fn worker_is_replaced_after_max_use() {
     let both = master.of_role("lookup worker");
     assert!(both.len() == 2 && both.contains(&before), "the old worker {before} among {both:?}");
     let second = if both[0] == before { both[1] } else { both[0] };
-    // Locked down is not yet admitted: until the broker has heard that it is, the first worker gets clients.
+    // A worker that is locked down is not yet admitted: until the broker is told that it is, the first worker gets
+    // clients.
     let mut fresh = poll(PATIENCE, || {
         let mut wire = master.wire();
         assert_answers(&mut wire);
@@ -53,7 +54,7 @@ pub fn worker_is_replaced_after_max_use() {
     assert!(!site.log().iter().any(|line| line.text.contains("warning:")));
 }
 
-/// Kills the one process of `role`, awaits another, and gives how long a new client waited for its answer.
+/// Kills the one process of `role`, awaits another, and returns how long a new client waited for its answer.
 fn kill_and_return(master: &Master<'_>, role: &str) -> Duration {
     let victim = master.only(role);
     let seen = master.site.log().len();

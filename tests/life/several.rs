@@ -7,7 +7,7 @@ use crate::common::{PATIENCE, poll, process};
 use std::fs;
 
 const TABLE: &str = "inline:{a=b}";
-/// Sockets that a worker has without clients, where there are no rules workers: those to the broker and to the logger.
+/// The sockets of a worker without clients, if there are no rules workers: those to the broker and to the logger.
 const WORKER_OWN: usize = 2;
 /// Clients by which each worker must have got some.
 const MANY: usize = 300;
@@ -79,7 +79,7 @@ pub fn one_death_costs_the_clients_of_that_worker_only() {
     let share = wires.len() / 3;
     process::signal("KILL", victim);
     assert_eq!(process::wait_gone(&[victim], PATIENCE), []);
-    // A client that has lost its worker hears the end; everybody else is answered as if nothing had happened.
+    // The connection of a client whose worker has exited is closed; all others are answered as if nothing had happened.
     let (mut kept, mut lost) = (Vec::new(), 0);
     for mut wire in wires.drain(..) {
         match wire.try_ask(&lookup(TABLE, "a")) {
@@ -92,7 +92,7 @@ pub fn one_death_costs_the_clients_of_that_worker_only() {
     let three = || (master.of_role("lookup worker").len() == 3).then_some(());
     assert!(poll(PATIENCE, three).is_some(), "it is replaced");
     assert!(!master.of_role("lookup worker").contains(&victim));
-    // All of them get the next content of a table, the earlier ones and the new one.
+    // All of them get the next snapshot of a table, the earlier workers and the new one.
     fs::write(site.path("tables/text"), "k two\n").unwrap();
     kept.extend(fill(&master, 3));
     for wire in &mut kept {
@@ -103,7 +103,7 @@ pub fn one_death_costs_the_clients_of_that_worker_only() {
     assert_eq!(deaths, 1, "{:#?}", site.log());
 }
 
-pub fn end_of_a_rules_worker_costs_nobody_a_connection() {
+pub fn end_of_a_rules_worker_closes_no_connection_of_a_client() {
     let site = Site::new();
     site.keep("workers = 2\n");
     let networks = site.table("cidr", "networks", "192.0.2.0/24 here\n");
@@ -125,7 +125,7 @@ pub fn end_of_a_rules_worker_costs_nobody_a_connection() {
         }
     };
     ask(&mut wires);
-    // One of them, then both at a time: what is asked meanwhile waits for the ones that come.
+    // One of them, then both at a time: questions meanwhile wait for their replacements.
     for count in [1, 2] {
         let victims: Vec<u32> = master.of_role("rules worker").into_iter().take(count).collect();
         victims.iter().for_each(|pid| process::signal("KILL", *pid));
@@ -182,7 +182,7 @@ pub fn workers_of_a_crowd_are_replaced_one_after_another() {
         (workers.len() == 3).then_some(workers)
     })
     .expect("three workers");
-    // Clients that come and go: nobody meets a worker that is about to leave.
+    // Clients that connect and disconnect: none gets a worker that is about to exit.
     let replaced = poll(PATIENCE, || {
         (0..5).for_each(|_| assert_answers(&mut master.wire()));
         let now = master.of_role("lookup worker");

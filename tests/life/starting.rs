@@ -153,7 +153,7 @@ pub fn odd_command_lines_are_refused() {
         assert!(site.errors().contains(message), "{words:?}: {:?}", site.errors());
         assert_eq!(master.records(1, Duration::from_millis(10)), []);
     }
-    // Under master(8) standard error leads nowhere, so the log says it too.
+    // Under master(8) standard error leads nowhere, so it is also in the log.
     site.wait_for_log(
         0,
         &[

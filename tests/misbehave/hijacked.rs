@@ -131,7 +131,7 @@ fn tasks() -> Vec<Vec<Task>> {
     groups
 }
 
-/// Has every deed done. To be called while the program has one thread.
+/// Has every deed done. Must be called while the program has one thread.
 pub fn run(ground: &Ground) -> Vec<Line> {
     let other = Idler::start().expect("another process");
     let tcp = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -180,7 +180,7 @@ pub fn run(ground: &Ground) -> Vec<Line> {
     lines.into_iter().map(|(_, line)| line).collect()
 }
 
-/// Waits for what the process says of its deed, or for its end.
+/// Waits for the process's report of its deed, or for its end.
 fn watch(service: &mut Service, task: &Task, number: u32, since: usize) -> Result<String, String> {
     if task.process == Process::Starting
         && let Some(worker) = service.victim()
@@ -199,7 +199,7 @@ fn watch(service: &mut Service, task: &Task, number: u32, since: usize) -> Resul
             let said = line.split_once(&report).map(|(_, said)| said).filter(|said| *said != "begins");
             let died =
                 || line.split_once(&death)?.1.split_once("exited: killed by ").map(|(_, signal)| signal);
-            // Of a starting worker that was ended to have another started, the first death is no news.
+            // If a starting worker was killed in order to have another started, its death does not count.
             said.or_else(|| died().filter(|signal| begun && *signal != "SIGKILL")).map(str::to_owned)
         });
         let dismissed = || match task.required {
@@ -227,7 +227,7 @@ fn watch(service: &mut Service, task: &Task, number: u32, since: usize) -> Resul
     }
 }
 
-/// Whether the supervisor has ended a process and said this of it.
+/// Whether the supervisor has killed a process and logged this about it.
 fn is_dismissed(log: &str, what: &str, death: &str) -> Option<String> {
     let said = log.lines().any(|line| line.contains(&format!("{what} -- replacing it")));
     let ended = log.lines().any(|line| line.contains(death) && line.contains("exited: killed by SIGKILL"));

@@ -61,7 +61,7 @@ fn main() -> ExitCode {
         println!("\n*** SKIPPED: misbehave needs root. Nothing was tested. ***\n");
         return ExitCode::SUCCESS;
     }
-    // Words on the command line have these parts done alone: layers, hijacked, attacks. `table` has every attempt told.
+    // Words on the command line select parts: layers, hijacked, attacks. `table` prints every attempt.
     let (whole, parts): (Vec<String>, Vec<String>) =
         std::env::args().skip(1).filter(|word| !word.starts_with('-')).partition(|word| word == "table");
     let wanted = |part: &str| parts.is_empty() || parts.iter().any(|word| word == part);
@@ -163,7 +163,7 @@ impl Try {
     }
 }
 
-/// Makes every attempt; gives the lines in the table's order, each with the time without an answer.
+/// Makes every attempt; returns the lines in the table's order, each with the time without an answer.
 fn attack_all(ground: &Ground) -> Vec<(Try, (Line, Duration))> {
     let (lookup, writer) = (Try::all(Role::Lookup), Try::all(Role::Writer));
     // From the end of the table on: the attempts that take long are there, and others run meanwhile.
@@ -192,7 +192,7 @@ fn attack_all(ground: &Ground) -> Vec<(Try, (Line, Duration))> {
     results
 }
 
-/// Makes one attempt and says whether it ended as it must, and how long the service then took to answer.
+/// Makes one attempt and returns whether it ended as it must, and how long the service then took to answer.
 fn judge(service: &mut Service, place: Try) -> (Line, Duration) {
     let attack = place.attack();
     let attempt @ Attempt(what, _) = &attack.attempts[place.attempt];
@@ -249,7 +249,7 @@ fn verdict(service: &Service, since: usize, outcome: Outcome, seen: &Seen) -> Re
     }
 }
 
-/// The attempt began, did not come back, and the supervisor says that one of these signals ended that process.
+/// The attempt began and did not return, and the supervisor logged that one of these signals killed that process.
 fn killed_by(service: &Service, since: usize, seen: &Seen, names: &[&str]) -> Result<String, String> {
     if let Some(report) = &seen.report {
         return Err(format!("the call came back: {report}"));

@@ -57,7 +57,7 @@ impl Report {
         }
     }
 
-    /// Prints the last line, and says how the program is to end.
+    /// Prints the last line, and returns the program's exit status.
     pub fn end(self) -> ExitCode {
         let Report { begin, passed, failed, .. } = self;
         println!(

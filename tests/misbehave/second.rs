@@ -16,7 +16,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::Path;
 
-/// An attempt of the table, and the layers that stop it alone, with what each says.
+/// An attempt of the table, and the layers that each stop it alone, with their errors.
 struct Case(u8, &'static str, &'static [(Layer, Errno)]);
 
 const CASES: &[Case] = &[
@@ -42,7 +42,7 @@ const CASES: &[Case] = &[
     Case(24, "socket, then connect", &[(Landlock, EPERM)]),
 ];
 
-/// Makes every attempt of the list. To be called while the program has one thread.
+/// Makes every attempt of the list. Must be called while the program has one thread.
 pub fn run(empty: &Path) -> Vec<Line> {
     let file = File::open("/etc/passwd").expect("/etc/passwd");
     let directory = File::open("/var/lib").expect("/var/lib");
@@ -59,7 +59,7 @@ pub fn run(empty: &Path) -> Vec<Line> {
             let got = attempt_under(&[*layer], empty, attempt, &loot);
             lines.push(line(*item, what, &format!("{layer:?} alone"), &format!("{errno:?}"), &got));
         }
-        // Where several layers stop it, the first to be asked gives the number.
+        // If several layers stop it, the error number is that of the first.
         let mut any: Vec<String> = stops.iter().map(|(_, errno)| format!("{errno:?}")).collect();
         any.sort();
         any.dedup();

@@ -95,7 +95,7 @@ pub struct Service {
 pub struct Seen {
     /// The worker in which it ran.
     pub worker: u32,
-    /// What the attacker said after the attempt; nothing if it did not live to say it.
+    /// The attacker's report after the attempt; `None` if it did not survive.
     pub report: Option<String>,
     /// Running since the connection ended.
     pub end: Stopwatch,
@@ -150,7 +150,7 @@ impl Service {
         service
     }
 
-    /// Waits until all processes are there and the supervisor has looked at each, as it says to who wants to know all.
+    /// Waits until all processes have started and the supervisor has checked each, as its verbose log shows.
     pub fn wait_checked(&self) -> bool {
         let checked = |process: &Process| {
             let text = format!("is locked down: pid={} ", process.pid);
@@ -286,7 +286,7 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // Each process of its dies with its parent.
+        // Each of its processes dies with its parent.
         let _ = self.daemon.kill();
         let _ = self.daemon.wait();
     }

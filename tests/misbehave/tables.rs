@@ -11,14 +11,14 @@ use std::path::{Path, PathBuf};
 
 /// What verify(8) sends: UTF8_REQUEST, OPEN_LOCK, SYNC_UPDATE, DUP_REPLACE.
 const FLAGS: u32 = 0x9_0180;
-/// Stores that may be set aside within a minute, as the broker says.
+/// The broker's limit of stores that may be set aside within a minute.
 const ASIDE: usize = 3;
-/// The order gives the attacker its numbers: the second is its to spoil, the third is lmdb.
+/// The order gives the attacker the table numbers: the second is the one that it attacks, the third is lmdb.
 const LIST: [(&str, &str); 3] = [("btree", "answers"), ("btree", "victim"), ("lmdb", "other")];
 const ANSWERS: [usize; 2] = [0, 2];
 const OK: &str = "status|0|";
 
-/// The tables, and what the service has said about them.
+/// The tables, and what the service has acknowledged about them.
 pub struct Tables {
     data: PathBuf,
     /// For each update: the number that was acknowledged last, and the number that was sent last.
@@ -59,7 +59,7 @@ impl Tables {
                 let reply = answer(&mut wire, &format!("request|lookup|{head}|"))?;
                 let number = reply.strip_prefix("status|0|value|").and_then(|rest| rest.strip_suffix("||"));
                 let number = number.and_then(|text| text.parse().ok());
-                // An update that nobody has heard of again may be there or not.
+                // An update without a reply may or may not be stored.
                 if !number
                     .is_some_and(|number| (self.acknowledged[place]..=self.sent[place]).contains(&number))
                 {
@@ -79,7 +79,7 @@ impl Tables {
 
     /// What has happened to them that must not; nothing if all is well.
     pub fn damage(&mut self) -> Option<String> {
-        // Told once, so that the attempts after it are judged by themselves.
+        // Reported once, so that later attempts are judged on their own.
         if let Some(lost) = self.lost.take() {
             return Some(format!("an acknowledged update is not there: {lost}"));
         }

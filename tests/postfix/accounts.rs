@@ -3,8 +3,8 @@
 use crate::assert_code;
 use crate::common::postfix::{Instance, Server};
 
-/// The account may exist, so the client is to try again; one of the file is taken as ever.
-pub fn account_of_another_source_is_told_to_try_again(server: Server) {
+/// The account may exist, so the client must try again; one in the file is accepted as before.
+pub fn account_of_another_source_is_a_temporary_error(server: Server) {
     let mut mail = Instance::new(server);
     mail.set("local_recipient_maps", "proxy:unix:passwd.byname");
     mail.see_nsswitch("passwd: files sss\ngroup: files\n");

@@ -23,7 +23,7 @@ fn changeable(server: Server, kinds: &[&str]) -> Instance {
     mail
 }
 
-/// Asks for recipients until `done`; gives the time that took. Any answer but 250 and 550 fails at once.
+/// Asks for recipients until `done`; returns the time that took. Any answer but 250 and 550 fails at once.
 fn until_answer(what: &str, within: Duration, mut code: impl FnMut() -> u16, done: u16) -> Duration {
     let start = Instant::now();
     let look = || {
@@ -36,8 +36,8 @@ fn until_answer(what: &str, within: Duration, mut code: impl FnMut() -> u16, don
 
 /// A table rebuilt during an SMTP session: `postmap` rewrites hash in place and renames cdb.
 ///
-/// mapkeepd serves the new content to the session that is open. Stock looks at its files only when somebody connects to
-/// it, so only a session that begins later must see the change.
+/// mapkeepd serves the new version to the open session. Stock checks its files only when a client connects, so only a
+/// later session must see the change.
 pub fn table_rebuilt_during_a_session(server: Server) {
     let kinds: &[&str] = match server {
         Server::Stock => &["hash", "btree", "cdb"],
@@ -128,7 +128,7 @@ pub fn missing_table_appears(server: Server) {
     smtp.quit();
 }
 
-/// mapkeepd only: a rebuild that leaves a broken file keeps the old content, and the log says why.
+/// mapkeepd only: after a rebuild that leaves a broken file, the old version stays in use, and the log says why.
 pub fn broken_rebuild_keeps_the_old_answers(server: Server) {
     let mail = changeable(server, &["hash", "cdb", "lmdb"]);
     let mut smtp = mail.smtp();
@@ -141,7 +141,7 @@ pub fn broken_rebuild_keeps_the_old_answers(server: Server) {
         mail.wait_for_later_log(seen, &["/proxymap[", "warning: ", &name], PATIENCE);
         assert_code(&mut smtp, &format!("old@{kind}.example"), 250, "");
         assert_code(&mut smtp, &format!("new@{kind}.example"), 550, "");
-        // postmap goes on with an lmdb file that is there, and cannot with a broken one.
+        // postmap continues an existing lmdb file, and cannot do so with a broken one.
         fs::remove_file(mail.table_path(file)).expect("the file can be removed");
         mail.table(kind, kind, &format!("new@{kind}.example ok\n"));
         until_answer(kind, FRESH, || smtp.rcpt(&format!("new@{kind}.example")).code, 250);
@@ -149,8 +149,8 @@ pub fn broken_rebuild_keeps_the_old_answers(server: Server) {
     smtp.quit();
 }
 
-/// mapkeepd only: while `postmap` rebuilds tables again and again, what is in both the old and the new content is always
-/// found, and what is in neither never is.
+/// mapkeepd only: while `postmap` rebuilds tables again and again, an entry in both the old and the new version is
+/// always found, and a key in neither never is.
 pub fn rebuilds_are_never_seen_half_done(server: Server) {
     let kinds = ["hash", "btree", "cdb", "lmdb"];
     let mail = changeable(server, &kinds);

@@ -71,7 +71,7 @@ fn copy_pair(file: &mut [u8], numbers: &mut Numbers) {
     }
 }
 
-/// Bytes in a page of this file, as it says itself; of formats without pages a small block.
+/// The page size of this file, from its header; for formats without pages a small block.
 fn page_size(kind: Kind, file: &[u8]) -> usize {
     let stated = match kind {
         Kind::Hash | Kind::Btree => file.get(20..24),

@@ -89,8 +89,8 @@ fn used() -> Duration {
     Duration::from_micros(micros.map(Result::unwrap).iter().sum())
 }
 
-/// Ends the test program when one file is at work for far too long: a reader that never comes back cannot be reported
-/// by the thread that it holds. Until what this gives is dropped.
+/// Aborts the test program if one file takes far too long: a reader that never returns cannot be reported by its own
+/// thread. Active until the returned value is dropped.
 fn watch(name: &'static str, at_work: Arc<AtomicU64>) -> mpsc::Sender<()> {
     let (done, ended) = mpsc::channel();
     std::thread::spawn(move || {

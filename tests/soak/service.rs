@@ -26,7 +26,7 @@ struct Subject {
     name: String,
     path: PathBuf,
     samples: Vec<(String, Vec<u8>)>,
-    /// The answers of the content that is served now, one for each key.
+    /// The answers of the version that is served now, one for each key.
     served: Vec<String>,
 }
 
@@ -61,7 +61,8 @@ pub fn survives_damaged_files() {
         assert_eq!(ask(&mut wire, "static:fine", b"x"), "status|0|value|fine||");
         slowest = slowest.max(before.elapsed());
         for (subject, new) in subjects.iter_mut().zip(replaced) {
-            // A file that is no table changes nothing; one that still is one answers soon, as its bytes say.
+            // A file that is not a table changes nothing; one that still is a table is soon served, with its own
+            // answers.
             if let Some(new) = new {
                 subject.wait(&mut wire, &new);
                 subject.served = new;
@@ -106,7 +107,7 @@ impl Subject {
         subject
     }
 
-    /// Puts a damaged file in place; gives the answers that it has, if it is a table at all.
+    /// Puts a damaged file in place; returns its answers, if it is a table at all.
     fn replace(&self, seed: u64) -> Option<Vec<String>> {
         let mut numbers = Numbers::new(1_000_000 + seed);
         let mut file = self.samples[numbers.below(self.samples.len())].1.clone();
@@ -116,7 +117,7 @@ impl Subject {
         answers(self.kind, &file)
     }
 
-    /// By rename, so that nobody sees half of it.
+    /// By rename, so that no process sees half of it.
     fn place(&self, bytes: &[u8]) {
         let fresh = self.path.with_extension("fresh");
         fs::write(&fresh, bytes).unwrap();
@@ -150,7 +151,7 @@ fn ask(wire: &mut Wire, table: &str, key: &[u8]) -> String {
     reply
 }
 
-/// The replies that a content means, as the readers themselves see it; `None` when it is no table.
+/// The replies for a file, according to the readers; `None` if it is not a table.
 fn answers(kind: Kind, bytes: &[u8]) -> Option<Vec<String>> {
     let table = Table::from_snapshot(kind, bytes, &mut Vec::new()).ok()?;
     let mut value = Vec::new();

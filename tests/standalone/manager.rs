@@ -13,7 +13,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 const TABLE: &str = "inline:{a=b}";
-/// The shell gives its standard input on as descriptor 3, and its own number, which exec keeps.
+/// The shell passes its standard input on as descriptor 3, and its own process id, which exec keeps.
 const ACTIVATE: &str =
     "export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=mapkeep.socket; exec 3<&0 </dev/null;";
 
@@ -107,7 +107,7 @@ fn monotonic() -> u128 {
     Duration::from_secs_f64(seconds).as_micros()
 }
 
-pub fn ready_reload_and_stop_are_told() {
+pub fn ready_reload_and_stop_are_reported() {
     let site = approved();
     let (manager, variable) = Manager::at(&site);
     let mut service = Service::start_through(&site, "", &[], Stdio::null(), &[variable]);

@@ -100,7 +100,7 @@ pub fn stale_socket_is_replaced_and_a_live_one_is_not() {
     // A child that another test is just starting may hold it for another moment.
     let dead = || UnixStream::connect(&path).err();
     assert_eq!(poll(PATIENCE, dead).unwrap().kind(), std::io::ErrorKind::ConnectionRefused);
-    // Now nobody listens; the file is root's, and mail_owner, who owns the directory, may remove it.
+    // Now no process listens; the file is root's, and mail_owner, who owns the directory, may remove it.
     let service = Service::start(&site, &[]);
     site.wait_for_log(0, &["proxymap is up with 1 table, "]);
     assert_eq!(wire_at(&path).ask(&lookup(TABLE, "a")), found("b"));
@@ -123,7 +123,7 @@ pub fn link_in_the_mail_owners_directory_gains_nothing() {
     assert_eq!(fs::read_to_string(&secret).unwrap(), "root's\n");
 }
 
-/// A service that nobody has configured would listen where a default says, and maybe where another one does.
+/// A service without a configuration would listen at the default path, where another one may already listen.
 pub fn configuration_that_cannot_be_read_is_refused_at_the_terminal() {
     let site = approved();
     let path = site.path("spool/private").join(NAME);

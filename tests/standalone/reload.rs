@@ -147,7 +147,7 @@ pub fn bad_line_costs_only_itself() {
     service.reload_well();
     site.wait_for_log(0, &["error: ", "main.cf:8", "no \"=\" after"]);
     assert_eq!(service.wire().ask(&lookup(SECOND, "c")), found("d"));
-    // Whether the bad line approves it, nobody can tell.
+    // It is not known whether the bad line approves it.
     assert_eq!(service.wire().ask(&lookup(FIRST, "a")), RETRY);
 }
 
@@ -204,7 +204,7 @@ pub fn socket_that_master_cf_has_taken_since_is_named() {
         assert_eq!(named(seen), times, "{text}");
         assert_eq!(service.wire().ask(&lookup(FIRST, "a")), found("b"));
     }
-    // Directories that are not there any more are no reason to end.
+    // Directories that no longer exist are no reason to exit.
     fs::write(&master, "mapkeep unix - - n - - proxymap\n").unwrap();
     fs::remove_file(site.path("detour")).unwrap();
     service.reload_well();
@@ -212,7 +212,7 @@ pub fn socket_that_master_cf_has_taken_since_is_named() {
     assert_eq!(service.wire().ask(&lookup(FIRST, "a")), found("b"));
 }
 
-/// nsswitch.conf is read again as well: whether an account that is not in the file may be elsewhere.
+/// nsswitch.conf is read again as well: whether an account that is not in the file may exist elsewhere.
 pub fn sources_of_accounts_are_read_again() {
     const USERS: &str = "unix:passwd.byname";
     let site = approved(&[USERS]);
@@ -262,7 +262,7 @@ pub fn signals_during_a_reload_are_not_lost() {
     assert_eq!(service.wire().ask(&lookup(SECOND, "c")), found("d"));
 }
 
-pub fn silent_clients_of_before_are_let_go() {
+pub fn silent_clients_of_the_previous_service_are_disconnected() {
     let site = approved(&[FIRST]);
     let service = Service::start(&site, &[]);
     let mut silent = service.wire();

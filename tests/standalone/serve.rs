@@ -19,7 +19,7 @@ pub fn ids(name: &str) -> (u32, u32) {
     (fields[2].parse().unwrap(), fields[3].parse().unwrap())
 }
 
-/// A tree whose private directory is as Postfix makes it.
+/// A tree with a private directory like Postfix's.
 pub fn site() -> Site {
     let site = Site::new();
     let private = site.path("spool/private");

@@ -29,7 +29,7 @@ pub fn programs() -> BTreeSet<&'static str> {
     Role::ALL.into_iter().filter(|role| role.serves(false)).map(|role| role.row().program).collect()
 }
 
-/// Is the process as which mapkeepd has started this program. Comes back if somebody else has started it.
+/// Runs the process for which mapkeepd has started this program. Returns if something else has started it.
 pub fn play() {
     if !mapkeep_process::is_launched() {
         return;

@@ -13,7 +13,7 @@ pub(crate) enum Order {
     Answer,
     /// It is answered after this time: `50ms`.
     After(Duration),
-    /// It is answered when somebody says `free`.
+    /// It is answered when the order `free` is given.
     Hold,
     /// So is this one, after all that are held, the last of them first.
     Free,
@@ -27,15 +27,15 @@ pub(crate) enum Order {
     Twice,
     /// The process ends itself.
     Die,
-    /// What is no answer comes in its place.
+    /// A frame that is not an answer is sent instead.
     Garbage(Garbage),
-    /// The answer says how many questions are open, this one aside, and how many have been withdrawn.
+    /// The answer is the number of open questions, without this one, and of withdrawn ones.
     Count,
     /// Nothing that is known here.
     Unknown,
 }
 
-/// What is no answer.
+/// A frame that is not an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Garbage {
     /// A frame of 4 GiB.

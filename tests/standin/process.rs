@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 const BROKER: u64 = 0;
 const HEAP: u64 = 1 << 30;
 
-/// Serves for as long as somebody may ask.
+/// Serves as long as there may be questions.
 pub(crate) fn main(launch: &WorkerLaunch, channel: OwnedFd) -> ! {
     leave(serve(launch, channel))
 }
@@ -89,7 +89,7 @@ struct Standin {
 }
 
 impl Standin {
-    /// Waits for something to do, and does it. False when the broker has gone.
+    /// Waits for something to do, and does it. False if the broker has closed the channel.
     fn round(&mut self) -> io::Result<bool> {
         let now = Instant::now();
         let due = self.timed.keys().next().map(|(due, ..)| *due);
@@ -115,7 +115,7 @@ impl Standin {
         Ok(true)
     }
 
-    /// Does what the broker says. False when it has gone.
+    /// Carries out the broker's messages. False if the broker has closed the channel.
     fn obey(&mut self) -> io::Result<bool> {
         let mut buffer = [0; MAX_MESSAGE];
         loop {
@@ -138,7 +138,7 @@ impl Standin {
                 self.labels = names.iter().map(|listed| label(&listed.name)).collect();
                 LookupToBroker::Ready
             }
-            // What is in the table does not matter here.
+            // The contents of the table do not matter here.
             (BrokerToLookup::Snapshot { id, generation, .. }, _) => LookupToBroker::Loaded { id, generation },
             (BrokerToLookup::Ping(number), _) => LookupToBroker::Pong(number),
             (BrokerToLookup::Asker, Some(stream)) => {
@@ -216,7 +216,7 @@ impl Standin {
         self.answer(place, Answered::Found { with_nul: false, value });
     }
 
-    /// Answers, whether somebody still waits for it or not.
+    /// Answers, whether or not a client still waits for it.
     fn answer(&mut self, (stream, ticket): (u64, u32), answered: Answered<'_>) {
         self.open.remove(&(stream, ticket));
         if let Some(stream) = self.streams.get_mut(&stream) {

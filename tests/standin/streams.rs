@@ -14,7 +14,7 @@ pub(crate) struct Put {
     pub(crate) wanted: Wanted,
 }
 
-/// What is wanted of the table.
+/// What is asked.
 pub(crate) enum Wanted {
     Value(Vec<u8>),
     Usable,
@@ -28,7 +28,7 @@ pub(crate) struct Stream {
     output: Vec<u8>,
 }
 
-/// The other end has gone.
+/// The other end is closed.
 pub(crate) struct Gone;
 
 impl Stream {
@@ -36,7 +36,7 @@ impl Stream {
         Stream { socket, frames: Frames::default(), output: Vec::new() }
     }
 
-    /// Reads once, and gives the questions that are complete.
+    /// Reads once, and returns the complete questions.
     pub(crate) fn questions(&mut self) -> Result<Vec<Put>, Gone> {
         let mut chunk = [0; 16 << 10];
         match read(&self.socket, &mut chunk) {
@@ -58,7 +58,7 @@ impl Stream {
         Ok(questions)
     }
 
-    /// What is sent next.
+    /// The bytes to be sent next.
     pub(crate) fn output(&mut self) -> &mut Vec<u8> {
         &mut self.output
     }

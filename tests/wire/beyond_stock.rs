@@ -9,7 +9,7 @@ use crate::common::{PATIENCE, poll, process};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-/// mapkeepd only: after max_use clients another worker serves, while the service and its older clients go on.
+/// mapkeepd only: after max_use clients another worker serves, while the service and its older clients continue.
 pub fn workers_are_replaced_after_max_use(server: Server) {
     let (home, tables) = service_with(server, &[("max_use", "5")]);
     let mut old = home.wire();
@@ -19,7 +19,7 @@ pub fn workers_are_replaced_after_max_use(server: Server) {
     let workers = || home.lookup_workers().iter().map(|p| p.pid).collect::<BTreeSet<u32>>();
     let first = workers();
     assert!(!first.is_empty(), "a process whose title says `lookup`");
-    // Clients come and go, and all that served first leave but the one whose client stays.
+    // Clients connect and disconnect, and all workers that served first exit, except the one whose client stays.
     let left = || workers().intersection(&first).count();
     let replaced = poll(PATIENCE, || {
         ask(&mut home.wire());
@@ -200,7 +200,7 @@ pub fn hostile_flags_end_no_process(server: Server) {
 }
 
 /// mapkeepd only: walking a table that cannot be walked is answered CONFIG. Stock dies.
-pub fn sequence_where_there_is_none_is_answered(server: Server) {
+pub fn sequence_of_a_type_without_one_is_answered(server: Server) {
     let (home, tables) = service(server);
     let mut wire = home.wire();
     for table in [STATIC, "unix:passwd.byname", "unix:group.byname"] {
@@ -246,7 +246,7 @@ pub fn requests_over_the_limits_are_closed(server: Server) {
 
 /// mapkeepd only: what does not begin as a request, and empty lists, close the connection instead of leaving the client
 /// to wait, as stock does.
-pub fn what_is_no_request_is_closed(server: Server) {
+pub fn connection_without_a_request_is_closed(server: Server) {
     let (home, tables) = service(server);
     let mut other = home.wire();
     for bytes_sent in ["|", "||", "table|x||", "GET / HTTP/1.0|||", "protocol|proxymap_protocol||"] {

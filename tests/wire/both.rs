@@ -32,7 +32,7 @@ pub fn cases(t: &Tables) -> Vec<(String, String)> {
         case(lookup(&table[..table.len() - 1], OLD_LOOKUP, "alice"), DENIED);
     }
     for table in [&t.hash, &t.btree, &t.cdb, &t.texthash] {
-        // Stock dies on an empty key in lmdb.
+        // Stock exits on an empty key in lmdb.
         case(lookup(table, OLD_LOOKUP, ""), ABSENT);
     }
     for table in [t.texthash.as_str(), INLINE] {
@@ -48,7 +48,7 @@ pub fn cases(t: &Tables) -> Vec<(String, String)> {
     case(lookup(&t.missing, OLD_LOOKUP, "alice"), RETRY);
     case(lookup("unix:passwd.byname", OLD_LOOKUP, "no-such-user"), ABSENT);
     case(lookup("unix:group.byname", OLD_LOOKUP, "no-such-group"), ABSENT);
-    // What is not approved, and what is no table name at all.
+    // Names that are not approved, and some that are not table names at all.
     for table in
         ["hash:/etc/aliases", "unix:passwd.byuid", "static:{anything  goes}", "static:anything goes", ":x"]
     {
@@ -72,7 +72,7 @@ pub fn cases(t: &Tables) -> Vec<(String, String)> {
     cases
 }
 
-/// What each table says of itself in the reply to `open`, as far as an old client takes it over.
+/// The flags of each table in the reply to `open`, as far as an old client uses them.
 pub fn opens(t: &Tables) -> Vec<(&str, u32)> {
     vec![
         (&t.hash, FIXED),
@@ -151,7 +151,7 @@ pub fn walk(wire: &mut Wire, table: &str) -> Vec<(String, String)> {
     entries
 }
 
-/// Walking a table gives each entry once, sorted where the format sorts.
+/// A scan returns each entry once, in order if the format is sorted.
 pub fn sequence_gives_every_entry_once(server: Server) {
     let (home, tables) = service(server);
     let mut wire = home.wire();
@@ -163,7 +163,7 @@ pub fn sequence_gives_every_entry_once(server: Server) {
     {
         wanted.insert((key.to_string(), value.to_string()));
     }
-    // Stock 3.7 dies of a sequence request for cdb.
+    // Stock 3.7 exits on a sequence request for cdb.
     let can_walk = |table: &&str| server == Server::Ours || *table != tables.cdb;
     for table in tables.indexed().into_iter().filter(can_walk) {
         let entries = walk(&mut wire, table);
@@ -181,8 +181,8 @@ pub fn sequence_gives_every_entry_once(server: Server) {
     assert_eq!(texthash.len(), 3, "{texthash:?}");
 }
 
-/// Account tables: stock gives the whole line; mapkeepd says that the account exists, and nothing of it.
-pub fn accounts_are_told_as_promised(server: Server) {
+/// Account tables: stock returns the whole line; mapkeepd only that the account exists.
+pub fn accounts_are_answered_as_promised(server: Server) {
     let (home, _tables) = service(server);
     let mut wire = home.wire();
     let file = |path: &str, name: &str| {
@@ -209,8 +209,8 @@ pub fn capitals_in_text_tables(server: Server) {
     }
 }
 
-/// A request that is not as the protocol says is refused and never carried out. Stock answers BAD; closing the connection
-/// is as good, and neither may disturb anybody else.
+/// A request that breaks the protocol is refused and never carried out. Stock answers BAD; closing the connection is
+/// also correct, and neither may affect other clients.
 pub fn malformed_requests_are_refused(server: Server) {
     let (home, tables) = service(server);
     let hash = &tables.hash;
@@ -255,8 +255,8 @@ pub fn fragments_of_one_byte(server: Server) {
     }
 }
 
-/// Clients that leave in the middle, and master's wake-up byte, hurt nobody.
-pub fn abandoned_requests_hurt_nobody(server: Server) {
+/// Clients that disconnect in the middle, and master's wake-up byte, do no harm.
+pub fn abandoned_requests_do_no_harm(server: Server) {
     let (home, tables) = service(server);
     let mut other = home.wire();
     let request = bytes(&lookup(&tables.hash, OLD_LOOKUP, "alice"));
@@ -297,7 +297,7 @@ pub fn many_clients_at_once(server: Server) {
 }
 
 /// Without clients for max_idle the service leaves, and master brings it back for the next client.
-pub fn idle_service_leaves_and_comes_back(server: Server) {
+pub fn idle_service_exits_and_is_started_again(server: Server) {
     let (home, tables) = service_with(server, &[("max_idle", "1s")]);
     let program = if server == Server::Ours { "mapkeepd" } else { "proxymap" };
     for _ in 0..2 {

@@ -34,7 +34,7 @@ pub struct Tables {
     pub missing: String,
 }
 
-/// The tables that are no files, named as main.cf and the requests write them.
+/// The tables without files, named as in main.cf and the requests.
 pub const STATIC: &str = "static:{anything goes}";
 pub const INLINE: &str = "inline:{alice=x, {bob = two words}}";
 
@@ -83,7 +83,7 @@ pub fn long_value() -> String {
 /// Starts an instance that approves these tables, wherever their files are.
 pub fn serving(mut home: Instance, tables: &Tables, settings: &[(&str, &str)]) -> Instance {
     home.set("proxy_read_maps", &tables.approved());
-    // Workers are replaced after so many clients; only the test of that wants to see it.
+    // Workers are replaced after this number of clients, high enough that it only happens in the test of it.
     home.set("max_use", "1000000");
     for (name, value) in settings {
         home.set(name, value);

@@ -38,7 +38,7 @@ pub fn unapproved_tables_are_denied(server: Server) {
     assert_eq!(client.update(&approved, b"k", b"v"), OK);
 }
 
-/// Malformed requests are told so, and the connection goes on.
+/// Malformed requests get an error, and the connection stays usable.
 pub fn malformed_requests_are_bad(server: Server) {
     let place = Place::new();
     let table = place.name("btree", "t");
@@ -69,7 +69,7 @@ pub fn malformed_requests_are_bad(server: Server) {
     assert_eq!(client.update(&table, b"k", b"v"), OK);
 }
 
-/// Types that nobody can write are unavailable for everything, as are tables whose directory is missing.
+/// Types that cannot be written are unavailable for everything, as are tables whose directory is missing.
 pub fn read_only_types_are_unavailable(server: Server) {
     let place = Place::new();
     for name in ["text", "regexp", "pcre", "cidr"] {
@@ -90,7 +90,7 @@ pub fn read_only_types_are_unavailable(server: Server) {
         file("nosuchtype", "t"),
     ];
     if server == Server::Ours {
-        // Stock dies on it.
+        // Stock exits on it.
         tables.push(file("cdb", "t"));
     }
     let names: Vec<&str> = tables.iter().map(String::as_str).collect();
@@ -111,7 +111,7 @@ pub fn read_only_types_are_unavailable(server: Server) {
     }
 }
 
-/// What stock dies on, because the type has no such operation, is a configuration error.
+/// An operation that the type does not have, on which stock exits, is a configuration error.
 pub fn impossible_operations_are_configuration_errors(server: Server) {
     let place = Place::new();
     place.approve(&["static:x", "static:{two words}"], "");
@@ -131,7 +131,7 @@ pub fn impossible_operations_are_configuration_errors(server: Server) {
     }
 }
 
-/// lmdb has keys of 1 to 511 bytes, the NUL included; stock dies on others.
+/// lmdb has keys of 1 to 511 bytes, the NUL included; stock exits on others.
 pub fn keys_that_lmdb_cannot_hold(server: Server) {
     let place = Place::new();
     let table = place.name("lmdb", "t");
@@ -157,7 +157,7 @@ pub fn keys_that_lmdb_cannot_hold(server: Server) {
     assert_eq!(client.content(&table).len(), 1);
 }
 
-/// Flags are hints: whatever they claim, an update is stored and found again, and the service goes on.
+/// Flags are hints: whatever they claim, an update is stored and found again, and the service continues.
 pub fn hostile_flags_change_nothing(kind: &str, server: Server) {
     let place = Place::new();
     let table = place.name(kind, "t");
@@ -187,7 +187,7 @@ pub fn hostile_flags_change_nothing(kind: &str, server: Server) {
         assert_eq!(client.ask(&request.update(&key, b"value")).status(), OK, "{flags:#x}");
         assert_eq!(client.ask(&request.lookup(&key)).value(), b"value", "{flags:#x}");
         assert_eq!(client.ask(&request.first()).status(), OK, "{flags:#x}");
-        // And again, as a client does whose reply was lost.
+        // And again, like a client whose reply was lost.
         assert_eq!(client.ask(&request.update(&key, b"value")).status(), OK, "{flags:#x}");
         assert_eq!(client.ask(&request.delete(&key)).status(), OK, "{flags:#x}");
         assert_eq!(client.ask(&request.delete(&key)).status(), NOKEY, "{flags:#x}");

@@ -90,7 +90,7 @@ impl Table {
     }
 
     /// Stock ends a scan of lmdb whose current entry is deleted. Whether a key is that of the current entry depends on
-    /// folding; so this says yes too often.
+    /// folding, so this returns true too often.
     fn may_end_scan(&self, key: &[u8]) -> bool {
         let Some(current) = &self.current else { return false };
         self.kind == "lmdb" && (!key.is_ascii() || !current.is_ascii() || key.eq_ignore_ascii_case(current))
@@ -179,7 +179,8 @@ fn step(pair: &mut Pair, table: &mut Table) {
     let key = pair.random.pick(&table.keys).clone();
     match pair.random.below(100) {
         0..3 => {
-            // Stock tells each client what the requests of the others have made of the flags. Of those, clients use a few.
+            // Stock's replies to each client have flags changed by the requests of others. Clients use only a few of
+            // those.
             let replies = pair.ask_apart(table, connection, |request| request.open(), table.habit.open);
             let used = replies.each_ref().map(|reply| (reply.status(), reply.flags() & IMPLEMENTATION));
             assert_eq!(used[0], used[1], "{}: {replies:?}", table.names[0]);

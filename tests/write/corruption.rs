@@ -37,9 +37,9 @@ struct Case {
     table: String,
     path: PathBuf,
     damage: Damage,
-    /// The damaged content; `None` for a directory.
+    /// The damaged bytes; `None` for a directory.
     damaged: Option<Vec<u8>>,
-    /// At least so many entries must be answered.
+    /// At least this number of entries must be answered.
     least: usize,
 }
 
@@ -112,7 +112,7 @@ pub fn damaged_before_the_first_use(kind: &str, server: Server) {
     check(&place, server, &cases, &content);
 }
 
-/// Somebody overwrites the file while the service runs. The truth is in the store: nothing is lost.
+/// The file is overwritten while the service runs. The entries are in the store: nothing is lost.
 pub fn file_overwritten_beside_the_service(kind: &str, server: Server) {
     let place = Place::new();
     let table = place.name(kind, "t");
@@ -142,7 +142,7 @@ pub fn file_overwritten_beside_the_service(kind: &str, server: Server) {
     place.assert_file(&table, &content);
 }
 
-/// Damages a file in the middle of everything. Gives what it holds then.
+/// Damages a file in the middle. Returns its bytes afterwards.
 fn inflict(path: &Path, damage: Damage) -> Option<Vec<u8>> {
     let mut bytes = fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     assert!(bytes.len() >= 4 * PAGE, "{} is too small: {} bytes", path.display(), bytes.len());
@@ -165,7 +165,7 @@ fn inflict(path: &Path, damage: Damage) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Flips one bit in the byte that tells the type of a page with entries, so that no reader can miss it.
+/// Flips one bit in the type byte of a page with entries, so that no reader can miss it.
 fn flip_page_type(path: &Path, bytes: &mut [u8]) {
     let extension = path.extension().unwrap().to_str().unwrap();
     // Where the type stands in a page, and the values of pages with entries: leaf pages of btree (5) and of hash (13) in
@@ -181,7 +181,7 @@ fn flip_page_type(path: &Path, bytes: &mut [u8]) {
     bytes[page * PAGE + at] ^= 0x40;
 }
 
-/// Starts the service on damaged tables, and expects what the head of this file says.
+/// Starts the service on damaged tables, and expects what is described at the top of this file.
 fn check(place: &Place, server: Server, cases: &[Case], content: &Content) {
     let seen = place.site.raw_log().len();
     let service = place.start(server);

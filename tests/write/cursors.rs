@@ -26,7 +26,7 @@ fn numbered(place: &Place, kind: &str, count: usize) -> (String, Content) {
     (table, content)
 }
 
-/// Opens the table, and fills it if it lives in memory only.
+/// Opens the table, and fills it if it is in memory only.
 fn opened(service: &Service<'_>, table: &str, content: &Content) -> Client {
     let mut client = service.client();
     client.open_table(table);
@@ -103,7 +103,7 @@ pub fn scan_among_changes(kind: &str, server: Server) {
     assert!(clients[1].content(&table) == content, "{table}: not what was acknowledged");
 }
 
-/// The clean-up of a cache: an entry that has expired is removed after the scan has gone past it.
+/// The clean-up of a cache: an expired entry is removed after the scan has passed it.
 pub fn clean_up_behind_the_scan(kind: &str, server: Server) {
     let place = Place::new();
     let (table, mut content) = numbered(&place, kind, ENTRIES);
@@ -170,8 +170,8 @@ pub fn empty_table_and_odd_functions(kind: &str, server: Server) {
     assert_eq!(format!("{:?}", client.ask(&request.first())), "status|0|key|k|value|v||");
 }
 
-/// NEXT where there is nothing to go on from, of which stock dies or begins again, gets NOKEY: before any FIRST, after
-/// the end, after the end once more, on a new connection.
+/// NEXT without a scan to continue, on which stock exits or starts again, gets NOKEY: before any FIRST, after the end,
+/// after the end once more, on a new connection.
 pub fn next_from_nowhere(kind: &str, server: Server) {
     let place = Place::new();
     let (table, content) = numbered(&place, kind, 3);
@@ -211,8 +211,8 @@ pub fn two_scans_at_a_time(kind: &str, server: Server) {
     assert_eq!(seen, [content.clone(), content]);
 }
 
-/// The writer dies, then the whole service is started again, in the middle of a scan: the client's connection ends, the
-/// next step finds nothing to go on from, and a new scan sees everything.
+/// The writer is killed, then the whole service restarted, in the middle of a scan: the client's connection ends, the
+/// next step finds no scan to continue, and a new scan sees everything.
 pub fn restart_in_the_middle_of_a_scan(kind: &str, server: Server) {
     let place = Place::new();
     let (table, content) = numbered(&place, kind, 20);
@@ -234,8 +234,8 @@ pub fn restart_in_the_middle_of_a_scan(kind: &str, server: Server) {
     let writer = service.master.only("writer");
     process::signal("KILL", writer);
     client.wait_closed();
-    // The kernel closes the connections of a killed process before anybody can hear of its end: a client that comes in
-    // between may be handed to it, and has to come again.
+    // The kernel closes the connections of a killed process before its parent can learn of its end: a client that
+    // connects in between may be handed to it, and must connect again.
     assert_ne!(service.master.wait_for_other("writer", writer), writer);
     goes_on(&service);
     let mut client = begin(&service);

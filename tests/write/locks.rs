@@ -26,7 +26,7 @@ fn checkpoint(place: &Place) -> Output {
     mapkeep().arg("checkpoint").arg("-c").arg(place.site.path("etc")).output().unwrap()
 }
 
-/// Asserts how `mapkeep checkpoint` ends, and that it says all of these texts.
+/// Asserts how `mapkeep checkpoint` ends, and that its output has all of these texts.
 fn assert_checkpoint(place: &Place, status: i32, texts: &[&str]) {
     let out = checkpoint(place);
     let said = [out.stdout.as_slice(), &out.stderr].concat();
@@ -51,7 +51,7 @@ fn place(kind: &str) -> (Place, String, Content) {
     (place, table, content)
 }
 
-/// The service, which has the table open by now; stock opens it for whoever asks first.
+/// The service, which has the table open by now; stock opens it for the first client.
 fn opened<'p>(place: &'p Place, table: &str, server: Server) -> Service<'p> {
     let service = place.start(server);
     if server == Server::Ours {
@@ -130,7 +130,7 @@ fn stock_has_the_file(kind: &str, flags: u32) {
     service.stop();
     assert_checkpoint(&place, 0, &["t.db: written"]);
     place.assert_file(&table, &content);
-    // And stock goes on with all of it.
+    // And stock continues with all of it.
     let service = place.start(Server::Stock);
     let mut client = service.client();
     client.flags = flags;
@@ -164,7 +164,7 @@ pub fn end_of_the_service_leaves_the_file_alone(kind: &str, server: Server) {
     place.assert_file(&table, &content);
 }
 
-/// What the file has, read while nobody's lock is in the way of postmap(1).
+/// The entries of the file, read while no lock blocks postmap(1).
 fn place_listing(table: &str, place: &Place, file: &File) -> Vec<Vec<u8>> {
     file.unlock().unwrap();
     let listed = place.listed(table);
@@ -191,7 +191,8 @@ pub fn checkpoint_ends_when_its_service_cannot_start(server: Server) {
     let said = String::from_utf8_lossy(&out.stderr);
     assert_eq!(out.status.code(), Some(NO_SERVICE), "{said}");
     assert!(said.contains(nothing) && said.contains("id 61103 belongs to"), "{said}");
-    // Somebody who may see the store, and nothing more. The programs may have been built where nobody else can look.
+    // A user who may see the store, and nothing more. The programs may have been built in a directory closed to other
+    // users.
     let programs = place.site.path("programs");
     fs::create_dir(&programs).unwrap();
     for name in [env!("CARGO_BIN_EXE_mapkeep"), env!("CARGO_BIN_EXE_mapkeepd")].map(Path::new) {
@@ -204,7 +205,7 @@ pub fn checkpoint_ends_when_its_service_cannot_start(server: Server) {
     let said = String::from_utf8_lossy(&out.stderr);
     assert_eq!(out.status.code(), Some(NO_SERVICE), "{said}");
     assert!(said.contains(nothing) && said.contains("run this as root"), "{said}");
-    // And somebody who may not even see it.
+    // And a user who may not even see it.
     crate::common::master::set_mode(&place.site.path("data"), 0o700);
     let out = command.output().unwrap();
     let said = String::from_utf8_lossy(&out.stderr);
@@ -244,8 +245,9 @@ impl Drop for Impostor {
     }
 }
 
-/// A title is what a process calls itself: whoever has the store open under that of a writer gets no signal for its parent.
-pub fn checkpoint_signals_nobody_who_does_not_wait_for_it(server: Server) {
+/// A process can choose its title: one that has the store open under the title of a writer does not get its parent a
+/// signal.
+pub fn checkpoint_signals_only_a_process_that_waits_for_it(server: Server) {
     assert_eq!(server, Server::Ours);
     let (place, table, mut content) = place("btree");
     let service = place.start(server);

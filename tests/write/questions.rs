@@ -15,7 +15,7 @@ pub struct Habit {
     pub later: &'static [u32],
     /// Whether keys and values may be no UTF-8.
     pub any_bytes: bool,
-    /// Whether keys may be empty: stock dies on those in lmdb, unless it never tries a key without its NUL.
+    /// Whether keys may be empty: stock exits on those in lmdb, unless it never tries a key without its NUL.
     pub empty_in_lmdb: bool,
 }
 

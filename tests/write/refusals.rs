@@ -61,7 +61,7 @@ pub fn wrong_places_are_refused(kind: &str, server: Server) {
     }
     drop(client);
     service.stop();
-    // What a link of somebody else led to, the broker was not let through to.
+    // The broker's Landlock domain does not include the target of another user's link.
     let service = place.start(server);
     let mut client = service.client();
     client.flags = FLAGS;
@@ -117,7 +117,7 @@ fn cases(place: &Place, kind: &str) -> Vec<Case> {
         let mend = path.clone();
         add(table, path, "such as $data_directory", Box::new(move || give(&mend)));
     }
-    // A file that belongs to somebody else than its directory.
+    // A file that does not belong to the owner of its directory.
     for (name, owner) in [("owner-root", "root"), ("owner-other", "daemon")] {
         let path = dir(name);
         let (file, table) = made(&path);
@@ -170,7 +170,7 @@ fn cases(place: &Place, kind: &str) -> Vec<Case> {
         let path = dir(name);
         let (_, table) = made(&path);
         set_mode(&path, mode);
-        // Not the mail owner's own group, which is nobody else's.
+        // Not the mail owner's own group, which has no other members.
         chown(&path, None, Some(account("daemon").1)).unwrap();
         let mend = path.clone();
         add(table, path, "chmod", Box::new(move || set_mode(&mend, 0o700)));
@@ -184,7 +184,7 @@ fn cases(place: &Place, kind: &str) -> Vec<Case> {
     cases
 }
 
-/// The store and its log are files like others: one that is a link, or somebody else's, is not written.
+/// The store and its log are checked like other files: one that is a link, or another user's, is not written.
 pub fn stores_are_checked_like_tables(kind: &str, server: Server) {
     let place = Place::new();
     let target = place.site.path("target");
@@ -213,8 +213,8 @@ pub fn stores_are_checked_like_tables(kind: &str, server: Server) {
     assert_eq!(fs::metadata(&target).unwrap().nlink(), 1);
 }
 
-/// Case 12: $data_directory is a link that root made in a directory of root, and its group may write, of which nobody
-/// else is a member.
+/// Case 12: $data_directory is a link that root made in a directory of root, and its group, which has no other members,
+/// may write.
 pub fn links_of_root_lead_to_tables(kind: &str, server: Server) {
     let place = Place::new();
     let state = place.dir("state");

@@ -17,7 +17,7 @@ fn opened(service: &Service<'_>, table: &str) -> Client {
     client
 }
 
-/// So many random updates and deletes; `content` follows them.
+/// This number of random updates and deletes; `content` follows them.
 fn change(client: &mut Client, table: &str, content: &mut Content, random: &mut Random, count: usize) {
     let request = Request { table, flags: SHARED };
     for _ in 0..count {
@@ -234,7 +234,7 @@ pub fn file_is_written_under_constant_updates(kind: &str, server: Server) {
 
 /// lmdb: programs that open the file themselves see changes at once, and theirs are seen. With another service that
 /// locks the file for each operation this also holds for both at a time, while the file grows. (`postmap -i` of Postfix
-/// 3.7 takes no lock: two at a time ruin a file. So it only runs while nobody else writes.)
+/// 3.7 takes no lock: two at a time corrupt a file. So it only runs while no other program writes.)
 pub fn lmdb_is_shared_with_programs(server: Server) {
     let place = Place::new();
     let table = place.name("lmdb", "t");

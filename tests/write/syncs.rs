@@ -10,11 +10,11 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// Calls that are traced: those that write, sync and rename, and those by which somebody is told.
+/// The traced calls: those that write, sync and rename, and those that send messages or replies.
 const CALLS: &str =
     "read,write,pwrite64,fsync,fdatasync,openat2,rename,renameat,renameat2,sendmsg,sendto,ftruncate";
 
-/// Whether strace can be had; without it the test says so, and fails in CI.
+/// Whether strace is available; without it the test prints a notice, and fails if CI is set.
 fn can_trace() -> bool {
     let found = Command::new("strace").arg("-V").output().is_ok_and(|out| out.status.success());
     assert!(found || std::env::var_os("CI").is_none(), "strace is not installed");
@@ -68,7 +68,7 @@ pub fn acknowledged_is_synced(server: Server) {
             new.display()
         );
     }
-    assert_names_are_synced_before_anybody_is_told(broker, &place.data(""));
+    assert_names_are_synced_before_any_message(broker, &place.data(""));
 }
 
 fn is_sync(line: &str, call: &str, path: &Path) -> bool {
@@ -98,8 +98,8 @@ fn assert_synced_before_the_reply(writer: &[String], table: &str, file: &Path) {
     assert_eq!(updates, 3, "updates of {table} in the trace");
 }
 
-/// Whenever a name of a table was made or changed, the directory is synced before the next message to anybody.
-fn assert_names_are_synced_before_anybody_is_told(broker: &[String], directory: &Path) {
+/// Whenever a name of a table was created or changed, the directory is synced before the next message or reply.
+fn assert_names_are_synced_before_any_message(broker: &[String], directory: &Path) {
     let directory = directory.display().to_string();
     let directory = directory.trim_end_matches('/');
     let [mut made, mut renamed] = [0, 0];

@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn broker_that_has_gone_is_no_error_and_nothing_waits_for_it() {
+    fn closed_broker_is_no_error_and_nothing_waits_for_it() {
         let (mut broker, far) = pair();
         while !broker.has_unsaid() {
             broker.say(LookupToBroker::Ready).unwrap();

@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn by_hand_says_help_and_version_and_names_other_words() {
+    fn by_hand_prints_help_and_version_and_names_other_words() {
         let of = |words: &[&str]| {
             let words = words.iter().map(ToString::to_string).collect::<Vec<_>>();
             ByHand::of("mapkeep-worker", || "mapkeep-worker 7".to_owned(), &words)

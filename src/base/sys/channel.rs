@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn peer_that_has_gone_has_one_name() {
+    fn closed_peer_has_one_error() {
         for unread in [0, 1] {
             let (one, other) = Channel::pair().unwrap();
             for _ in 0..unread {

@@ -39,7 +39,7 @@ mod tests {
     use std::os::fd::AsFd;
 
     #[test]
-    fn lease_tells_of_writers_and_of_those_who_wait() {
+    fn lease_shows_writers_and_waiting_programs() {
         crate::signals::ignore_lease_breaks().unwrap();
         let path = std::env::temp_dir().join(format!("mapkeep-lease-{}", std::process::id()));
         let writer = File::create(&path).unwrap();

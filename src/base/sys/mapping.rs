@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn large_pages_show_the_same_bytes_to_all_who_map_them() {
+    fn large_pages_show_the_same_bytes_in_all_mappings() {
         for length in [
             LARGE_PAGE - 1,
             LARGE_PAGE,

@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn extent_sees_removal_and_what_the_kernel_before_it_says() {
+    fn extent_shows_removal_and_agrees_with_fstat() {
         let path = std::env::temp_dir().join(format!("mapkeep-status-{}", std::process::id()));
         std::fs::write(&path, "four").expect("write");
         let file = std::fs::File::open(&path).expect("open");

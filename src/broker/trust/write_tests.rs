@@ -177,7 +177,7 @@ fn links_that_others_could_have_made_or_moved_are_refused() {
 }
 
 #[test]
-fn group_of_nobody_else_may_write() {
+fn group_without_other_members_may_write() {
     let people = || {
         People::new(
             "owner:x:64322:64322::/:/bin/false\neve:x:64323:64323::/:/bin/sh\n",

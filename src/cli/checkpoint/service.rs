@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// How long it may take to write what is left and to leave, after it has been asked to.
+/// How long it may take to write its checkpoints and exit after it has been told to.
 const LEAVE: Duration = Duration::from_secs(60);
 /// How often to look whether it has.
 const LOOK: Duration = Duration::from_millis(20);
@@ -47,7 +47,7 @@ impl Service {
         self.child.try_wait().ok().flatten()
     }
 
-    /// Has it write what is left and leave; ends it by force if it takes too long.
+    /// Tells it to write its checkpoints and exit; kills it if it takes too long.
     fn end(&mut self) -> io::Result<()> {
         match kill(self.pid(), Signal::SIGTERM) {
             Ok(()) | Err(Errno::ESRCH) => {}

@@ -53,8 +53,8 @@ fn uses(process: &Path, file: (u64, u64)) -> bool {
     })
 }
 
-/// What /proc/PID/fdinfo says of such a descriptor (proc_pid_fdinfo(5)): its flags, in octal, and its locks, as
-/// `lock:\t1: FLOCK  ADVISORY  WRITE 4711 08:01:42 0 EOF`.
+/// The text of /proc/PID/fdinfo for such a descriptor (proc_pid_fdinfo(5)): its flags, in octal, and its locks, as
+/// `lock:\t1: FLOCK ADVISORY WRITE 4711 08:01:42 0 EOF`.
 fn keeps_away(information: &str) -> bool {
     information.lines().any(|line| match line.split_once(':') {
         Some(("flags", flags)) => u32::from_str_radix(flags.trim(), 8).is_ok_and(|flags| flags & WRITES != 0),

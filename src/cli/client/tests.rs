@@ -9,8 +9,8 @@ use super::*;
 /// Long enough for a loaded machine; only a failing test ever waits for it.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A server for one connection: says hello, then for each exchange expects the first text and sends the
-/// second. `|` is one NUL byte. Gives back how many exchanges took place.
+/// A server for one connection: sends the announcement, then for each exchange expects the first text and sends the
+/// second. `|` is one NUL byte. Returns how many exchanges took place.
 pub(crate) struct Server {
     pub(crate) path: PathBuf,
     directory: PathBuf,

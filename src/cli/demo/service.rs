@@ -50,7 +50,7 @@ impl Service {
         self.daemon.id()
     }
 
-    /// Ends it as `systemctl stop` would, and gives what it logged.
+    /// Stops it as `systemctl stop` would, and returns what it logged.
     pub(crate) fn stop(&mut self) -> Result<String, Error> {
         self.end();
         self.daemon.wait()?;

@@ -21,7 +21,7 @@ const ALIASES: &str =
     "postmaster@example.org root@example.org\nSales@Example.org alice@example.org, bob@example.org\n";
 
 impl Site {
-    /// Makes the directory where nobody else can write into its parents: the trust rules hold here, too.
+    /// Creates the directory where no other user can write into its parents: the trust rules apply here, too.
     pub(crate) fn make() -> Result<Site, Error> {
         let parent = if nix::unistd::geteuid().is_root() {
             PathBuf::from("/run")
@@ -137,7 +137,7 @@ impl Drop for Site {
     }
 }
 
-/// A user that exists: Postfix's own, or whoever runs the demo.
+/// A user that exists: Postfix's own, or the one who runs the demo.
 fn owner() -> String {
     match Accounts::read().ids_of("postfix") {
         Some(_) => "postfix".to_owned(),

@@ -26,7 +26,7 @@ fn lookup(key: &str) -> String {
     format!("request|lookup|table|hash:/m|flags|524353|key|{key}||")
 }
 
-/// Asks a server that gives `replies` for the keys a, b, c and so on.
+/// Asks a server that sends `replies` for the keys a, b, c and so on.
 fn ask_for(test: &str, replies: &[&str], words: &[&str], input: &str) -> (Exit, String, String) {
     let requests: Vec<String> = ["a", "b", "c"].iter().map(|key| lookup(key)).collect();
     let mut exchanges = vec![OPEN];
@@ -84,7 +84,7 @@ fn worse_temporary_beats_not_found_and_denied_beats_temporary() {
 }
 
 #[test]
-fn unapproved_table_says_what_to_list() {
+fn unapproved_table_names_the_setting() {
     let exchanges = [("request|open|table|hash:/m|flags|0||", "status|4|flags|0||")];
     let server = Server::start("query-denied", HELLO, &exchanges);
     let (exit, stdout, stderr) = run_with(&["--socket", server.path.to_str().unwrap(), "hash:/m", "a"], "");
@@ -93,7 +93,7 @@ fn unapproved_table_says_what_to_list() {
 }
 
 #[test]
-fn no_service_says_what_to_do() {
+fn without_a_service_the_error_has_a_remedy() {
     let (exit, _, stderr) = run_with(&["--socket", "/nonexistent/private/proxymap", "hash:/m", "a"], "");
     assert_eq!(exit, Exit::Unavailable);
     assert!(stderr.contains("/nonexistent/private/proxymap: cannot connect"), "{stderr}");

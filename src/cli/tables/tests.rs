@@ -114,7 +114,7 @@ fn table<'j>(json: &'j Value, name: &str) -> &'j Value {
 }
 
 #[test]
-fn each_table_is_told_with_its_state() {
+fn each_table_is_shown_with_its_state() {
     let scene = full_scene();
     let (exit, json) = scene.json(&[]);
     assert_eq!(exit, Exit::Failure);
@@ -184,7 +184,7 @@ fn each_object_has_every_key_in_the_documented_order() {
 }
 
 #[test]
-fn servers_of_tables_and_of_their_members_are_told() {
+fn servers_of_tables_and_of_their_members_are_shown() {
     let scene = Scene::new(
         "virtual_alias_maps = proxy:socketmap:unix:private/srs:m, proxy:tcp:[::1]:5000\n  \
          proxy:unionmap:{tcp:localhost:1,pipemap:{static:a,socketmap:inet:localhost:1:x}}\n  \
@@ -214,7 +214,7 @@ fn servers_of_tables_and_of_their_members_are_told() {
 }
 
 #[test]
-fn file_owner_mode_and_places_are_told() {
+fn file_owner_mode_and_places_are_shown() {
     let scene = full_scene();
     let (_, json) = scene.json(&[]);
     let good = table(&json, "hash:/t/good");
@@ -261,7 +261,7 @@ fn remedy_names_the_command_where_there_is_one() {
 }
 
 #[test]
-fn text_fits_and_says_the_same() {
+fn text_fits_and_agrees_with_json() {
     let scene = full_scene();
     let (exit, text) = scene.run(&[]);
     assert_eq!(exit, Exit::Failure);
@@ -286,7 +286,7 @@ fn text_fits_and_says_the_same() {
 }
 
 #[test]
-fn what_keeps_the_services_from_starting_is_told() {
+fn obstacles_to_a_start_are_shown() {
     let scene = Scene::new("alias_maps =\nproxy_read_maps = static:a proxy:static:b\nproxy_write_maps =\n");
     let (exit, text) = scene.run(&[]);
     assert_eq!(exit, Exit::Success, "{text}");
@@ -294,7 +294,7 @@ fn what_keeps_the_services_from_starting_is_told() {
         text.ends_with("\nCan be served: 1 of 1 for proxymap, 0 of 0 for proxywrite. No content was read.\n"),
         "{text}"
     );
-    // An id that somebody has, a root directory that is none, and a program that is not there.
+    // An id that is in use, an unusable root directory, and a missing program.
     let keep = scene.base.join("mapkeep.cf");
     let before = fs::read_to_string(&keep).unwrap();
     fs::write(&keep, format!("{before}broker_account = 1\n")).unwrap();

@@ -129,7 +129,7 @@ fn file(verdict: &Verdict, path: &[u8]) -> String {
     }
 }
 
-/// A file of a table that is written; what is missing is made when the service needs it.
+/// A file of a table that is written; a missing one is created when the service needs it.
 fn written_file(path: &[u8], facts: Option<&FileFacts>) -> String {
     let path = printable(path);
     facts.map_or_else(|| format!("{path} (not there)"), |facts| format!("{path} {}", shown(facts)))
@@ -186,7 +186,7 @@ fn paragraph(out: &mut dyn Write, lead: &str, indent: usize, text: &str) -> io::
     writeln!(out, "{line}")
 }
 
-/// Bytes for a terminal: control characters and what is not UTF-8 cannot act on it.
+/// Bytes for a terminal: control characters and invalid UTF-8 are made harmless.
 fn printable(bytes: &[u8]) -> String {
     let mut text = String::new();
     for letter in String::from_utf8_lossy(bytes).chars() {

@@ -28,7 +28,7 @@ pub(super) struct Trouble {
     pub(super) component: Option<Vec<u8>>,
     /// The rule that it breaks, where it breaks one.
     pub(super) rule: Option<Rule>,
-    /// What is wrong with the component, or with the table.
+    /// The problem with the component, or with the table.
     pub(super) problem: String,
     /// What to do about it.
     pub(super) remedy: Option<String>,
@@ -47,7 +47,7 @@ pub(super) enum State {
     NotServed,
     /// Some of its clients' requests get temporary errors.
     InPart,
-    /// The content is in the name, and has a syntax error.
+    /// The entries are in the name, which has a syntax error.
     BadName,
     /// The file keeps changing, or cannot be examined (by the user who asks).
     Unreadable,
@@ -69,7 +69,7 @@ impl State {
     }
 }
 
-/// What is known of a table's file. For showing only: the verdict comes from the rules.
+/// What is known about a table's file. For display only: the verdict comes from the rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FileFacts {
     pub(super) uid: u32,
@@ -81,7 +81,7 @@ pub(super) struct FileFacts {
     pub(super) size: u64,
 }
 
-/// A table and what is to be said about it.
+/// A table and its verdict.
 #[derive(Debug)]
 pub(super) struct Verdict {
     pub(super) table: ApprovedTable,
@@ -92,13 +92,13 @@ pub(super) struct Verdict {
     pub(super) servers: Vec<String>,
     /// `None`: it can be served.
     pub(super) trouble: Option<Trouble>,
-    /// What else there is to say of a table that is served.
+    /// Further notices about a table that is served.
     pub(super) note: Option<String>,
-    /// What more there is to say of a table that is written.
+    /// Further details of a table that is written.
     pub(super) writing: Option<Writing>,
 }
 
-/// What is known of a table as one that is written.
+/// Details of a table that is written.
 #[derive(Debug)]
 pub(super) struct Writing {
     /// The user who writes, if it is known: the account's name, or its number.
@@ -167,7 +167,7 @@ impl Judge {
         };
         members.into_iter().find_map(|name| {
             let shown = String::from_utf8_lossy(&name).into_owned();
-            // Members are tables with content of their own, so this goes no deeper.
+            // Members are tables with their own entries, so there is no further nesting.
             let member = ApprovedTable { name, provenance: table.provenance.clone() };
             let mut trouble = self.look(member, notices).trouble?;
             trouble.problem = format!("{} (a member, {shown})", trouble.problem);
@@ -211,7 +211,7 @@ pub(super) fn name_of(people: &People, uid: u32) -> Option<String> {
     Some(people.name_of(uid)).filter(|name| *name != uid.to_string())
 }
 
-/// What a refusal of the broker's rules means for a table. `create` is the remedy for what is missing.
+/// What a refusal of the broker's rules means for a table. `create` is the remedy for a missing file.
 pub(super) fn trouble_of(refusal: &Refusal, create: impl FnOnce() -> String) -> Trouble {
     let component = Some(refusal.component().to_vec());
     let trouble = |state, problem: String, remedy: Option<String>| Trouble {
@@ -244,7 +244,7 @@ pub(super) fn trouble_of(refusal: &Refusal, create: impl FnOnce() -> String) -> 
     }
 }
 
-/// What is wrong with a table that has no file.
+/// The problem with a table that has no file.
 pub(super) fn name_trouble(kind: Kind, name: &[u8]) -> Option<Trouble> {
     let (word, rest) = split(name);
     let never = |state, why: &str, remedy: &str| {
@@ -311,8 +311,8 @@ fn make(table: &ApprovedTable, root: &Path) -> Option<String> {
     })
 }
 
-/// Whether a source file is one of aliases(5), whose names end in a colon. From such a file postmap(1) would make a table
-/// of names that nobody asks for, and mail for them would be returned.
+/// Whether a source file is one of aliases(5), whose names end in a colon. From such a file postmap(1) would make a
+/// table of keys that are never asked for, and mail for them would be returned.
 fn has_form_of_aliases(source: &Path) -> bool {
     let mut start = Vec::new();
     let Ok(file) = File::open(source) else { return false };

@@ -89,7 +89,7 @@ impl Claims {
     }
 }
 
-/// What is wrong with a table of a type that has no file that is written.
+/// The problem with a table of a type that has no file that is written.
 fn type_trouble(name: &[u8]) -> Option<Trouble> {
     match Kind::of(name) {
         kind @ (Kind::Internal | Kind::Static | Kind::Fail | Kind::Unknown) => name_trouble(kind, name),
@@ -115,7 +115,7 @@ fn missing(refusal: &Refusal, owner: u32, root: &Path) -> String {
     let how =
         "create it for the user who writes tables, or correct the name in main.cf; then reload the service"
             .to_owned();
-    // In a directory of somebody else, a link that he puts there would be given to the user instead.
+    // In another user's directory, that user could put a link there, and the link's target would be given away instead.
     let parent = Path::new(OsStr::from_bytes(component.strip_prefix(b"/").unwrap_or(component))).parent();
     let parent = parent.and_then(|parent| root.join(parent).symlink_metadata().ok());
     let safe = parent.is_some_and(|parent| [0, nix::unistd::geteuid().as_raw()].contains(&parent.uid()));

@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn dedicated_accounts_come_first_and_share_with_nobody() {
+    fn dedicated_accounts_are_preferred_and_share_with_no_other() {
         let own = "mapkeep-lookup:x:300:300::/:/bin/false\n";
         assert_eq!(
             accounts(own).roles(61100, None, &[]).unwrap().of(Role::Lookup),

@@ -80,8 +80,8 @@ pub fn size(number: impl TryInto<usize>) -> Result<usize, TableError> {
     number.try_into().map_err(|_| OUTSIDE)
 }
 
-/// How many of the `count` items, which are ordered so that `before` is true for the first ones only,
-/// it is true for. Binary search; an order that is not there costs a wrong answer, never time.
+/// How many of the `count` items, which are ordered so that `before` is true for the first ones only, it is true for.
+/// Binary search; for items without that order the answer is wrong, but the time is bounded all the same.
 pub fn partition(
     count: usize,
     mut before: impl FnMut(usize) -> Result<bool, TableError>,

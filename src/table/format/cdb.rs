@@ -18,7 +18,7 @@ const HEADER: usize = 2048;
 const SLOT: usize = 8;
 const RECORD_HEADER: usize = 8;
 
-/// What the header says.
+/// The fields of the header.
 #[derive(Debug)]
 pub struct Head {
     /// Where the records end and the hash tables begin.

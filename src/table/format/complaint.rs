@@ -87,7 +87,7 @@ impl Fault {
 pub struct Complaint {
     /// The line, counted from 1, on which the logical line begins.
     pub line: u32,
-    /// What is wrong with it.
+    /// The problem.
     pub fault: Fault,
 }
 

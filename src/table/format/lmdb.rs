@@ -55,7 +55,7 @@ mod node_flag {
     pub const BIG: u16 = 0x01;
 }
 
-/// What the valid meta page with the latest transaction says.
+/// The fields of the valid meta page with the latest transaction.
 #[derive(Debug)]
 pub struct Head {
     page_size: usize,
@@ -81,12 +81,12 @@ struct Node<'a> {
 }
 
 impl Head {
-    /// Checks the file `data` as far as its two meta pages and the root of its tree go.
+    /// Checks the two meta pages and the root of the tree of the file `data`.
     pub fn read(data: &[u8]) -> Result<Head, TableError> {
         let file = Bytes::new(data, Order::Little);
         let first = Meta::read(&file, 0)?;
         let second = Meta::read(&file, first.page_size);
-        // The two are written in turn. A second one that is not valid was being written; then the first counts.
+        // The two are written alternately. If the second is not valid, it was being written, and the first is used.
         let meta = match second {
             Ok(second) if second.transaction > first.transaction && second.page_size == first.page_size => {
                 second

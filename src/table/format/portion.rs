@@ -15,12 +15,12 @@ pub struct Portion<'e> {
 }
 
 impl<'e> Portion<'e> {
-    /// Ends when `enough` says so, which is asked once in a while.
+    /// Ends when `enough` returns true; it is called now and then.
     pub fn until(enough: &'e dyn Fn() -> bool) -> Portion<'e> {
         Portion { enough, left: SHARE }
     }
 
-    /// All that there is to do.
+    /// All of the work.
     pub fn whole() -> Portion<'static> {
         Portion { enough: &|| false, left: usize::MAX }
     }

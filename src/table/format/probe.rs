@@ -66,8 +66,8 @@ impl<'a> Probe<'a> {
         (order != Ordering::Equal).then_some(order)
     }
 
-    /// How a piece of a stored key compares with as many bytes of this one from offset `from`.
-    /// A piece that goes on after the end of this key is greater.
+    /// How a piece of a stored key compares with as many bytes of this one from offset `from`. A piece that continues
+    /// after the end of this key is greater.
     pub fn order_of_piece(&self, from: usize, piece: &[u8]) -> Ordering {
         if from == 0
             && let Some(order) = self.order_of_heads(piece)

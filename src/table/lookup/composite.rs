@@ -51,13 +51,13 @@ impl Composite {
         Ok(composite)
     }
 
-    /// The names of the leaves, as [`members`] gives them.
+    /// The names of the leaves, as [`members`] returns them.
     #[must_use]
     pub fn leaves(&self) -> &[Vec<u8>] {
         &self.leaves
     }
 
-    /// Parses `name`, which may have `depth` levels of composites, and numbers its leaves. Gives its place.
+    /// Parses `name`, which may have `depth` levels of composites, and numbers its leaves. Returns its place.
     fn add(&mut self, name: &[u8], depth: usize) -> Result<usize, TableError> {
         let kind = Kind::of(name);
         let node = if kind.is_composite() {

@@ -36,11 +36,11 @@ use rules::pcre::Pcre;
 use rules::regexp::Posix;
 
 /// How much a lookup in a `regexp:` or `pcre:` table may read: the length of the key times the number of rules that are
-/// tried, 256 MiB. More gives [`TableError::TooMuchWork`].
+/// tried, 256 MiB. More is [`TableError::TooMuchWork`].
 pub const MAX_WORK: u64 = 1 << 28;
 
 /// How much memory the compiled patterns of a `regexp:` or `pcre:` table may take, in bytes: 128 MiB, which is about a
-/// second's work at worst. More gives [`TableError::PatternsTooLarge`].
+/// second's work at worst. More is [`TableError::PatternsTooLarge`].
 pub const MAX_COMPILED: usize = 128 << 20;
 
 /// The version of PCRE2 that `pcre:` tables are matched with, and its date.
@@ -55,7 +55,7 @@ pub fn pcre_version() -> String {
 pub struct Table<B> {
     kind: Kind,
     content: Content<B>,
-    /// What is not in it may be elsewhere.
+    /// Entries that are not in it may be elsewhere.
     incomplete: bool,
 }
 
@@ -79,8 +79,8 @@ enum Content<B> {
 impl<B: AsRef<[u8]>> Table<B> {
     /// Opens a table of a kind that has a file ([`Kind::has_file`]).
     ///
-    /// Binary formats are checked as far as their head goes; text tables are read and indexed, with complaints about
-    /// lines added to `complaints`.
+    /// Of binary formats, the header is checked; text tables are read and indexed, with complaints about lines added to
+    /// `complaints`.
     ///
     /// # Errors
     /// The bytes are not of this format, or of a variant that is not supported; a text table has a key twice;
@@ -95,7 +95,7 @@ impl<B: AsRef<[u8]>> Table<B> {
         }
     }
 
-    /// Opens a table of a kind whose content is in its name. `rest` is the name after `type:`.
+    /// Opens a table of a kind whose entries are in its name. `rest` is the name after `type:`.
     ///
     /// # Errors
     /// [`TableError::BadName`] where the syntax is wrong, [`TableError::WrongKind`] for kinds that have a file, or
@@ -127,9 +127,9 @@ impl<B: AsRef<[u8]>> Table<B> {
         Ok(Table { kind, content, incomplete: false })
     }
 
-    /// The same table as one whose keys are not all there are, for accounts: "not there" becomes
-    /// [`TableError::MayBeElsewhere`], except for a longer form (`NAME@domain`) of a name that is there. Clients ask for
-    /// addresses first and go on to the account, and must get to those that are there.
+    /// The same table, marked as incomplete, for accounts: "not found" becomes [`TableError::MayBeElsewhere`], except
+    /// for a longer form (`NAME@domain`) of a name that exists. Clients ask for addresses first and then for the
+    /// account, and must be able to reach existing accounts.
     #[must_use]
     pub fn incomplete(self) -> Self {
         Table { incomplete: true, ..self }
@@ -143,9 +143,9 @@ impl<B: AsRef<[u8]>> Table<B> {
 
     /// Looks `key` up and fills `answer` if it is there; `answer` is empty otherwise.
     ///
-    /// `modes` says which forms of the key to try in tables that may store a NUL byte with it; other tables ignore it.
-    /// Keys of indexed files are compared as they are; those of text and inline tables match in whatever case. Nothing is
-    /// folded, values are text, rules may substitute, and there is no end of the time.
+    /// `modes` selects which forms of the key to try in tables that may store a NUL byte with it; other tables ignore
+    /// it. Keys of indexed files are compared as they are; those of text and inline tables match in whatever case.
+    /// Nothing is folded, values are text, rules may substitute, and there is no end of the time.
     ///
     /// # Errors
     /// The table is damaged where the lookup leads, the value is too long, memory is short, or the table is `fail:`.
@@ -153,12 +153,13 @@ impl<B: AsRef<[u8]>> Table<B> {
         self.lookup_with(&Query { modes, ..Query::plain(key) }, answer)
     }
 
-    /// The same for a request with more to say. Nothing is folded here.
+    /// The same for a query with all options. Nothing is folded here.
     ///
     /// # Errors
-    /// As for [`Table::lookup`]; a pattern ran into a limit, or the time is over ([`Query::time_left`]). Neither
-    /// means that the key is not in the table. [`TableError::Paused`] where the query lets it be interrupted. `environ:` always fails. [`TableError::ValueNamesFiles`] where there is an
-    /// answer that the client would take for the content of files ([`Query::values`]).
+    /// As for [`Table::lookup`]; a pattern ran into a limit, or the time is over ([`Query::time_left`]). Neither means
+    /// that the key is not in the table. [`TableError::Paused`] if the query allows interruption. `environ:` always
+    /// fails. [`TableError::ValueNamesFiles`] if there is an answer that the client would treat as the contents of
+    /// files ([`Query::values`]).
     pub fn lookup_with(&self, query: &Query<'_>, answer: &mut Vec<u8>) -> Result<Outcome, TableError> {
         let (key, modes) = (query.key, query.modes);
         answer.clear();
@@ -244,7 +245,7 @@ impl<B: AsRef<[u8]>> Table<B> {
     }
 }
 
-/// Shows the kind and never the content.
+/// Shows the kind and never the entries.
 impl<B> fmt::Debug for Table<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Table").field("kind", &self.kind).finish_non_exhaustive()
@@ -314,13 +315,13 @@ mod tests {
     }
 
     #[test]
-    fn debug_shows_no_content() {
+    fn debug_shows_no_entries() {
         let table = Owned::from_name(Kind::Static, b"secret").unwrap();
         assert_eq!(format!("{table:?}"), "Table { kind: Static, .. }");
     }
 
     #[test]
-    fn incomplete_what_is_not_there_is_unknown() {
+    fn incomplete_missing_account_is_unknown() {
         const PASSWD: &[u8] = b"root:x:0:0:root:/root:/bin/bash\n";
         let open = || Table::from_snapshot(Kind::Passwd, PASSWD, &mut Vec::new()).unwrap();
         let ask = |table: &Table<&[u8]>, key: &[u8]| table.lookup(key, NulModes::BOTH, &mut Vec::new());
@@ -331,7 +332,7 @@ mod tests {
             assert_eq!(ask(&whole, key), Ok(Outcome::Absent));
             assert_eq!(ask(&part, key), Err(TableError::MayBeElsewhere), "{key:?}");
         }
-        // Whoever asks for the address of an account that is there goes on to ask for the account.
+        // A client that asks for the address of an existing account then asks for the account.
         assert_eq!(ask(&part, b"root@example.org"), Ok(Outcome::Absent));
     }
 }

@@ -15,14 +15,14 @@ use crate::rules::regexp::Posix;
 use crate::rules::{cidr, patterns};
 use crate::{Content, Table};
 
-/// A table on its way from a snapshot.
+/// A table that is being opened from a snapshot.
 pub struct Opening<B> {
     kind: Kind,
     bytes: B,
     building: Building,
 }
 
-/// What is there of a table.
+/// How far the opening has come.
 enum Building {
     /// All of it, when it is asked for: a head is read, or the names of some accounts.
     AtOnce,
@@ -34,7 +34,7 @@ enum Building {
     Pcre(patterns::Building<Pcre>),
 }
 
-/// What a step has come to.
+/// The result of a step.
 #[derive(Debug)]
 pub enum Opened<B> {
     /// The table is open.
@@ -49,8 +49,9 @@ impl<B: AsRef<[u8]>> Opening<B> {
         Opening { kind, bytes, building: Building::new(kind) }
     }
 
-    /// Goes on until it is open, or until `enough` says so, which is asked after some 64 KiB of work each time, and after each
-    /// pattern. Complaints about lines are added to `complaints`, which is the same list in each step.
+    /// Continues until it is open, or until `enough` returns true, which is called after about 64 KiB of work each
+    /// time, and after each pattern. Complaints about lines are added to `complaints`, which is the same list in each
+    /// step.
     ///
     /// # Errors
     /// As for [`Table::from_snapshot`].
@@ -153,7 +154,7 @@ fn at_once<B: AsRef<[u8]>>(kind: Kind, bytes: B) -> Result<Content<B>, TableErro
     })
 }
 
-/// Shows the kind and never the content.
+/// Shows the kind and never the entries.
 impl<B> fmt::Debug for Opening<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Opening").field("kind", &self.kind).finish_non_exhaustive()

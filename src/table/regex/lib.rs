@@ -16,9 +16,9 @@ use std::time::Duration;
 /// How much time a match may take, by the caller's clock.
 #[derive(Clone, Copy)]
 pub struct Time<'a> {
-    /// What is left when the match begins.
+    /// The time left when the match begins.
     pub now: Duration,
-    /// Tells what is left. It is asked only if the match takes more than one step of work.
+    /// Returns the time left. It is called only if the match takes more than one step of work.
     pub left: &'a dyn Fn() -> Duration,
 }
 
@@ -59,6 +59,6 @@ pub enum MatchError {
     Limit,
     /// The match takes more time than is left.
     OutOfTime,
-    /// The library refused for another reason, such as a subject that is not UTF-8 for a pattern that asks for it.
+    /// The library refused for another reason, such as a subject that is not UTF-8 with a pattern that requires it.
     Refused,
 }

@@ -15,7 +15,7 @@ use crate::CompileError;
 
 pub use matcher::{HEAP_LIMIT, MATCH_LIMIT, Matcher};
 
-/// The number that PCRE2 gives when it cannot allocate while it compiles (PCRE2_ERROR_HEAP_FAILED).
+/// PCRE2's error number for a failed allocation during compilation (PCRE2_ERROR_HEAP_FAILED).
 const HEAP_FAILED: i32 = 121;
 
 /// The options that the letters of a pcre_table(5) rule stand for.
@@ -211,11 +211,11 @@ mod tests {
     }
 
     #[test]
-    fn exec_groups_told_unset_ones_none() {
+    fn exec_groups_are_returned_and_unset_ones_are_none() {
         let groups = exec("x(a)?(B)(c)?", POSTFIX, b"..xb").unwrap();
         assert_eq!(groups, Some(vec![Some((2, 4)), None, Some((3, 4)), None]));
         assert_eq!(exec("^b", POSTFIX, b"ab"), Ok(None));
-        // Less room than groups: those that fit are told.
+        // Less room than groups: those that fit are returned.
         let regex = Regex::compile(b"(a)(b)", POSTFIX).unwrap();
         let mut matcher = Matcher::new(1).unwrap();
         assert_eq!(matcher.exec(&regex, b"ab", true, ENDLESS), Ok(Some(vec![Some((0, 2)), Some((0, 1))])));

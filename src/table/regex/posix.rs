@@ -58,7 +58,7 @@ pub struct Regex {
 }
 
 impl Regex {
-    /// Compiles `pattern`. With `with_groups`, [`Regex::exec`] tells the groups; without, it is faster.
+    /// Compiles `pattern`. With `with_groups`, [`Regex::exec`] returns the groups; without, it is faster.
     ///
     /// # Errors
     /// The pattern has a NUL byte or is not well formed; there is no memory.
@@ -99,8 +99,8 @@ impl Regex {
     /// Runs the pattern on `subject`: `None` if it does not match.
     ///
     /// # Errors
-    /// [`MatchError::Limit`] when there is no memory; [`MatchError::OutOfTime`] when the match would take longer than
-    /// there is time, as far as that can be told before.
+    /// [`MatchError::Limit`] if there is no memory; [`MatchError::OutOfTime`] if, by the estimate, the match would take
+    /// longer than the time left.
     pub fn exec(&self, subject: &CStr, time: Time<'_>) -> Result<Option<Groups>, MatchError> {
         if !estimate::fits(subject.to_bytes(), time, |piece, inside| self.run(piece, inside).map(drop))? {
             return Err(MatchError::OutOfTime);

@@ -93,11 +93,11 @@ impl Checkpoint {
     }
 
     /// Does a part of the work, of a few milliseconds. While changes wait for a commit it does nothing: the file must
-    /// not have what may yet be undone.
+    /// not contain changes that may yet be undone.
     ///
     /// # Errors
-    /// The store cannot be read, or the file cannot be written: it is to be given up. After [`Progress::Done`] and
-    /// after an error every step is an error.
+    /// The store cannot be read, or the file cannot be written: the checkpoint must be abandoned. After
+    /// [`Progress::Done`] and after an error every step is an error.
     pub fn step(&mut self, store: &mut SqliteStore) -> Result<Progress, StoreError> {
         if store.is_open() {
             return Ok(Progress::More);
@@ -151,7 +151,7 @@ impl Checkpoint {
     }
 }
 
-/// Takes the next entries. False: there are no more.
+/// Takes the next entries. False if there are no more.
 fn scan(
     store: &mut SqliteStore,
     last: &mut Option<Vec<u8>>,

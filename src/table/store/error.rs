@@ -18,7 +18,7 @@ pub enum StoreError {
     },
     /// The format has no empty keys.
     KeyEmpty,
-    /// The content contradicts itself, or is not of this format.
+    /// The file contradicts itself, or is not of this format.
     Corrupt(String),
     /// Reading, writing or syncing failed.
     Io(String),

@@ -21,8 +21,8 @@ pub use stamp::Stamp;
 
 /// One table that can be changed.
 ///
-/// Changes become durable in groups: each is made at once, is seen by what is asked after it, and may be acknowledged
-/// only after [`Store::commit`] has returned without an error.
+/// Changes become durable in groups: each is made at once, is seen by later requests, and may be acknowledged only
+/// after [`Store::commit`] has returned without an error.
 pub trait Store {
     /// Puts the value of exactly this stored key into `value`, which is empty before. False: there is none.
     ///
@@ -44,8 +44,8 @@ pub trait Store {
     fn delete(&mut self, key: &[u8]) -> Result<bool, StoreError>;
 
     /// Puts the first entry whose key is greater than `last` (the first of all, without one) into `key` and `value`,
-    /// both empty before. False: there is none. The order is that of the bytes. So a scan goes on past entries that are
-    /// removed meanwhile, the one it stands on included.
+    /// both empty before. False if there is none. The order is bytewise. So a scan continues past entries that are
+    /// removed meanwhile, including the current one.
     ///
     /// # Errors
     /// The reason why there is no answer.

@@ -77,7 +77,7 @@ impl LmdbStore {
         LmdbStore::open_with_limit(data, meta, MAP_LIMIT)
     }
 
-    /// As [`LmdbStore::open`], with another limit for the map, in bytes. What does not fit gives
+    /// As [`LmdbStore::open`], with another limit for the map, in bytes. A change that does not fit is
     /// [`StoreError::NoRoom`].
     ///
     /// # Errors
@@ -187,7 +187,7 @@ impl Store for LmdbStore {
             return Err(error.clone());
         }
         self.table.read()?;
-        // No stored key is longer, so what is behind a longer one is behind its beginning.
+        // No stored key is longer, so the entries after a longer key are those after its truncated form.
         let last = last.unwrap_or_default();
         let last = last.get(..MAX_KEY).unwrap_or(last);
         let found = match self.table.state() {

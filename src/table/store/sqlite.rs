@@ -65,8 +65,8 @@ pub struct SqliteStore {
     is_open: bool,
 }
 
-/// So many pages of changes are collected in the log before they are brought into the main file. The log then stays at
-/// about this size, and a commit that does not make it longer costs less.
+/// The number of pages of changes that are collected in the log before they are moved to the main file. The log then
+/// stays at about this size, and a commit that does not make it longer costs less.
 const LOG_PAGES: u64 = 1000;
 /// Fewer pages than this are not worth the two syncs that it takes to bring them into the main file.
 const MIN_LOG_PAGES: u64 = 8;
@@ -97,7 +97,7 @@ impl SqliteStore {
         opening::open(main, log)
     }
 
-    /// Closes a damaged store, with its files as they are, and gives the descriptors back, for [`salvage`]. Changes that
+    /// Closes a damaged store without changing its files, and returns the descriptors, for [`salvage`]. Changes that
     /// wait for a commit are lost.
     #[must_use]
     pub fn close(self) -> Option<(OwnedFd, OwnedFd)> {
@@ -116,7 +116,7 @@ impl SqliteStore {
         meaning::meaning(error, &self.files)
     }
 
-    /// Runs a statement that gives no rows, and returns how many entries it changed.
+    /// Runs a statement that returns no rows, and returns how many entries it changed.
     fn run(&self, statement: &str, values: impl rusqlite::Params) -> Result<usize, StoreError> {
         self.connection
             .prepare_cached(statement)
@@ -124,7 +124,7 @@ impl SqliteStore {
             .map_err(|error| self.meaning(&error))
     }
 
-    /// Runs a statement that gives at most one row.
+    /// Runs a statement that returns at most one row.
     fn ask<T>(
         &self,
         statement: &str,
@@ -173,8 +173,8 @@ impl SqliteStore {
         self.grouped = self.grouped.max(version);
     }
 
-    /// Ends the group after an error. If the file system is full, what the log gives back may be all the room that there
-    /// is; and from now on it does not become as long as that again.
+    /// Ends the group after an error. If the file system is full, the space that the log releases may be all there is;
+    /// and from now on the log must not grow to that length again.
     fn fail(&mut self, error: &StoreError) {
         self.undo();
         if matches!(error, StoreError::NoRoom(_)) {
@@ -186,7 +186,7 @@ impl SqliteStore {
     /// Copies the log into the main file if it has more than this number of pages. The next change restarts it.
     fn tidy(&mut self, pages: u64) {
         if self.files.logged_pages() > pages {
-            // Whatever it says, nothing is lost: what is not in the main file stays in the log.
+            // Whatever it returns, nothing is lost: changes that are not in the main file stay in the log.
             let _ = self.ask("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
             self.files.log_is_old();
         }
@@ -213,7 +213,7 @@ impl SqliteStore {
     }
 
     /// Hands at most `count` entries after the key `last` to `take`, in ascending order, as long as that returns true,
-    /// and leaves the key of the last one in `last`. False: there are no more entries.
+    /// and leaves the key of the last one in `last`. False if there are no more entries.
     pub(crate) fn each_after(
         &mut self,
         last: &mut Option<Vec<u8>>,
@@ -241,7 +241,7 @@ impl SqliteStore {
         each().map_err(|error: rusqlite::Error| self.meaning(&error))
     }
 
-    /// Brings the log into the main file and cuts it to nothing, as far as that goes.
+    /// Moves the log into the main file and truncates it, as far as possible.
     fn empty_log(&self) {
         let _ = self.ask("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
     }
@@ -295,7 +295,7 @@ impl Store for SqliteStore {
         self.files.committed();
         self.changed = self.grouped;
         self.is_open = false;
-        // If there is time, this is done while nobody waits.
+        // If there is time, this is done while no client waits.
         self.tidy(self.log_pages.saturating_mul(2));
         Ok(())
     }

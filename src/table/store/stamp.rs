@@ -6,7 +6,7 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
-/// What changes when somebody else writes a file, or puts another in its place; a rename changes none of it.
+/// What changes when another program writes a file or replaces it; a rename changes none of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
     /// The device of its file system.
@@ -15,7 +15,7 @@ pub struct Stamp {
     pub ino: u64,
     /// Its length in bytes.
     pub size: u64,
-    /// When its content last changed, in nanoseconds since 1970.
+    /// When its contents last changed, in nanoseconds since 1970.
     pub mtime_ns: i128,
 }
 

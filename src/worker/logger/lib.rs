@@ -34,7 +34,7 @@ const BUFFER: usize = mapkeep_log::MAX_TEXT + 64;
 
 const SUPERVISOR: u64 = 0;
 
-/// A process whose lines come in.
+/// A process that sends lines.
 struct Source {
     pid: u32,
     channel: Channel,
@@ -51,8 +51,8 @@ impl Source {
     }
 }
 
-/// Lines on their way to the log service. The kernel holds only some ten datagrams for it, and many lines come at once
-/// when a service starts with much to complain about.
+/// Lines queued for the log service. The kernel queues only about ten datagrams for it, and many lines come at once
+/// when a service starts with many problems in its configuration.
 struct Outbox<'l> {
     log: &'l MailLog,
     lines: VecDeque<(u32, Severity, String)>,
@@ -73,7 +73,7 @@ impl Outbox<'_> {
         while let Some((pid, severity, text)) = self.lines.front() {
             match self.log.try_line_of(*pid, *severity, text) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                // A log service that is not there is not waited for.
+                // It does not wait for a log service that is not running.
                 _ => drop(self.lines.pop_front()),
             }
         }
@@ -119,7 +119,7 @@ pub(crate) fn run(
             let number = event.data();
             if number == SUPERVISOR {
                 if !meet(supervisor, epoll, &mut sources, &mut next)? {
-                    // What has been said by now is still written: it may be why the service ends.
+                    // Lines that have arrived are still written: they may say why the service stops.
                     leaving = true;
                     epoll.delete(supervisor)?;
                 }
@@ -137,7 +137,7 @@ pub(crate) fn run(
     }
 }
 
-/// Takes new sources from the supervisor. False when it has gone.
+/// Takes new sources from the supervisor. False if the supervisor has exited.
 fn meet(
     supervisor: &Channel,
     epoll: &Epoll,
@@ -165,7 +165,7 @@ fn meet(
     }
 }
 
-/// Takes what a source has to say, a bounded number of lines. False when it has gone.
+/// Reads lines of a source, a bounded number of them. False if the process has exited.
 fn take_lines(source: &mut Source, outbox: &mut Outbox<'_>) -> bool {
     let mut buffer = [0; BUFFER];
     for _ in 0..64 {

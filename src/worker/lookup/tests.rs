@@ -128,7 +128,7 @@ fn a_client_has_so_many_requests_in_a_turn_and_others_are_served_in_between() {
 }
 
 #[test]
-fn nothing_is_done_for_who_has_gone_and_all_for_who_still_listens() {
+fn nothing_is_done_for_disconnected_clients_and_everything_for_half_closed_ones() {
     let mut service = Service::new();
     let (mut gone, mut finished) = (service.client(), service.client());
     gone.write_all(&short(2000)).unwrap();
@@ -148,7 +148,7 @@ fn nothing_is_done_for_who_has_gone_and_all_for_who_still_listens() {
 }
 
 #[test]
-fn nothing_is_kept_of_long_requests_of_who_has_gone() {
+fn nothing_is_stored_of_long_requests_of_disconnected_clients() {
     let mut service = Service::new();
     let key = "a".repeat(100_000);
     for _ in 0..20 {

@@ -25,7 +25,7 @@ pub(super) fn update(
     let utf8 = rules::utf8_is_checked(request, nature, asked.settings);
     let (status, after) = if utf8 && !is_utf8(key) {
         log(Event::KeyNotUtf8 { table: asked.name });
-        // Nothing is stored, and the client is told that all is well: so does stock.
+        // Nothing is stored, and the client gets a success status, as in stock.
         (Status::Ok, flags)
     } else if utf8 && !is_utf8(value) {
         log(Event::ValueNotUtf8 { table: asked.name });

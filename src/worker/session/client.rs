@@ -27,7 +27,7 @@ pub const DEADLINE: Duration = Duration::from_secs(1);
 /// A connected client of the tables `T`. While it is silent it costs no buffer.
 pub struct Client<T: Tables> {
     socket: OwnedFd,
-    /// Bytes of a request that is not complete, or that has to wait.
+    /// Bytes of a request that is incomplete, or that has to wait.
     input: Vec<u8>,
     /// Whether the input may begin with a complete request, which waits for us: for room, for another turn, or for the reply
     /// to the request before it.
@@ -49,33 +49,33 @@ pub struct Client<T: Tables> {
     pub awaited: Fate,
     /// When it must have finished what it is at.
     pub deadline: Option<Instant>,
-    /// When it last said or took something.
+    /// When it last sent or received something.
     pub last_active: Instant,
 }
 
 /// What became of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It goes on; we wait for the client to send.
+    /// Open; we wait for the client to send.
     Reading,
-    /// It goes on; we wait for the client to take its replies.
+    /// Open; we wait for the client to read its replies.
     Writing,
-    /// It is to be closed.
+    /// It must be closed.
     Closed,
 }
 
-/// What reading has come to.
+/// The result of reading.
 enum Taken {
     /// There was nothing.
     Nothing,
-    /// The client has gone.
+    /// The client has disconnected.
     Gone,
-    /// What is left of the input after the requests that have been answered; nothing if it is no request.
+    /// The rest of the input after the answered requests; `None` if it is not a request.
     Left(Option<Vec<u8>>),
 }
 
 impl<T: Tables<Id = u32>> Client<T> {
-    /// Takes over a connection, whose socket must be non-blocking, and announces the protocol.
+    /// Takes over a connection, whose socket must be non-blocking, and sends the protocol announcement.
     pub fn new(socket: OwnedFd, now: Instant) -> (Client<T>, Fate) {
         let mut client = Client {
             socket,
@@ -120,7 +120,7 @@ impl<T: Tables<Id = u32>> Client<T> {
         self.pending.is_none() && self.waits()
     }
 
-    /// What is kept of a request that waits for another process.
+    /// The state of a request that waits for another process.
     pub fn search(&mut self) -> Option<&mut T::Search> {
         self.pending.as_mut().map(|pending| pending.search())
     }
@@ -157,7 +157,7 @@ impl<T: Tables<Id = u32>> Client<T> {
         }
     }
 
-    /// Answers what is complete of the input that is kept.
+    /// Answers the complete requests in the buffered input.
     fn answer_kept<R: Replies>(&mut self, context: &mut Context<'_, T, R>) -> Taken {
         let mut kept = std::mem::take(&mut self.input);
         let taken =
@@ -168,7 +168,7 @@ impl<T: Tables<Id = u32>> Client<T> {
         }))
     }
 
-    /// Keeps what is left of the input. What has become of the connection, if that is the end of the matter.
+    /// Buffers the rest of the input. Returns the state of the connection if there is nothing more to do.
     fn keep(&mut self, taken: Taken, answered: bool, room: bool, now: Instant) -> Option<Fate> {
         let left = match taken {
             Taken::Nothing => return Some(self.waiting_for()),
@@ -195,7 +195,7 @@ impl<T: Tables<Id = u32>> Client<T> {
         None
     }
 
-    /// Sends replies at once as far as the client takes them, and keeps the rest; `replies` is empty afterwards.
+    /// Sends replies at once as far as the client takes them, and buffers the rest; `replies` is empty afterwards.
     fn send_first(&mut self, replies: &mut Vec<u8>) {
         let sent = match self.output.is_empty() && !replies.is_empty() {
             // An error is met again, and dealt with, when the rest is sent.
@@ -289,7 +289,7 @@ impl<T: Tables<Id = u32>> Client<T> {
         }
     }
 
-    /// Whether the deadline has passed; says so in the log.
+    /// Whether the deadline has passed; if so, logs that.
     pub fn is_late(&self, now: Instant) -> bool {
         let late = self.deadline.is_some_and(|deadline| deadline <= now);
         if late && self.output.is_empty() {

@@ -17,14 +17,14 @@ const HELD: usize = 64 << 20;
 /// The client has closed its connection, or its half of it.
 const ENDS: EpollFlags = EpollFlags::EPOLLRDHUP.union(EpollFlags::EPOLLHUP).union(EpollFlags::EPOLLERR);
 
-/// Both halves are closed: what it is sent is read by nobody.
+/// Both halves are closed: replies would not be read by anybody.
 pub const GONE: EpollFlags = EpollFlags::EPOLLHUP.union(EpollFlags::EPOLLERR);
 
-/// How epoll tells of a client.
+/// How epoll reports a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trigger {
-    /// Once for all that has arrived, so that the kernel need not look again at each client that has been served. For a
-    /// loop that serves a client whenever it is told of it.
+    /// Edge-triggered: once for everything that has arrived, so that the kernel need not check each served client
+    /// again. For a loop that serves a client each time it is reported.
     Edge,
     /// Again and again until it has been read. For a loop that lets a client wait.
     Level,
@@ -37,7 +37,8 @@ impl Trigger {
             Fate::Writing => EpollFlags::EPOLLOUT,
             Fate::Reading | Fate::Closed => EpollFlags::EPOLLIN,
         };
-        // Who waits for room for replies is not told: it would be, for as long as it waits.
+        // Input of a client that waits for room for replies is not reported: it would be reported for as long as the
+        // client waits.
         let half_closed = if fate == Fate::Reading { EpollFlags::EPOLLRDHUP } else { EpollFlags::empty() };
         match self {
             Trigger::Edge => what | EpollFlags::EPOLLET | half_closed,
@@ -55,7 +56,7 @@ pub struct Clients<T: Tables> {
     deadlines: VecDeque<(Instant, u64)>,
     held: usize,
     closed: u32,
-    /// What was kept of requests that nobody waits for any more.
+    /// The states of requests whose client no longer waits.
     given_up: Vec<T::Search>,
 }
 
@@ -87,12 +88,12 @@ impl<T: Tables<Id = u32>> Clients<T> {
         self.list.is_empty()
     }
 
-    /// How many have gone since this was asked last.
+    /// How many have disconnected since the last call.
     pub fn take_closed(&mut self) -> u32 {
         std::mem::take(&mut self.closed)
     }
 
-    /// What was kept of requests that waited for another process, of clients that have gone since this was asked last.
+    /// The states of requests that waited for another process, of clients that have disconnected since the last call.
     pub fn take_given_up(&mut self) -> Vec<T::Search> {
         std::mem::take(&mut self.given_up)
     }
@@ -103,7 +104,7 @@ impl<T: Tables<Id = u32>> Clients<T> {
         self.deadlines.front().map(|(moment, _)| *moment)
     }
 
-    /// Takes over a connection, and gives its number.
+    /// Takes over a connection, and returns its number.
     ///
     /// # Errors
     /// Those of epoll_ctl(2).
@@ -119,9 +120,9 @@ impl<T: Tables<Id = u32>> Clients<T> {
         Ok(self.last)
     }
 
-    /// Serves a client of which epoll has told, and draws the consequences. `work` is told whether bytes of incomplete
-    /// requests may still be kept. One that waits for its turn is not read from meanwhile; if nobody is there any more to
-    /// read what it would be told, it is closed.
+    /// Serves a client that epoll has reported, and acts on the result. The argument of `work` tells whether bytes of
+    /// incomplete requests may still be buffered. A client that waits for its turn is not read from meanwhile; if it
+    /// can no longer receive replies, it is closed.
     ///
     /// # Errors
     /// Those of epoll_ctl(2).
@@ -163,7 +164,7 @@ impl<T: Tables<Id = u32>> Clients<T> {
         let (held, deadline) = (client.held(), client.deadline);
         let fate = work(client, self.held < HELD);
         self.held = self.held.saturating_sub(held).saturating_add(client.held());
-        // Whoever is served at once has had its turn. What it has sent besides would only be kept, for nobody.
+        // A client that is served at once has had its turn. Buffering what else it has sent would be of no use.
         if fate == Fate::Closed || (gone && (client.waits() || self.trigger == Trigger::Edge)) {
             return self.close(epoll, number);
         }
@@ -175,7 +176,7 @@ impl<T: Tables<Id = u32>> Clients<T> {
         let more = self.trigger == Trigger::Edge && client.has_unread && !client.waits();
         if fate != client.awaited || (more && fate == Fate::Reading) {
             client.awaited = fate;
-            // The kernel looks at the connection again, and tells of what it finds.
+            // The kernel checks the connection again, and reports what it finds.
             epoll.modify(&*client, &mut EpollEvent::new(self.trigger.interest(fate), number))?;
         }
         Ok(())

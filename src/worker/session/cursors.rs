@@ -5,8 +5,8 @@
 
 use std::collections::VecDeque;
 
-/// How many tables one connection can list at the same time. A further one takes the place of the one
-/// begun first, whose next step then says that there are no more entries.
+/// How many tables one connection can list at the same time. A further one replaces the one begun first, whose next
+/// step then returns that there are no more entries.
 pub const CURSORS_MAX: usize = 16;
 
 /// The open sequences of one connection, oldest first.
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn start_twice_begins_anew() {
+    fn start_twice_begins_again() {
         let mut cursors = Cursors::<u8, u32>::default();
         cursors.start(1);
         *cursors.get(1).unwrap() = 7;

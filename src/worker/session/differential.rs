@@ -210,7 +210,7 @@ fn ask_stock(proxymap: &Path, directory: &str, service: &str, request: &[u8]) ->
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    // Dropping the pipe is the end of file. A server that has died already is part of the test.
+    // Dropping the pipe is the end of file. A server that has exited already is part of the test.
     let _ = child.stdin.take().unwrap().write_all(request);
     child.wait_with_output().unwrap().stdout
 }
@@ -326,7 +326,7 @@ fn stock_and_answer_give_the_same_bytes() {
         let wrong = (got.0 != stock) || (got.1 != ours);
         wrong.then(|| format!("{text}: {reason}\n  stock {}\n  ours  {}", got.0, got.1))
     };
-    // Each question is a process that mostly waits; a stock server that dies waits a second first.
+    // Each question is a process that mostly waits; a stock server that exits waits a second first.
     let wrong: Vec<String> = std::thread::scope(|scope| {
         let ask = |part: &[Vec<u8>]| part.iter().filter_map(compare).collect::<Vec<String>>();
         let parts = requests.chunks(requests.len().div_ceil(8));

@@ -9,7 +9,7 @@ use std::fmt;
 use super::{Failure, Service};
 use crate::wire::{Printable, Verb};
 
-/// Something worth a warning line. `Display` gives the line.
+/// Something worth a warning line, which `Display` writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event<'a> {
     /// A table that the configuration does not approve.
@@ -24,7 +24,7 @@ pub enum Event<'a> {
         /// Which service was asked.
         service: Service,
     },
-    /// A table name without a type. Stock says nothing.
+    /// A table name without a type. Stock logs nothing.
     NoType {
         /// The name, without `proxy:`.
         table: &'a [u8],

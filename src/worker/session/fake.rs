@@ -24,7 +24,7 @@ pub(super) enum Content {
     Elsewhere(Box<Content>),
 }
 
-/// What is kept while another process has to answer, and what it will answer.
+/// The state of a request while another process has to answer, and what it will answer.
 pub(super) struct FakeSearch {
     name: Vec<u8>,
     pub(super) answer: Result<(Outcome, Vec<u8>), Failure>,

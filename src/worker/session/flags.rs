@@ -32,7 +32,7 @@ impl Flags {
     pub const SYNC_UPDATE: Flags = Flags(0x100);
     /// Leave out pattern rules that substitute text from the key.
     pub const NO_REGSUB: Flags = Flags(0x800);
-    /// Refuse data from servers that nobody has authenticated.
+    /// Refuse data from unauthenticated servers.
     pub const NO_UNAUTH: Flags = Flags(0x2000);
     /// Fold the case of keys for tables with exact keys.
     pub const FOLD_FIX: Flags = Flags(0x4000);
@@ -46,7 +46,7 @@ impl Flags {
     pub const UTF8_REQUEST: Flags = Flags(0x8_0000);
     /// The server does UTF-8 checks and Unicode case folding for this table.
     pub const UTF8_ACTIVE: Flags = Flags(0x10_0000);
-    /// The source text names files whose content is the value.
+    /// The source text names files whose contents are the value.
     pub const SRC_RHS_IS_FILE: Flags = Flags(0x20_0000);
     /// Whether every bit of `wanted` is set.
     #[must_use]

@@ -92,8 +92,8 @@ pub enum Answer<I, S> {
     Pending(Pending<I, S>),
 }
 
-/// Answers one request: appends exactly one reply to `out`, at once or when it is resumed, and hands what is worth a log
-/// line to `log`. Total: every request that wire lets through gets a reply, whatever its bytes and flags.
+/// Answers one request: appends exactly one reply to `out`, at once or when it is resumed, and passes events worth a
+/// log line to `log`. Total: every request that wire accepts gets a reply, whatever its bytes and flags.
 pub fn answer<T: Tables>(
     request: &Request<'_>,
     service: Service,
@@ -139,7 +139,7 @@ pub fn answer<T: Tables>(
     }
 }
 
-/// The flags that a reply without an answer has; or what is kept of a request that has to wait.
+/// The flags of a reply without an answer; or the state of a request that has to wait.
 type Ready<L> = Got<Flags, (Form, <L as LookupTable>::Search)>;
 
 /// What every part of one answer needs to know.
@@ -153,7 +153,7 @@ struct Asked<'a> {
 
 impl Asked<'_> {
     /// Whether an empty key may have a value. Snapshots are made by postmap, whose indexes have no empty keys, so that
-    /// only a table whose answer ignores the key answers; but whoever may write can store one.
+    /// only a table that ignores the key has an answer; but a client that may write can store one.
     fn may_find_empty_key(&self, nature: Nature) -> bool {
         self.service == Service::Write || rules::answers_empty_key(nature)
     }

@@ -40,7 +40,7 @@ impl Form {
         out: &mut Vec<u8>,
         log: &mut dyn FnMut(Event<'_>),
     ) {
-        // What is found shows how the table stores its keys, even where the value cannot be given.
+        // A found key shows how the table stores its keys, even if the value cannot be returned.
         let flags_now = match &found {
             Ok(Outcome::Found(mode)) => rules::after_hit(self.flags, *mode, self.nature),
             _ => self.flags,
@@ -115,8 +115,8 @@ impl<I: fmt::Debug, S> fmt::Debug for Pending<I, S> {
     }
 }
 
-/// Goes on with a request whose search has been answered: appends the reply to `out`, unless another question follows from
-/// the answer.
+/// Continues a request whose search has been answered: appends the reply to `out`, unless the answer leads to another
+/// question.
 pub fn resume<T: Tables>(
     pending: Pending<T::Id, T::Search>,
     reported: Reported<'_>,

@@ -16,9 +16,9 @@ const BOTH_MODES: Flags = Flags(Flags::TRY0NULL.0 | Flags::TRY1NULL.0);
 
 /// The flags in reply to open: what was requested, plus what the type implies.
 ///
-/// New-dialect clients abort when a requested bit is missing (OPEN_LOCK excepted), or when OPEN_LOCK
-/// and LOCK come together. An unavailable table gets the flags of its type: stock says PATTERN,
-/// after which clients never ask it for partial keys, not even once the file is there.
+/// New-dialect clients abort when a requested bit is missing (OPEN_LOCK excepted), or when OPEN_LOCK and LOCK come
+/// together. An unavailable table gets the flags of its type: stock returns PATTERN, after which clients never ask for
+/// partial keys, not even once the file exists.
 pub(super) fn open_flags(requested: Flags, nature: Nature, settings: &Settings) -> Flags {
     let mut flags = later_flags(requested, nature);
     if nature.kind == Kind::Lmdb {
@@ -87,17 +87,17 @@ pub(super) fn nul_modes(flags: Flags) -> NulModes {
     NulModes { bare: flags.contains(Flags::TRY0NULL), with_nul: flags.contains(Flags::TRY1NULL) }
 }
 
-/// Whether keys and values of this request must be UTF-8: the client asked for it when it opened
-/// the table, or it relies on us because an open reply said so.
+/// Whether keys and values of this request must be UTF-8: the client asked for it when it opened the table, or it
+/// relies on the check because an open reply promised it.
 pub(super) fn utf8_is_checked(request: &Request<'_>, nature: Nature, settings: &Settings) -> bool {
     let asked = settings.smtputf8_enable && request.instance_flags.contains(Flags::UTF8_REQUEST);
     let relied = request.dialect == Dialect::New && request.flags.contains(Flags::UTF8_ACTIVE);
     (asked || relied) && nature.checks_utf8
 }
 
-/// Whether the key is folded before the lookup. FOLD_FIX says nothing about tables of patterns, nor
-/// FOLD_MUL about tables of exact keys. The class is that of the table, not the one that the client
-/// claims (stock 3.12 believes the client, whose flags are a copy of our reply anyway).
+/// Whether the key is folded before the lookup. FOLD_FIX does not apply to tables of patterns, nor FOLD_MUL to tables
+/// of exact keys. The class is that of the table, not the one that the client claims (stock 3.12 believes the client,
+/// whose flags are a copy of our reply anyway).
 pub(super) fn key_is_folded(requested: Flags, nature: Nature) -> bool {
     match nature.class {
         Class::Fixed => requested.contains(Flags::FOLD_FIX),
@@ -112,8 +112,8 @@ pub(super) fn folding_of_members(request: &Request<'_>) -> Folding {
     Folding { fixed: flags.contains(Flags::FOLD_FIX), pattern: flags.contains(Flags::FOLD_MUL) }
 }
 
-/// What the client takes values for. It says so in the flags of the instance; where either word has the flag, text that
-/// names files would be taken for their content.
+/// What the client treats values as, according to the flags of the instance; if either word has the flag, text that
+/// names files would be mistaken for their contents.
 pub(super) fn values(request: &Request<'_>) -> Values {
     match (request.instance_flags | request.flags).contains(Flags::SRC_RHS_IS_FILE) {
         true => Values::FileContent,
@@ -130,8 +130,8 @@ pub(super) fn substitution(request: &Request<'_>) -> Substitution {
     }
 }
 
-/// Whether tables that a server answers for are good enough: NO_UNAUTH in either flag word says no. Stock looks at it when
-/// the table is opened, and the first client decides for all.
+/// Whether the client accepts tables that a server answers for: NO_UNAUTH in either flag word forbids them. Stock
+/// checks it when the table is opened, and the first client decides for all.
 pub(super) fn servers(request: &Request<'_>) -> Servers {
     match (request.instance_flags | request.flags).contains(Flags::NO_UNAUTH) {
         true => Servers::Refused,
@@ -163,8 +163,7 @@ pub(super) fn answers_empty_key(nature: Nature) -> bool {
     )
 }
 
-/// Whether the entries of a table can be listed. Stock dies when a client asks for those of a type
-/// that cannot.
+/// Whether the entries of a table can be listed. Stock exits when a client tries to list a type that cannot.
 pub(super) fn has_sequence(nature: Nature) -> bool {
     matches!(
         nature.kind,

@@ -12,15 +12,14 @@ use crate::wire::Status;
 /// Why a table gives no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// The table cannot be had for now: no file yet, an unknown type, a configuration that cannot be
-    /// read. The text is ours (never a client's) and goes to the log.
+    /// The table is not available now: no file yet, an unknown type, a configuration that cannot be read. The text
+    /// never comes from a client, and goes to the log.
     Unavailable(Cow<'static, str>),
-    /// The content cannot be used where the answer would be. Temporary for the client: mail waits
-    /// until the table is rebuilt.
+    /// The table is damaged where the answer would be. Temporary for the client: mail waits until the table is rebuilt.
     Content(TableError),
     /// The same of a table that another process answers for, in its words, which go to the log.
     Reported(String),
-    /// The server of a table says that asking again would not help, in its words, which go to the log.
+    /// The server of a table answered that asking again would not help; its text goes to the log.
     Permanent(String),
     /// A `fail:` table, which does nothing else. Not logged, as in stock.
     OnPurpose,
@@ -31,7 +30,7 @@ pub enum Failure {
     /// It could not be done for now, and nothing of it has been: no room, a lock of another program, a damaged file.
     /// The text is ours and goes to the log.
     NotDone(String),
-    /// Key or value is longer than can be stored. Stock dies on a long key in lmdb.
+    /// Key or value is longer than can be stored. Stock exits on a long key in lmdb.
     TooLong {
         /// Which of the two.
         what: &'static str,
@@ -40,7 +39,7 @@ pub enum Failure {
         /// The longest that can be stored, in bytes.
         limit: usize,
     },
-    /// The format has no empty keys. Stock dies on it.
+    /// The format has no empty keys. Stock exits on one.
     KeyEmpty,
 }
 
@@ -64,8 +63,8 @@ impl Failure {
 }
 
 impl Failure {
-    /// For the process that has asked for a table of ours: the class of the failure, and the text for its log, so that
-    /// [`Failure::reported`] gives the status and the log line that this one has.
+    /// For the process that has asked this one about a table: the class of the failure, and the text for its log, from
+    /// which [`Failure::reported`] restores the same status and log line.
     #[must_use]
     pub fn report(&self) -> (NoAnswer, String) {
         match self {
@@ -81,7 +80,7 @@ impl Failure {
         }
     }
 
-    /// What the process that answers for a table has said of it.
+    /// What the answering process has reported about a table.
     #[must_use]
     pub fn reported(why: NoAnswer, reason: &str) -> Failure {
         match why {
@@ -121,15 +120,15 @@ impl From<TableError> for Failure {
     }
 }
 
-/// What a table is, whether or not its content is there.
+/// The properties of a table, whether or not it is available.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Nature {
     /// Its type.
     pub kind: Kind,
     /// Which keys clients may send; for a composite table, those of its first member.
     pub class: Class,
-    /// Whether Postfix has tables of this type, and so checks their keys and values for UTF-8: also where the table
-    /// cannot be had.
+    /// Whether Postfix has tables of this type, and so checks their keys and values for UTF-8, even if the table is not
+    /// available.
     pub checks_utf8: bool,
 }
 
@@ -148,7 +147,7 @@ impl Nature {
 /// A key, and how to look for it.
 #[derive(Clone, Copy, Debug)]
 pub struct Sought<'a> {
-    /// The key, folded if it is to be; for a composite table without UTF-8 checks, as the client sent it.
+    /// The key, folded if necessary; for a composite table without UTF-8 checks, as the client sent it.
     pub key: &'a [u8],
     /// Which ways of storing it to try.
     pub modes: NulModes,
@@ -160,13 +159,13 @@ pub struct Sought<'a> {
     pub utf8: bool,
     /// What the client takes the value for.
     pub values: Values,
-    /// Whose word counts for it. Of a table that is refused for this the lookup is never asked; of the members of a
-    /// composite table it decides which can be.
+    /// Which servers the client accepts answers from. A table that is refused for this reason is never asked; for a
+    /// composite table, it decides which members can be asked.
     pub servers: Servers,
 }
 
-/// Whether tables that a server answers for (socketmap, tcp) are good enough for the client: the NO_UNAUTH flag. Nobody
-/// authenticates such servers.
+/// Whether the client accepts tables that a server answers for (socketmap, tcp): the NO_UNAUTH flag. Such servers are
+/// not authenticated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Servers {
     /// They are.
@@ -184,7 +183,7 @@ impl<'a> Sought<'a> {
     }
 }
 
-/// What is there now, or what is kept until it is.
+/// A result, or the state of a request that waits for it.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Got<T, S> {
     /// It is there.
@@ -208,18 +207,18 @@ impl Search for Infallible {
 
 /// One approved table, whether it can be read now or not.
 ///
-/// One that takes changes has `put` and `remove` of its own. A change is seen at once by whatever is asked next; when it
-/// is durable is the affair of whoever sends the replies.
+/// One that takes changes implements `put` and `remove`. A change is seen at once by later requests; the sender of the
+/// replies must see to it that it is durable.
 pub trait LookupTable {
     /// The position of a scan; its default is before the first entry.
     type Cursor: Default;
-    /// What is kept while another process has to answer; [`Infallible`] where none ever has.
+    /// The state of a request while another process has to answer; [`Infallible`] if none ever has to.
     type Search: Search;
 
     /// The type and class of the table, by its name: an unavailable table keeps them.
     fn nature(&self) -> Nature;
 
-    /// Puts the value of what is sought into `value`, which is empty before.
+    /// Puts the value for the key into `value`, which is empty before.
     ///
     /// # Errors
     /// The reason why there is no answer, not even "absent".
@@ -236,8 +235,8 @@ pub trait LookupTable {
         value: &mut Vec<u8>,
     ) -> Result<Step, Failure>;
 
-    /// Whether it can be scanned, as far as that is known beforehand. So a client that goes on with a scan of which we
-    /// know nothing (that of a process before this one, say) is not told that it has come to the end.
+    /// Whether it can be scanned, as far as that is known beforehand. So a client that continues a scan that this
+    /// process does not know (one of a previous process, say) is not told that it has reached the end.
     ///
     /// # Errors
     /// The reason why it cannot.
@@ -245,7 +244,7 @@ pub trait LookupTable {
         Ok(Got::Now(()))
     }
 
-    /// Stores an entry in the place of any with the same key, both with or without a NUL byte at the end as `mode` says.
+    /// Stores an entry, replacing any with the same key; `mode` decides whether both end in a NUL byte.
     ///
     /// # Errors
     /// The reason why it is not stored.
@@ -271,23 +270,22 @@ pub trait Tables {
     type Id: Copy + Eq;
     /// The position of a scan.
     type Cursor: Default;
-    /// What is kept of a request while another process has to answer.
+    /// The state of a request while another process has to answer.
     type Search: Search;
     /// A table, or a handle to one.
     type Table<'t>: LookupTable<Cursor = Self::Cursor, Search = Self::Search>
     where
         Self: 't;
 
-    /// The table whose approved name is exactly `name`; nothing if it is not approved. When the
-    /// configuration cannot be read, so that nobody knows, every name gives a table whose
-    /// lookups fail: DENY would kill the client.
+    /// The table whose approved name is exactly `name`; nothing if it is not approved. If the configuration cannot be
+    /// read, so that it is not known, every name gives a table whose lookups fail: clients exit on DENY.
     fn find(&self, name: &[u8]) -> Option<(Self::Id, Self::Table<'_>)>;
 
     /// The name of the table that the client has asked.
     fn name(&self, search: &Self::Search) -> &[u8];
 
-    /// Goes on with a search, with what was answered to it. The value is put into `value`, which is empty before. To the
-    /// question whether a table is usable, "absent" says yes.
+    /// Continues a search with the answer to it. The value is put into `value`, which is empty before. To the question
+    /// whether a table is usable, "absent" means yes.
     ///
     /// # Errors
     /// The reason why there is no answer, not even "absent".

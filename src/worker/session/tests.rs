@@ -140,7 +140,7 @@ fn lookup_hit_narrows_the_nul_modes_to_the_one_that_matched() {
 }
 
 #[test]
-fn lookup_reply_always_has_the_class_so_that_partial_keys_go_on() {
+fn lookup_reply_always_has_the_class_so_that_clients_try_partial_keys() {
     let reply = ask("request|lookup|table|texthash:/h|instance_flags|64|flags|0|key|zzz||");
     assert_eq!(reply, "status|1|flags|16|value|||");
     let reply = ask("request|lookup|table|regexp:/r|instance_flags|64|flags|0|key|zzz||");
@@ -181,12 +181,12 @@ fn lookup_key_that_is_not_utf8_is_absent_with_a_warning() {
     let mut conversation = Conversation::new();
     assert_eq!(conversation.ask_bytes(&request("flags|524352|")), "status|1|value|||");
     assert_eq!(conversation.logged, [warning]);
-    // A new client that saw UTF8_ACTIVE relies on the check, whatever main.cf says now.
+    // A new client that saw UTF8_ACTIVE relies on the check, whatever is in main.cf now.
     let mut conversation = Conversation { settings: ASCII, ..Conversation::new() };
     let reply = conversation.ask_bytes(&request("instance_flags|524288|flags|1572892|"));
     assert_eq!(reply, "status|1|flags|1572892|value|||");
     assert_eq!(conversation.logged, [warning]);
-    // Nobody asked for the check.
+    // The client did not ask for the check.
     let mut conversation = Conversation::new();
     assert_eq!(conversation.ask_bytes(&request("flags|64|")), "status|1|value|||");
     assert!(conversation.logged.is_empty());
@@ -215,7 +215,7 @@ fn key_that_is_not_utf8_is_absent_in_tables_that_cannot_be_had() {
 fn values_that_name_files_are_temporary_errors() {
     let mut conversation = Conversation::new();
     conversation.tables = tables().with_entries(b"inline:{a=/f}", false, &[(b"a", b"/f")]);
-    // Listed, since what an entry has for a value would be taken for the content of a file.
+    // Listed, since the value of an entry would be mistaken for the contents of a file.
     let list = |table, flags| format!("request|sequence|table|{table}|flags|{flags}|function|0||");
     for table in ["inline:{a=/f}", "texthash:/h"] {
         assert_eq!(conversation.ask(&list(table, 2_097_216)), "status|2|key||value|||", "{table}");
@@ -226,7 +226,7 @@ fn values_that_name_files_are_temporary_errors() {
         );
         assert!(conversation.ask(&list(table, 64)).starts_with("status|0|"), "{table}");
     }
-    // An indexed file has the content.
+    // An indexed file has the contents.
     assert!(conversation.ask(&list("hash:/h", 2_097_216)).starts_with("status|0|"));
 }
 
@@ -287,7 +287,7 @@ fn failure_statuses_never_kill_clients() {
 }
 
 #[test]
-fn failure_told_to_another_process_has_the_same_status_and_log_line_there() {
+fn failure_sent_to_another_process_has_the_same_status_and_log_line_there() {
     for failure in [
         Failure::Unavailable(Cow::Borrowed("its file does not exist")),
         Failure::Content(TableError::OutOfTime { line: 7 }),

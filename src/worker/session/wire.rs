@@ -33,7 +33,7 @@ pub const ANNOUNCEMENT: &[u8; 28] = b"protocol\0proxymap_protocol\0\0";
 pub struct Limits {
     /// Bytes in the name of an attribute, and in values that are words or numbers.
     pub attribute_name: usize,
-    /// Bytes in the value of `table`. Names with inline content are long.
+    /// Bytes in the value of `table`. Names with inline entries are long.
     pub table: usize,
     /// Bytes in the value of `key`.
     pub key: usize,
@@ -139,7 +139,7 @@ pub enum Function {
     Next,
 }
 
-/// What is asked of the table, with the bytes as the client sent them.
+/// The operation, with the bytes as the client sent them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call<'a> {
     /// The flags of the table.
@@ -193,6 +193,6 @@ pub struct Request<'a> {
     pub instance_flags: Flags,
     /// `flags`; in a new-dialect open, which has none, the same as `instance_flags`.
     pub flags: Flags,
-    /// What is asked.
+    /// The operation.
     pub call: Call<'a>,
 }

@@ -51,7 +51,7 @@ pub(crate) struct Checkpoints {
     plans: BTreeMap<TableId, Plan>,
     work: Work,
     finishing: bool,
-    /// Somebody has asked for every table to be written: those that open later are meant, too.
+    /// A checkpoint of every table has been requested, including those that open later.
     all_wanted: bool,
 }
 
@@ -79,7 +79,7 @@ impl Checkpoints {
         }
     }
 
-    /// Every table is to be written, whether or not it has changed.
+    /// Requests a checkpoint of every table, whether or not it has changed.
     pub(crate) fn want_all(&mut self, now: Instant) {
         self.all_wanted = true;
         for plan in self.plans.values_mut() {
@@ -95,7 +95,7 @@ impl Checkpoints {
         }
     }
 
-    /// Whether everything is saved, as far as it can be.
+    /// Whether all checkpoints that can be written are written.
     pub(crate) fn is_done(&self) -> bool {
         self.work == Work::None && self.plans.values().all(|plan| plan.due(self.finishing).is_none())
     }
@@ -118,7 +118,7 @@ impl Checkpoints {
         }
     }
 
-    /// Takes one step: begins the checkpoint that is most due, or goes on with the one in progress.
+    /// Takes one step: begins the checkpoint that is most overdue, or continues the one in progress.
     pub(crate) fn go_on(&mut self, tables: &Tables, now: Instant) -> Effect {
         match self.work {
             Work::None => {
@@ -182,7 +182,7 @@ impl Checkpoints {
                 Effect::default()
             }
             Some(Err(error)) => {
-                // The file is in place all the same.
+                // The file is in place nevertheless.
                 plan.failed(now);
                 refuse(tables, id, &error, plan)
             }
@@ -202,8 +202,8 @@ impl Checkpoints {
         }
     }
 
-    /// Somebody else has written the file, so that the checkpoint in progress is void. There is no other one until that
-    /// file has been taken over: it would be lost.
+    /// Another program has written the file, so the checkpoint in progress is void. No other one begins until that file
+    /// has been imported: its changes would be lost.
     pub(crate) fn suspend(&mut self, tables: &Tables, id: TableId) {
         if self.is_at(id) {
             self.work = Work::None;
@@ -214,7 +214,7 @@ impl Checkpoints {
         }
     }
 
-    /// The file has been taken over: what the store has beside it is to be written.
+    /// The file has been imported: the store's other changes must be written.
     pub(crate) fn resume(&mut self, id: TableId, now: Instant) {
         if let Some(plan) = self.plans.get_mut(&id) {
             plan.resume(now);
@@ -241,7 +241,7 @@ impl Checkpoints {
         }
     }
 
-    /// Gives the checkpoint in progress up.
+    /// Abandons the checkpoint in progress.
     fn discard(&mut self, tables: &Tables, id: TableId, error: StoreError, now: Instant) -> Effect {
         self.work = Work::None;
         with(tables, id, |saver| saver.give_up());

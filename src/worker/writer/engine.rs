@@ -17,13 +17,13 @@ pub(crate) trait Engine {
         None
     }
 
-    /// Whether its file has been removed by somebody: what is stored in it then is lost to everybody else.
+    /// Whether its file has been removed: later changes would not be visible to any other program.
     fn is_removed(&self) -> bool {
         false
     }
 
-    /// Closes a damaged store: which of the table's files is to be set aside, and what can still be read of it. Nothing
-    /// for a store without files.
+    /// Closes a damaged store; returns which of the table's files must be set aside, and what can still be read of it.
+    /// Nothing for a store without files.
     fn rescue(self: Box<Self>) -> Option<(Part, Option<Rescue>)> {
         None
     }
@@ -63,29 +63,29 @@ pub(crate) trait Saver {
     /// The file is in place.
     fn placed(&mut self) -> Result<(), StoreError>;
 
-    /// The checkpoint in progress comes to nothing.
+    /// The checkpoint in progress is abandoned.
     fn give_up(&mut self);
 
-    /// Somebody else has written the file: takes over what it says, as far as the store does not know better. `pause` is
+    /// Another program has written the file: imports its entries, except where the store has newer ones. `pause` is
     /// called now and then.
     fn take_over(&mut self, file: &[u8], stamp: Stamp, pause: &mut dyn FnMut())
     -> Result<Import, StoreError>;
 }
 
-/// What has been taken over from a file that somebody else has written.
+/// What has been imported from a file that another program has written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Import {
-    /// Entries that are now as the file says.
+    /// Entries that have been changed to match the file.
     pub(crate) taken: u64,
     /// Entries of the file that were left out, since the store has newer ones.
     pub(crate) kept: u64,
     /// Entries that no Postfix program could have made or read.
     pub(crate) left_out: u64,
-    /// What is wrong with the file, if not all of it could be read.
+    /// The damage, if not all of the file could be read.
     pub(crate) damage: Option<String>,
 }
 
-/// What is left of a damaged store until a fresh one is there that can take it over.
+/// What is left of a damaged store, until a new store can import it.
 #[derive(Debug)]
 pub(crate) enum Rescue {
     /// The lmdb file.

@@ -26,7 +26,7 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    /// Whether the turn may go on.
+    /// Whether the turn may continue.
     pub(crate) fn is_open(&self) -> bool {
         self.requests < REQUESTS && self.bytes < BYTES
     }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 /// How often something that takes long looks for pings.
 const PULSE: Duration = Duration::from_millis(200);
 
-/// One end of the channel, with what has come and what is still to go.
+/// One end of the channel, with the messages that have arrived and those still to be sent.
 #[derive(Debug)]
 pub(crate) struct Line {
     channel: Channel,
@@ -28,7 +28,7 @@ impl Line {
         Line { channel, inbox, outbox, gone: false, last_pulse: Instant::now() }
     }
 
-    /// Whether the broker has gone.
+    /// Whether the broker has closed the channel.
     pub(crate) fn is_gone(&self) -> bool {
         self.gone
     }
@@ -38,7 +38,7 @@ impl Line {
         !self.outbox.is_empty()
     }
 
-    /// Whether messages have come that nobody has taken yet.
+    /// Whether there are unread messages.
     pub(crate) fn has_waiting(&self) -> bool {
         !self.inbox.is_empty()
     }
@@ -65,7 +65,7 @@ impl Line {
         Ok(())
     }
 
-    /// The next message; nothing when none has come, or the broker has gone.
+    /// The next message; `None` if none has arrived, or the broker has closed the channel.
     pub(crate) fn next(&mut self) -> io::Result<Option<(BrokerToWriter, Vec<OwnedFd>)>> {
         match self.inbox.pop_front() {
             Some(waiting) => Ok(Some(waiting)),
@@ -73,8 +73,8 @@ impl Line {
         }
     }
 
-    /// To be called now and then by whatever takes long: the broker takes a writer that leaves a ping unanswered for
-    /// dead. Other messages are kept for later.
+    /// Must be called now and then by anything that takes long: the broker kills a writer that leaves a ping
+    /// unanswered. Other messages are queued.
     pub(crate) fn pulse(&mut self) {
         let now = Instant::now();
         if now.saturating_duration_since(self.last_pulse) < PULSE {

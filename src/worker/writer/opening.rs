@@ -40,7 +40,7 @@ pub(crate) enum Files {
 /// A table's store, open.
 pub(crate) struct Fresh {
     pub(crate) engine: Box<dyn Engine>,
-    /// The file that says more than the store, and has to be taken over first.
+    /// The file with changes that the store does not have, which must be imported first.
     pub(crate) unread: Option<File>,
     /// What was taken over of a damaged store, in words.
     pub(crate) rescued: Option<String>,
@@ -69,7 +69,7 @@ pub(crate) enum Refused {
 
 /// Makes stores of files.
 pub(crate) trait Opener {
-    /// Opens a table, and puts what is left of an earlier store into the fresh one. `pause` is called now and then.
+    /// Opens a table, and imports what is left of an earlier store into the new one. `pause` is called now and then.
     fn open(
         &mut self,
         kind: Kind,
@@ -98,13 +98,13 @@ impl Opener for Stores {
     }
 }
 
-/// Something that is to be done with a table.
+/// A task for a table.
 enum Job {
     Open { id: TableId, kind: Kind, files: Files },
     TakeOver(TakeOver),
 }
 
-/// A file that is to be taken over: by a store that answers already, or by a fresh one, which answers after that.
+/// A file to be imported, by a store that serves already, or by a new one, which serves after that.
 struct TakeOver {
     id: TableId,
     file: File,
@@ -127,7 +127,7 @@ pub(crate) enum Event {
     Broken { id: TableId, what: String },
 }
 
-/// All that is to be done.
+/// All tasks.
 pub(crate) struct Openings<O> {
     opener: O,
     jobs: VecDeque<Job>,
@@ -139,13 +139,13 @@ impl<O: Opener> Openings<O> {
         Openings { opener, jobs: VecDeque::new(), rescues: BTreeMap::new() }
     }
 
-    /// A table is to be opened.
+    /// Adds a table to be opened.
     pub(crate) fn open(&mut self, id: TableId, kind: Kind, files: Files) {
         self.forget(id);
         self.jobs.push_back(Job::Open { id, kind, files });
     }
 
-    /// The file of an open table is to be taken over.
+    /// Adds the file of an open table to be imported.
     pub(crate) fn take_over(&mut self, id: TableId, file: File, now: Instant) {
         self.forget(id);
         self.jobs.push_back(Job::TakeOver(TakeOver { id, file, fresh: None, since: now, at: now }));
@@ -156,7 +156,7 @@ impl<O: Opener> Openings<O> {
         self.rescues.insert(id, rescue);
     }
 
-    /// Nothing is to be done with this table any more.
+    /// Removes all tasks of this table.
     pub(crate) fn forget(&mut self, id: TableId) {
         self.jobs.retain(|job| job.id() != id);
     }
@@ -166,7 +166,7 @@ impl<O: Opener> Openings<O> {
         self.jobs.iter().map(|job| job.at().unwrap_or(now)).min()
     }
 
-    /// Does what is due first. `None`: nothing was due. `Some(None)`: it is not complete.
+    /// Works on the first task that is due. `None` if nothing was due; `Some(None)` if the task is not complete.
     pub(crate) fn step(
         &mut self,
         tables: &Tables,
@@ -210,7 +210,7 @@ impl<O: Opener> Openings<O> {
         }
     }
 
-    /// A table that is not open yet takes its file over.
+    /// A table that is not open yet imports its file.
     fn take_over_first(&mut self, mut job: TakeOver, now: Instant, pause: &mut dyn FnMut()) -> Option<Event> {
         let id = job.id;
         let mut fresh = job.fresh.take()?;

@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 const CHUNK: usize = 16 << 10;
 /// Events taken in one go.
 const EVENTS: usize = 256;
-/// Once the service ends: a client that has been silent for this long is let go,
+/// While the service is stopping: a client that has been silent for this long is disconnected,
 const SILENCE: Duration = Duration::from_millis(100);
 /// which is looked for so often,
 const TICK: Duration = Duration::from_millis(50);
@@ -59,15 +59,15 @@ pub(crate) struct Writer<O> {
     broker_waits: bool,
     openings: Openings<O>,
     checkpoints: Checkpoints,
-    /// The service ends; when the last clients are let go.
+    /// The service is stopping; when the last clients are disconnected.
     finishing: Option<Instant>,
     next_tick: Option<Instant>,
     /// Nothing more is read from clients than what has arrived.
     closing: bool,
-    /// When all that had arrived was noted last. Whoever has sent something by then is not late, however long a sync
-    /// took that kept us from reading it.
+    /// When all input that had arrived was last recorded. A client that has sent something by then is not late, however
+    /// long a sync delayed the reading of it.
     looked: Instant,
-    /// Whether epoll tells of room in the broker's channel.
+    /// Whether epoll reports room in the broker's channel.
     waits_for_room: bool,
     scratch: Vec<u8>,
 }
@@ -97,8 +97,8 @@ impl<O: Opener> Writer<O> {
         })
     }
 
-    /// Serves until the broker has gone, or until everything is done after the broker has said that the service ends.
-    /// Demands the proof of lock-down.
+    /// Serves until the broker closes the channel, or until everything is done after the broker's `Finish`. Requires
+    /// the proof of lock-down.
     pub(crate) fn run(&mut self, _confined: &Confined) -> io::Result<()> {
         self.serve()
     }
@@ -169,8 +169,7 @@ impl<O: Opener> Writer<O> {
         fresh
     }
 
-    /// Answers what has been asked, as far as the bounds of a turn go, commits what that has changed, and sends the
-    /// replies.
+    /// Answers pending requests, within the bounds of a turn, commits the changes, and sends the replies.
     fn turn(&mut self) -> io::Result<()> {
         if self.ready.is_empty() {
             return Ok(());
@@ -184,12 +183,13 @@ impl<O: Opener> Writer<O> {
                 self.is_ready.remove(&client);
                 self.answer(client, &mut group, now)?;
                 if self.tables.are_settled() {
-                    // What has been said so far is durable already, and waits for nobody's sync.
+                    // These replies depend on no uncommitted change, and need not wait for a sync.
                     self.release(group.take(), &[])?;
                 }
             }
-            // One sync is for all: whoever has asked meanwhile comes along. Where one client makes all changes there is
-            // nobody to look for, and those who only look up are answered while it prepares the next.
+            // One sync serves all clients, so requests that have arrived meanwhile are included. If one client makes
+            // all changes, there are none to wait for, and clients that only look up are answered while it prepares its
+            // next change.
             let crowd = self.last_changes > 1 && group.clients() < self.clients.count();
             let more = !self.closing && crowd && group.is_open() && self.tables.has_open_group();
             if !more || !self.await_events(EpollTimeout::ZERO)? {
@@ -238,7 +238,7 @@ impl<O: Opener> Writer<O> {
         Ok(())
     }
 
-    /// Draws the consequences of what a turn has come to for each table.
+    /// Acts on the result of a turn for each table.
     fn note_outturns(&mut self, outturns: Vec<Outturn>) -> io::Result<()> {
         let now = Instant::now();
         for Outturn { id, result } in outturns {
@@ -283,7 +283,7 @@ impl<O: Opener> Writer<O> {
         self.line.say(WriterToBroker::Corrupt { id, generation, part })
     }
 
-    /// One bounded step of what is to be done beside serving clients.
+    /// One bounded step of the work other than serving clients.
     fn take_step(&mut self, now: Instant) -> io::Result<()> {
         if self.step_openings(now)? {
             return Ok(());
@@ -295,8 +295,8 @@ impl<O: Opener> Writer<O> {
         self.apply(effect)
     }
 
-    /// When a checkpoint is to be begun, or to be continued. While clients are being let go, none is begun: they still
-    /// change tables.
+    /// When a checkpoint should begin or continue. While clients are being disconnected, none begins, because they
+    /// still change tables.
     fn next_checkpoint(&self, now: Instant) -> When {
         let waits = self.finishing.is_some() && !self.clients.is_empty() && self.checkpoints.is_idle();
         if waits { When::Later } else { self.checkpoints.next(now) }
@@ -347,13 +347,13 @@ impl<O: Opener> Writer<O> {
         self.clients.close_all(&self.epoll)
     }
 
-    /// The broker has gone: answers what has arrived. Changes become durable as ever; checkpoints cannot be put in place
-    /// by anybody.
+    /// The broker has exited: answers what has arrived. Changes still become durable; checkpoints cannot be put in
+    /// place any more.
     fn last_turns(&mut self) -> io::Result<()> {
         self.close_all()
     }
 
-    /// Tells the broker of clients that have gone, and what it had no room for.
+    /// Tells the broker how many clients have disconnected, and sends messages that had no room before.
     fn tell_broker(&mut self) -> io::Result<()> {
         self.line.flush()?;
         if !self.line.has_more_to_say() {

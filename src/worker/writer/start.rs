@@ -12,7 +12,7 @@ use std::os::fd::OwnedFd;
 
 /// Memory, in bytes: connections, what the stores keep of their files, files and damaged stores that are taken over.
 const HEAP: u64 = 4 << 30;
-/// The map of one lmdb file, in bytes, as far as it may grow; old and new map may be there at the same time.
+/// The largest map of one lmdb file, in bytes; the old and the new map may exist at the same time.
 const MAP: u64 = 2 * mapkeep_table_store::lmdb::MAP_LIMIT;
 
 /// Entry point of the writer; `channel` is the one to its broker.
@@ -49,7 +49,7 @@ fn run(launch: &WriterLaunch, channel: OwnedFd) -> Result<(), Fatal> {
     let (confined, report) = enter(lock)?;
     tracing::debug!("{report}");
     let ended = writer.run(&confined);
-    // The writer is not dropped: a channel that closes before the process has gone looks like one that was closed on
-    // purpose, and has the process killed.
+    // The writer is not dropped: a channel that closes before the process has exited looks as if it was closed on
+    // purpose, and the process would be killed.
     leave(ended.map_err(Into::into))
 }

@@ -54,7 +54,7 @@ struct Turn {
     lost: Option<StoreError>,
 }
 
-/// What a turn has come to for one table.
+/// The result of a turn for one table.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Outturn {
     pub(crate) id: TableId,
@@ -142,7 +142,7 @@ impl Tables {
         }
     }
 
-    /// The broker cannot open the table. One that is open goes on.
+    /// The broker cannot open the table. One that is open stays in use.
     pub(crate) fn unavailable(&mut self, id: TableId, reason: Unavailable) {
         if let Some(slot) = self.slot(id)
             && needs_files(slot.nature.kind)
@@ -152,7 +152,7 @@ impl Tables {
         }
     }
 
-    /// Closes a table, for this reason; gives its store.
+    /// Closes a table, for this reason; returns its store.
     pub(crate) fn close(&mut self, id: TableId, reason: String) -> Option<Box<dyn Engine>> {
         match self.slot(id)?.state.replace(State::Closed(Cow::Owned(reason))) {
             State::Open(engine) => Some(engine),
@@ -207,7 +207,7 @@ impl Tables {
         outturns
     }
 
-    /// Notes that a table is asked. Why nothing that it says in this turn would hold, if so.
+    /// Records that a table is used in this turn. Returns an error if its answers cannot be relied on in this turn.
     fn touch(&self, id: u16, slot: &Slot) -> Result<(), Failure> {
         let mut turn = slot.turn.borrow_mut();
         if !std::mem::replace(&mut turn.touched, true) {

@@ -112,7 +112,7 @@ impl Broker {
         broker
     }
 
-    /// A writer whose tables, of any type, are these fakes, all of them open.
+    /// A writer whose tables, of any type, are these fakes, all open.
     pub(crate) fn with_fakes(tables: &[(&str, &Fake)]) -> Broker {
         let names: Vec<&str> = tables.iter().map(|(name, _)| *name).collect();
         let mut fakes: Vec<Fake> = tables.iter().map(|(_, fake)| (*fake).clone()).collect();

@@ -23,7 +23,8 @@ impl Instance {
     }
 
     /// Copies our programs into the tree, where every parent belongs to root wherever Cargo built them, and so that
-    /// their processes can be told from those of other instances. For `Way::Link`, also makes the daemon directory.
+    /// their processes can be distinguished from those of other instances. For `Way::Link`, also makes the daemon
+    /// directory.
     pub(super) fn install_server(&self) {
         if self.server == Server::Ours {
             let programs = [

@@ -149,12 +149,12 @@ impl Client {
         assert_eq!(reply.status(), OK, "open {table}: {reply:?}");
     }
 
-    /// Stores an entry; gives the status.
+    /// Stores an entry; returns the status.
     pub fn update(&mut self, table: &str, key: &[u8], value: &[u8]) -> u32 {
         self.ask(&Request { table, flags: self.flags }.update(key, value)).status()
     }
 
-    /// Removes an entry; gives the status.
+    /// Removes an entry; returns the status.
     pub fn delete(&mut self, table: &str, key: &[u8]) -> u32 {
         self.ask(&Request { table, flags: self.flags }.delete(key)).status()
     }
@@ -212,7 +212,7 @@ impl Client {
         }
     }
 
-    /// Waits until the server has closed the connection; anything else it says is a failure.
+    /// Waits until the server has closed the connection; anything else that it sends is a failure.
     pub fn wait_closed(&mut self) {
         let mut byte = [0];
         match self.stream.read(&mut byte) {

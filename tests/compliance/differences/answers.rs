@@ -31,7 +31,7 @@ impl Case<'_> {
         line.contains(':') && without_flags(ours) == format!("status|0|value|{name}{fields}||")
     }
 
-    /// What a table gives whose only entry is `alice x`.
+    /// The answers of a table whose only entry is `alice x`.
     pub(super) fn is_only_entry(&self) -> bool {
         match &self.question.what {
             What::Open => self.class_differs(),
@@ -54,8 +54,8 @@ impl Case<'_> {
         entries.any(|(_, value)| self.ours_is(&format!("status|0|value|{value}||")))
     }
 
-    /// Stock gives the content of the files that values name, or leaves out entries whose file is not there, or refuses the
-    /// whole table.
+    /// Stock returns the contents of the files that values name, or leaves out entries whose file does not exist, or
+    /// refuses the whole table.
     pub(super) fn names_files(&self) -> bool {
         let kind = self.question.table.kind;
         let (in_file, composite) = (kind.has_file() && kind.is_source_text(), kind.is_composite());
@@ -76,9 +76,9 @@ impl Case<'_> {
         }
     }
 
-    /// Stock checks and folds UTF-8 if the request that opened the table, for whichever client, asked for it, and not
-    /// when that client claimed that it was done already. Ours is what stock says where that request had the flags of this
-    /// one, without the claim.
+    /// Stock checks and folds UTF-8 if the request that opened the table, from whichever client, asked for it and did
+    /// not claim that it had been done already. Our answer is stock's if that request had the flags of this one,
+    /// without the claim.
     pub(super) fn is_late_utf8(&self) -> bool {
         let What::Lookup(key) = &self.question.what else { return false };
         let flags = self.question.flags;
@@ -102,7 +102,7 @@ impl Case<'_> {
             && self.ours_is_known(flags & !UTF8_ACTIVE, 0)
     }
 
-    /// Around a table of a type that it does not know stock has no UTF-8 checks, and its reply to `open` says so.
+    /// For a table of a type that it does not know, stock has no UTF-8 checks, and its reply to `open` shows that.
     pub(super) fn lacks_plugin(&self) -> bool {
         let name = &self.question.table.name;
         let plugin = PLUGINS.iter().any(|kind| name.starts_with(&format!("{kind}:")));
@@ -119,8 +119,8 @@ impl Case<'_> {
         }
     }
 
-    /// Stock's composites leave folding to their members, which keep the flags of the request that opened them. Ours is what
-    /// stock says where that request had the flags of this one.
+    /// Stock's composites leave folding to their members, which keep the flags of the request that opened them. Our
+    /// answer is stock's if that request had the flags of this one.
     pub(super) fn is_late_folding(&self) -> bool {
         let folds = self.question.flags & FOLD_FIX != 0;
         let late = self.mode == Mode::AsClients && self.question.table.kind.is_composite() && folds;
@@ -155,7 +155,7 @@ pub(super) static INSTALLED: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
     String::from_utf8_lossy(&listed.stdout).lines().map(str::to_owned).collect()
 });
 
-/// Whether stock knows the type of this table. Of a later stock nobody knows what it was built with.
+/// Whether stock knows the type of this table. For a later stock it is not known what it was built with.
 fn is_installed(name: &str) -> bool {
     !is_later() && name.split(':').next().is_some_and(|kind| INSTALLED.contains(kind))
 }

@@ -104,7 +104,8 @@ impl Case<'_> {
         }
     }
 
-    /// Whether ours is what stock says to the same question with these flags, but for `more` flags in the reply to `open`.
+    /// Whether our answer is stock's to the same question with these flags, except for `more` flags in the reply to
+    /// `open`.
     pub(super) fn ours_is_known(&self, flags: u32, more: u32) -> bool {
         let Received::Reply(ours) = self.ours else { return false };
         let Some(known) = self.known.reply(self.question, flags) else { return false };

@@ -4,7 +4,7 @@ use super::{BULK, CDB_SEQUENCE, EMPTY_LMDB, LOCKS, NEXT, NO_SEQUENCE};
 use crate::questions::{BULK_UPDATE, LOCK, OPEN_LOCK, Question, What};
 use mapkeep_name::Kind;
 
-/// The words for which stock is expected to die of a question.
+/// The reason for which stock is expected to exit on a question.
 pub fn expected_death(question: &Question<'_>) -> Option<&'static str> {
     let (flags, kind) = (question.flags, question.table.kind);
     let has = |bits: u32| flags & bits == bits;

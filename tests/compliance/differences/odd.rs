@@ -16,7 +16,7 @@ impl Case<'_> {
         let Some((_, rest)) = raw.split_once("|flags|") else { return false };
         let number = rest.split('|').next().unwrap_or_default();
         let plain = number.bytes().all(|b| b.is_ascii_digit()) && number.parse::<u32>().is_ok();
-        // Stock takes them, or dies of all flags at once; to us they are malformed.
+        // Stock accepts them, or exits if all flags are set at once; to us they are malformed.
         let taken = self.stock == &Received::Closed || self.stock_serves();
         !plain && taken && (self.status(self.ours) == Some("3") || self.ours == &Received::Closed)
     }

@@ -41,9 +41,9 @@ pub enum Process {
 pub struct Scene<'s> {
     /// The directory of the service.
     pub folder: &'s CStr,
-    /// A process of root's that is none of the service.
+    /// A process of root that does not belong to the service.
     pub target: i32,
-    /// A TCP port of this machine on which somebody listens.
+    /// A TCP port of this machine on which a process listens.
     pub port: u16,
 }
 
@@ -70,7 +70,7 @@ pub type Ends = &'static [(&'static [Process], Outcome)];
 /// Something to try.
 #[derive(Debug)]
 pub struct Deed {
-    /// What is tried.
+    /// The attempt.
     pub what: &'static str,
     /// Tries it.
     pub run: fn(&Scene<'_>) -> Answer,

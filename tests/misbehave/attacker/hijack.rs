@@ -57,8 +57,8 @@ pub fn order(process: Process, deed: usize, target: u32, port: u16) -> Vec<u8> {
     bytes
 }
 
-/// Makes this process hostile from the first event that it waits for on; one that reads from clients also before its lock, if
-/// that is the order. To be called at its start.
+/// Makes this process hostile from the first event on that it waits for; one that reads from clients also before its
+/// lock-down, if so ordered. Must be called at its start.
 ///
 /// # Errors
 /// If there is no order sheet.
@@ -94,7 +94,7 @@ fn number() -> u32 {
     u32::from_le_bytes([0, 1, 2, 3].map(|index| byte(NUMBER + index)))
 }
 
-/// Does what the latest order says, once, if it is for this process.
+/// Carries out the latest order, once, if it is for this process.
 fn obey(process: Process) {
     let number = number();
     if number == DONE.load(Ordering::Relaxed) || byte(REST) != process as u8 {

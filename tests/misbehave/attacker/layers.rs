@@ -34,7 +34,7 @@ impl Layer {
                 setresgid(group, group, group).ok()?;
                 setresuid(user, user, user).ok()
             }
-            // The working directory stays outside on purpose: what the chroot alone is worth is what is asked.
+            // The working directory stays outside on purpose: the question is what the chroot alone prevents.
             Layer::Chroot => chroot(empty).ok(),
             Layer::Landlock => {
                 let status = Ruleset::default()

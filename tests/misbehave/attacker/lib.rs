@@ -40,7 +40,7 @@ pub type Answer = Result<i64, i32>;
 /// What the attacker has to work with.
 #[derive(Clone, Copy, Debug)]
 pub struct Loot {
-    /// A descriptor that the process was handed: the sealed content of a table, or the writer's sealed list of names.
+    /// A descriptor that the process was handed: a sealed snapshot, or the writer's sealed list of names.
     pub handed: i32,
     /// The connection of the client that sent the attack.
     pub client: i32,
@@ -61,7 +61,7 @@ pub enum Outcome {
     Errno(&'static [i32]),
     /// The call comes back with success. For the attempts that show that the harness can tell.
     Allowed,
-    /// The broker says this about the worker and has it ended, whether the call comes back or not.
+    /// The broker logs this about the worker and has it killed, whether or not the call returns.
     Dismissed(&'static str),
     /// The worker's process ends, by itself or not.
     Ended,
@@ -91,7 +91,7 @@ impl fmt::Display for Outcome {
 pub struct Attack {
     /// Its number in the report. 0: a check of the harness itself.
     pub item: u8,
-    /// What is attacked.
+    /// The target.
     pub name: &'static str,
     /// How every attempt must end; see [`outcome`] for those that end otherwise in the writer.
     pub outcome: Outcome,
@@ -125,7 +125,7 @@ pub fn take_over(role: Role) {
     }
 }
 
-/// How the broker numbered the last opening of the victim that this process has heard of.
+/// The broker's number of the victim's last opening that this process was told of.
 fn generation() -> u32 {
     GENERATION.load(Ordering::Relaxed)
 }

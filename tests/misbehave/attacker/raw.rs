@@ -37,7 +37,7 @@ static KEEP_FIRST: AtomicBool = AtomicBool::new(false);
 static OWN_PID: AtomicI32 = AtomicI32::new(0);
 static HANDED: AtomicI32 = AtomicI32::new(-1);
 
-/// Arms `read` and `close` below. To be called at the start of the process, while it may still ask for its own id.
+/// Arms `read` and `close` below. Must be called at the start of the process, while it may still ask for its own id.
 pub fn on_client_bytes(hook: Hook, keep: Keep) {
     KEEP_FIRST.store(keep == Keep::First, Ordering::Relaxed);
     OWN_PID.store(std::process::id().cast_signed(), Ordering::Relaxed);
@@ -97,7 +97,7 @@ pub unsafe extern "C" fn recvmsg(fd: c_int, message: *mut libc::msghdr, flags: c
     got as ssize_t
 }
 
-/// close(2), save for nameless files, one of which the attacker keeps.
+/// close(2), except for nameless files, one of which the attacker keeps open.
 ///
 /// # Safety
 /// As for libc's own: nobody may use the number afterwards.
@@ -172,7 +172,7 @@ macro_rules! call {
 /// The error number of the kernel.
 pub fn call(nr: c_long, arguments: &[u64]) -> Answer {
     let word = |index: usize| arguments.get(index).copied().unwrap_or_default();
-    // SAFETY: there is none. The process is meant to be the attacker's, and does not outlive the attempt by much.
+    // SAFETY: there is none. The process is meant to be under the attacker's control, and exits soon after the attempt.
     let got = unsafe { libc::syscall(nr, word(0), word(1), word(2), word(3), word(4), word(5)) };
     if got == -1 { Err(nix::errno::Errno::last_raw()) } else { Ok(got) }
 }
@@ -190,8 +190,8 @@ pub fn call_32(nr: u32) -> i32 {
     result.cast_signed()
 }
 
-/// A page of code that this process does not come by: an attempt on it that succeeds comes back and can be told. (One that
-/// crashed would look like a death at the call, since the handler of the run-time makes a forbidden call.)
+/// A page of code that this process does not run: an attempt on it that succeeds returns and can be reported. (A crash
+/// would look like a death at the call, since the run-time's handler makes a forbidden call.)
 #[must_use]
 pub fn code_page() -> u64 {
     (libc::qsort as *const c_void as u64) & !0xfff
@@ -202,10 +202,10 @@ pub fn tell(client: i32, text: &[u8]) {
     let _ = call(libc::SYS_write, &[client.word(), text.as_ptr() as u64, text.len().word()]);
 }
 
-/// Runs `body` in a forked child, and says what it gave. To be called by a process with one thread.
+/// Runs `body` in a forked child, and returns its result. Must be called by a process with one thread.
 ///
 /// # Errors
-/// The error number that `body` gave; -1 if the child ended in another way.
+/// The error number that `body` returned; -1 if the child ended in another way.
 pub fn in_child(body: impl FnOnce() -> Answer) -> Answer {
     // SAFETY: the caller has one thread, so the copy finds every lock of the C library free.
     match unsafe { fork() }.map_err(|error| error as i32)? {
@@ -232,7 +232,7 @@ pub fn in_child(body: impl FnOnce() -> Answer) -> Answer {
 pub struct Idler(Pid);
 
 impl Idler {
-    /// Starts it. To be called by a process with one thread.
+    /// Starts it. Must be called by a process with one thread.
     ///
     /// # Errors
     /// Those of fork(2).

@@ -34,7 +34,7 @@ fn names_and_titles_are_of_one_role_in_each_service() {
 }
 
 #[test]
-fn whoever_reads_what_clients_send_has_nothing() {
+fn roles_that_read_from_clients_have_no_rights() {
     for (role, row) in rows().filter(|(_, row)| row.root == Root::Empty) {
         assert!(row.keep.is_empty() && row.files == Files::NONE, "{role:?}");
         assert!(matches!(row.account, Account::Own { .. }), "{role:?}");

@@ -23,8 +23,8 @@ type Args = [u64; 6];
 fn main() -> std::process::ExitCode {
     raw::prepare_scratch();
     runner::run(&[
-        ("policy_says_what_is_expected", policy_says_what_is_expected),
-        ("children_can_harm_nobody", children_can_harm_nobody),
+        ("policy_agrees_with_the_expected_lists", policy_agrees_with_the_expected_lists),
+        ("children_can_do_no_harm", children_can_do_no_harm),
         ("near_misses_die", near_misses_die),
         ("allowed_arguments_live", allowed_arguments_live),
         ("allowed_arguments_live_under_the_supervisors_filter_too", allowed_arguments_live_as_child),
@@ -35,7 +35,7 @@ fn main() -> std::process::ExitCode {
     ])
 }
 
-fn policy_says_what_is_expected() {
+fn policy_agrees_with_the_expected_lists() {
     for role in Role::ALL {
         let expected = calls(role);
         let names: Vec<&str> = role.rules().iter().map(|rule| rule.syscall).collect();
@@ -58,7 +58,7 @@ fn policy_says_what_is_expected() {
 }
 
 /// What an attempt would be able to harm under a filter that allows everything.
-fn children_can_harm_nobody() {
+fn children_can_do_no_harm() {
     let death = in_child(|| {
         raw::isolate();
         let calls: [(i64, Args); 6] = [

@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn copies_that_are_given_up_count() {
+    fn abandoned_copies_count() {
         let (start, mut pace) = (Instant::now(), Pace::default());
         for begin in [start, start + 30 * MS] {
             pace.open();

@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn very_many_tables_are_looked_at_less_often() {
+    fn very_many_tables_are_checked_less_often() {
         let rests = |tables| {
             let around = Surroundings::new(Anchor::host().unwrap(), Owners::root(), 1, tables);
             (around.rest(false), around.rest(true))

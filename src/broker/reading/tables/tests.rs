@@ -253,7 +253,7 @@ fn snapshot_that_a_worker_refused_is_tried_by_the_next() {
 }
 
 #[test]
-fn counts_follow_the_contents() {
+fn counts_follow_the_snapshots() {
     let Some(bed) = Bed::new() else { return };
     let mut scene = Scene::new(bed, 2, 9);
     scene.turns_until(2);

@@ -31,7 +31,7 @@ fn table(owner: u32) -> Option<Bed> {
 }
 
 #[test]
-fn open_table_group_of_nobody_else_may_write() {
+fn open_table_group_without_other_members_may_write() {
     for name in ["g", "g/p", "g/p/t"] {
         for (owner, gid, good) in [
             (0, 0, true),
@@ -59,7 +59,7 @@ fn open_table_group_of_nobody_else_may_write() {
 }
 
 #[test]
-fn open_table_access_list_is_seen_behind_a_group_of_nobody_else() {
+fn open_table_access_list_is_noticed_behind_a_group_without_other_members() {
     for name in ["g", "g/p", "g/p/t"] {
         let Some(bed) = table(0) else { return };
         bed.mode(name, 0o775);

@@ -86,7 +86,7 @@ fn mode_of_the_previous_file_is_kept_and_never_widened() {
 }
 
 #[test]
-fn file_that_somebody_else_has_written_is_taken_over_first() {
+fn file_that_another_program_has_written_is_imported_first() {
     type Write = fn(&Bed);
     let writes: [(&str, bool, Write); 4] = [
         ("another file", true, |bed| {

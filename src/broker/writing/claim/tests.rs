@@ -154,7 +154,7 @@ fn file_that_another_program_is_about_to_write_is_restored() {
 }
 
 #[test]
-fn damaged_file_is_not_set_aside_while_somebody_writes_it() {
+fn damaged_file_is_not_set_aside_while_another_program_writes_it() {
     on_both(|bed, mut tables| {
         owned(bed, "d/x.db", b"damaged");
         open(&mut tables, 0).unwrap();

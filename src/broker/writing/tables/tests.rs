@@ -267,7 +267,7 @@ fn damaged_database_is_set_aside_at_once() {
 }
 
 #[test]
-fn file_that_somebody_has_replaced_is_not_set_aside() {
+fn file_that_another_program_has_replaced_is_not_set_aside() {
     let Some(bed) = bed() else { return };
     let mut tables = tables(&bed, &["hash:d/x", "lmdb:d/y"]);
     owned(&bed, "d/x.db", b"damaged");

@@ -226,7 +226,7 @@ fn clients_wait_for_the_first_answer_about_every_table() {
 }
 
 #[test]
-fn answers_change_what_may_be_said_next() {
+fn answers_change_which_messages_are_allowed_next() {
     let mut one = opened();
     one.slots[1].beside = false;
     let corrupt = WriterToBroker::Corrupt { id: ID, generation: CURRENT, part: Part::File };

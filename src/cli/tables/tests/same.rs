@@ -5,8 +5,8 @@ use mapkeep_config_site::load_config::{LoadedConfig, Source as ServiceSource};
 use mapkeep_config_site::options::Options;
 use mapkeep_config_text::parse_master;
 
-/// The plan of the service, started with the words that master(8) makes of its entry: master(5), field chroot, and
-/// the arguments. `chroot` is what the entry says.
+/// The plan of the service, started with the arguments that master(8) derives from its entry: master(5), field chroot,
+/// and the arguments. `chroot` is the field in the entry.
 fn plan_of(scene: &Scene, service: Service, chroot: bool) -> LoadedConfig {
     let master = parse_master(&fs::read(scene.base.join("master.cf")).unwrap()).0;
     let entry = master.unix_service(service.name().as_bytes()).unwrap();
@@ -17,7 +17,7 @@ fn plan_of(scene: &Scene, service: Service, chroot: bool) -> LoadedConfig {
     ServiceSource::new(&options, scene.base.clone()).for_root().load_config().unwrap()
 }
 
-/// Compares the two readings of one service, and gives the command's.
+/// Compares the two readings of one service, and returns the command's.
 fn same(what: &str, scene: &Scene, service: Service, chroot: bool) -> Configuration {
     let LoadedConfig { plan, remarks, unreadable } = plan_of(scene, service, chroot);
     let site = Source::new(&scene.base).unwrap().read(service).unwrap();
@@ -32,7 +32,7 @@ fn same(what: &str, scene: &Scene, service: Service, chroot: bool) -> Configurat
     assert_eq!(plan.approval_known, site.certain, "{what}: certain");
     assert_eq!(plan.chroot, Path::new(&site.keep.chroot_directory), "{what}");
     assert_eq!((plan.ids, unreadable), (Some(site.role_ids().unwrap()), None), "{what}: ids");
-    // What the service says of single tables, the command says with the table.
+    // What the service logs about single tables, the command shows with the table.
     let general: Vec<&Remark> = remarks.iter().filter(|remark| !remark.text.starts_with("table ")).collect();
     assert_eq!(general, site.remarks.iter().collect::<Vec<_>>(), "{what}: remarks");
     site
@@ -45,7 +45,7 @@ struct Case {
     main: &'static str,
     /// Entries of both services.
     master: &'static str,
-    /// What is added to mapkeep.cf.
+    /// The lines added to mapkeep.cf.
     keep: &'static str,
     chroot: bool,
     certain: bool,
@@ -198,7 +198,7 @@ fn service_and_command_read_the_same_lists_in_files() {
 }
 
 #[test]
-fn main_cf_that_cannot_be_read_is_told_by_both() {
+fn main_cf_that_cannot_be_read_is_reported_by_both() {
     let scene = scene_of(LISTS);
     fs::remove_file(scene.base.join("main.cf")).unwrap();
     let loaded = plan_of(&scene, Service::Read, true);

@@ -37,7 +37,7 @@ fn write_table<'j>(json: &'j Value, name: &str) -> &'j Value {
 }
 
 #[test]
-fn tables_that_are_written_are_told_with_their_state() {
+fn tables_that_are_written_are_shown_with_their_state() {
     let lists = "proxy_write_maps = proxy:btree:/w/fresh proxy:hash:/w/whole proxy:lmdb:/w/l\n  \
                  proxy:hash:/w/bad proxy:btree:/w/whole proxy:btree:/none/x proxy:internal:i proxy:cdb:/w/c\n  \
                  proxy:mysql:/w/my.cf proxy:btree:/w/linked proxy:static:a proxy:btree:relative\n";
@@ -125,7 +125,7 @@ fn write_lists_the_other_service_alone_and_good_lists_exit_zero() {
     ] {
         assert!(text.contains(part), "{part}\nin\n{text}");
     }
-    // A directory of somebody else makes the whole answer a bad one.
+    // A directory of another user makes the overall result bad.
     fs::set_permissions(scene.base.join("queue/w"), fs::Permissions::from_mode(0o777)).unwrap();
     let (exit, text) = scene.run(&[]);
     assert_eq!(exit, Exit::Failure);
@@ -137,7 +137,7 @@ fn write_lists_the_other_service_alone_and_good_lists_exit_zero() {
 }
 
 #[test]
-fn mail_owner_that_is_nobody_is_named() {
+fn missing_mail_owner_is_named() {
     let lists = "proxy_write_maps = proxy:btree:/w/cache\nmail_owner = nosuch-user\n";
     let Some((scene, ..)) = scene(lists) else { return };
     let (exit, json) = scene.json(&[]);

@@ -18,7 +18,7 @@ fn bed(keep: &[u8]) -> Option<Bed> {
 }
 
 #[test]
-fn unreadable_mapkeep_cf_is_told_and_trusts_nobody() {
+fn unreadable_mapkeep_cf_is_reported_and_trusts_nobody() {
     let Some(bed) = bed(b"table_owners = daemon\n") else { return };
     let good = read(&bed, true);
     assert_eq!((good.owners, good.unreadable.len()), (vec![1], 0), "master.cf need not be there");
@@ -44,7 +44,7 @@ fn unreadable_mapkeep_cf_is_told_and_trusts_nobody() {
 }
 
 #[test]
-fn missing_main_cf_leaves_open_what_is_approved() {
+fn without_main_cf_approval_is_unknown() {
     let Some(bed) = bed(b"") else { return };
     let found = read(&bed, true);
     assert!(found.certain && found.tables.len() == 1, "{:?}", found.tables);
@@ -56,7 +56,7 @@ fn missing_main_cf_leaves_open_what_is_approved() {
 }
 
 #[test]
-fn option_that_may_not_be_set_is_told_without_a_file() {
+fn option_that_may_not_be_set_is_reported_without_a_file() {
     let Some(bed) = bed(b"") else { return };
     let found = read(&bed, true);
     let told: Vec<String> = found.remarks.iter().map(ToString::to_string).collect();

@@ -55,7 +55,7 @@ impl Btree {
         key: &mut Vec<u8>,
         value: &mut Vec<u8>,
     ) -> Result<Step, TableError> {
-        // The walk goes on with a copy; the caller's cursor moves when there is something to return.
+        // The walk continues with a copy; the caller's cursor moves only when there is something to return.
         let mut walk = cursor.clone();
         let (mut number, mut index) = match walk.place {
             Place::Start => {

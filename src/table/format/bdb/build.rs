@@ -65,7 +65,7 @@ pub enum BuildError {
     PageSize,
     /// A key or value is longer than [`MAX_ITEM`].
     ItemTooLong,
-    /// A key for a btree is not greater than the one before it.
+    /// A key for a btree is not greater than the previous one.
     NotAscending,
     /// A key for a hash table was given twice.
     DuplicateKey,
@@ -104,7 +104,7 @@ impl std::error::Error for BuildError {
     }
 }
 
-/// Refuses what is too long to be looked up again.
+/// Refuses keys and values that are too long to be looked up again.
 fn check_lengths(key: &[u8], value: &[u8]) -> Result<(), BuildError> {
     if key.len() > MAX_ITEM || value.len() > MAX_ITEM {
         return Err(BuildError::ItemTooLong);

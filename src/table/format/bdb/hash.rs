@@ -36,7 +36,7 @@ pub(super) enum Function {
 const CHARKEY: &[u8] = b"%$sniglet^&\0";
 
 impl Function {
-    /// The function that gives `charkey` for the well-known text.
+    /// The hash function that maps the well-known text to `charkey`.
     pub fn proven_by(charkey: u32) -> Option<Function> {
         [Function::Fnv, Function::Times33]
             .into_iter()
@@ -103,7 +103,7 @@ impl Hash {
         key: &mut Vec<u8>,
         value: &mut Vec<u8>,
     ) -> Result<Step, TableError> {
-        // The walk goes on with a copy; the caller's cursor moves when there is something to return.
+        // The walk continues with a copy; the caller's cursor moves only when there is something to return.
         let mut walk = cursor.clone();
         let (mut bucket, mut number, mut index) = match walk.place {
             Place::Start => {

@@ -28,7 +28,7 @@ pub enum Method {
     Btree,
 }
 
-/// What the meta page says.
+/// The fields of the meta page.
 #[derive(Debug)]
 pub struct Head {
     pages: Pages,
@@ -42,7 +42,7 @@ enum Kind {
 }
 
 impl Head {
-    /// Checks the file `data` as far as its meta page goes.
+    /// Checks the meta page of the file `data`.
     pub fn read(method: Method, data: &[u8]) -> Result<Head, TableError> {
         meta::read(method, data)
     }

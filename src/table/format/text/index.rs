@@ -80,8 +80,8 @@ impl Index {
         self.slots.get(start..).unwrap_or_default()
     }
 
-    /// The slots for which `key` says `Equal`, which are neighbours. `key` compares a slot's key with the one
-    /// that is looked for, in the order of [`Index::sort`].
+    /// The slots for which `key` says `Equal`, which are neighbours. `key` compares a slot's key with the one that is
+    /// searched for, in the order of [`Index::sort`].
     pub fn equal(&self, hash: u32, key: impl Fn(&Slot) -> Ordering) -> impl Iterator<Item = &Slot> {
         let hash = hash & !1;
         let rest = self.from(hash);
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn equal_hashes_all_the_same_keys_tell_apart() {
+    fn keys_with_equal_hashes_are_distinguished() {
         let text = b"cabbage";
         let mut index = Index::with_room(7, 7).unwrap();
         for at in 0..7 {

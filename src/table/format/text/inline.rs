@@ -116,8 +116,8 @@ pub fn static_value(name: &[u8]) -> Result<Vec<u8>, TableError> {
     }
 }
 
-/// Looks whether a name is well formed, for kinds whose content is in their name; `rest` is what follows `type:`. Rules
-/// are not compiled.
+/// Checks whether a name is well formed, for kinds whose entries are in their name; `rest` is what follows `type:`.
+/// Rules are not compiled.
 ///
 /// # Errors
 /// [`TableError::BadName`] where Postfix has a syntax error, [`TableError::WrongKind`] for other kinds.
@@ -136,7 +136,7 @@ pub fn check(kind: Kind, rest: &[u8]) -> Result<(), TableError> {
 /// number of a line is that of a rule.
 ///
 /// # Errors
-/// [`TableError::BadName`] where Postfix has a syntax error. No rule at all is not one.
+/// [`TableError::BadName`] where Postfix has a syntax error. A text without rules is no error.
 pub fn inline_text(name: &[u8]) -> Result<Vec<u8>, TableError> {
     let Some((mut list, [])) = braced(name) else { return Err(TableError::BadName("expected {{rule}...}")) };
     let mut text = Vec::new();

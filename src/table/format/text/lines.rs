@@ -23,11 +23,11 @@ pub struct Lines<'a> {
 pub struct Place {
     at: usize,
     line: u32,
-    /// A logical line that may go on.
+    /// A logical line that may continue.
     open: Option<Open>,
 }
 
-/// What is known of a logical line before its end.
+/// What is known about a logical line before its end.
 #[derive(Clone, Copy, Debug)]
 struct Open {
     start: usize,
@@ -36,7 +36,7 @@ struct Open {
     continued: bool,
 }
 
-/// What a look for the next logical line has come to.
+/// The result of a search for the next logical line.
 #[derive(Debug)]
 pub enum Found<'a> {
     /// It.
@@ -144,7 +144,7 @@ impl<'a> Iterator for Lines<'a> {
 }
 
 impl<'a> Logical<'a> {
-    /// The logical line that begins at offset `start`; `continued` as its iteration has said.
+    /// The logical line that begins at offset `start`; `continued` as returned by the iteration.
     pub fn at(text: &'a [u8], start: usize, continued: bool) -> Option<Logical<'a>> {
         if continued {
             return Lines::from(text, start).next();
@@ -163,12 +163,12 @@ impl<'a> Logical<'a> {
         self.raw.len() > MAX_LINE
     }
 
-    /// Whether it has a NUL byte, at which its content ends.
+    /// Whether it has a NUL byte, at which its text ends.
     pub fn has_nul(&self) -> bool {
         self.raw.contains(&0) && self.whole().contains(&0)
     }
 
-    /// The content: newlines removed, white space of continuations kept, ended by a NUL byte.
+    /// Its text: newlines removed, white space of continuations kept, ended by a NUL byte.
     pub fn content(&self) -> Cow<'a, [u8]> {
         match self.whole() {
             Cow::Borrowed(whole) => Cow::Borrowed(text_of(whole)),
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn at_recorded_offset_gives_the_same_content() {
+    fn at_recorded_offset_returns_the_same_text() {
         let text = b"a 1\n#\n 2\nb 3\n# end\n";
         for logical in Lines::from(text, 0) {
             let again = Logical::at(text, logical.start, logical.continued).unwrap();

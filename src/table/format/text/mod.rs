@@ -14,9 +14,9 @@ pub fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)
 }
 
-/// Splits off the key, which ends at the first byte for which `ends` is true outside of quotes.
-/// `"` begins and ends quoting, `\` protects the next byte; all of them stay in the key.
-/// The last part of the result says whether a quote is left open.
+/// Splits off the key, which ends at the first byte for which `ends` is true outside of quotes. `"` begins and ends
+/// quoting, `\` protects the next byte; all of them stay in the key. The last part of the result tells whether a quote
+/// is left open.
 pub fn split_key(text: &[u8], ends: impl Fn(u8) -> bool) -> (&[u8], &[u8], bool) {
     let (mut quoted, mut protected) = (false, false);
     let end = text.iter().position(|byte| {

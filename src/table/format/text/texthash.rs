@@ -81,7 +81,7 @@ impl Entry<'_> {
         self.content.get(..self.key_length).unwrap_or_default()
     }
 
-    /// The bytes of the line, as far as they count.
+    /// The bytes of the line, without those that are ignored.
     fn length(&self) -> usize {
         self.content.len()
     }

@@ -99,7 +99,7 @@ fn folding_answer_of_one_member_is_folded_for_the_next() {
 fn folding_composite_itself_folds_with_utf8_only() {
     let query =
         |utf8| Query { folding: Folding { fixed: true, pattern: false }, utf8, ..Query::plain(b"ALICE") };
-    // The first member says which keys the union has; the pattern gets what the union has made of the key.
+    // The first member decides which keys the union has; the pattern gets the key as folded by the union.
     let union = "unionmap:{inline:{alice=x},regexp:{{/ALICE/i capitals}}}";
     assert_eq!(ask(union, &query(false)), found("x,capitals"));
     assert_eq!(ask(union, &query(true)), found("x"));
@@ -114,7 +114,7 @@ fn folding_without_utf8_folds_ascii_only() {
         let folding = Folding { fixed: true, pattern: false };
         Query { folding, utf8, ..Query::plain("M\u{dc}LLER".as_bytes()) }
     };
-    // A pattern that tells cases apart shows what it is asked for.
+    // A case-sensitive pattern shows which key it gets.
     let name = "pipemap:{inline:{{m\u{fc}ller=u}},static:U}";
     assert_eq!(ask(name, &query(true)), found("U"));
     let pattern = Query { folding: Folding { fixed: false, pattern: true }, ..query(false) };
@@ -122,7 +122,7 @@ fn folding_without_utf8_folds_ascii_only() {
 }
 
 #[test]
-fn values_that_name_files_are_no_answers() {
+fn values_that_name_files_are_not_answers() {
     let files = |key| Query { values: mapkeep_query::Values::FileContent, ..Query::plain(key) };
     for table in ["static:/f", "inline:{a=/f}", "regexp:{{/a/ /f}}", "cidr:{{1.1.1.1 /f}}", "randmap:{/f}"] {
         let key = if table.starts_with("cidr") { &b"1.1.1.1"[..] } else { b"a" };

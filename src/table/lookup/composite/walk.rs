@@ -12,14 +12,14 @@ use std::fmt;
 pub struct Walk {
     folding: Folding,
     utf8: bool,
-    /// The key for what is looked up next.
+    /// The key for the next lookup.
     key: Vec<u8>,
     /// The composites around it, from the outermost on.
     frames: Vec<Frame>,
     at: At,
 }
 
-/// What is to be done next.
+/// The next step.
 #[derive(Clone, Copy)]
 enum At {
     /// Look the key up in this node, and in these forms.
@@ -36,12 +36,12 @@ enum Frame {
     Pipe { node: usize, next: usize },
 }
 
-/// What is asked of a leaf.
+/// A question to a leaf.
 #[derive(Clone, Copy)]
 pub struct Leaf<'w> {
     /// Its place in [`Composite::leaves`].
     pub number: usize,
-    /// The key, folded as the leaf's class says.
+    /// The key, folded according to the leaf's class.
     pub key: &'w [u8],
     /// Which forms of the key to try.
     pub modes: NulModes,
@@ -61,20 +61,20 @@ impl Composite {
         }
     }
 
-    /// Goes on with a lookup, until its end or until `ask` says nothing. At the end `answer` is filled if there is one, and
-    /// empty otherwise.
+    /// Continues a lookup, until its end or until `ask` returns `None`. At the end, `answer` is filled if there is an
+    /// answer, and empty otherwise.
     ///
-    /// `ask` looks the key up in a leaf, and fills the answer, which is empty before. When it says nothing, the lookup can
-    /// be continued at any later time: it asks for the same leaf first. It is called only for the leaves that the lookup
-    /// comes to, and its first error ends the lookup.
+    /// `ask` looks the key up in a leaf, and fills the answer, which is empty before. When it returns `None`, the
+    /// lookup can be continued at any later time: it asks the same leaf first. It is called only for the leaves that
+    /// the lookup reaches, and its first error ends the lookup.
     ///
-    /// `unionmap:` asks all members and joins their answers with commas; an empty answer before the first that is not
-    /// leaves nothing, one after it a comma; only empty answers are no answer. `pipemap:` asks each member for the
-    /// answer of the one before it; the first that has none ends it.
+    /// `unionmap:` asks all members and joins their answers with commas; an empty answer before the first non-empty one
+    /// adds nothing, one after it a comma; if all answers are empty, there is no answer. `pipemap:` asks each member
+    /// for the answer of the previous one; the first without an answer ends it.
     ///
-    /// Each member folds the key that it is asked for, as [`Query::folding`] says for its own class. The composites fold
-    /// only with [`Query::utf8`], since in Postfix it is the layer of UTF-8 checks around every table that does it for them;
-    /// so a pattern member of a composite with exact keys is asked for the key as it was sent, or folded, by that.
+    /// Each member folds its key, according to [`Query::folding`] for its own class. Composites fold only with
+    /// [`Query::utf8`], since in Postfix the layer of UTF-8 checks around every table does it for them; that decides
+    /// whether a pattern member of a composite with exact keys gets the key as it was sent, or folded.
     ///
     /// # Errors
     /// Those of `ask`; [`TableError::NotUtf8`] for the answer of a member, if [`Query::utf8`];
@@ -169,7 +169,7 @@ impl Composite {
 const FOUND: Outcome = Outcome::Found(NulMode::Bare);
 
 impl Walk {
-    /// The lookup comes to a node.
+    /// The lookup reaches a node.
     fn enter(&mut self, node: &Node, place: usize, modes: NulModes) -> At {
         let checked = self.utf8 && !matches!(node, Node::Same(_));
         if checked && std::str::from_utf8(&self.key).is_err() {
@@ -204,7 +204,7 @@ impl Walk {
         }
     }
 
-    /// The leaf that is to be asked next, once the lookup has come to one.
+    /// The leaf to be asked next, once the lookup has reached one.
     #[must_use]
     pub fn leaf(&self) -> Option<Leaf<'_>> {
         match self.at {

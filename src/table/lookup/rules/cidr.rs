@@ -30,11 +30,11 @@ pub(crate) struct Cidr {
     v4: Program<u32>,
     v6: Program<u128>,
     answers: Vec<u8>,
-    /// Where each answer ends; it begins where the one before it ends.
+    /// Where each answer ends; it begins where the previous one ends.
     ends: Vec<u32>,
 }
 
-/// A table on its way.
+/// A table that is being built.
 pub(crate) struct Building {
     place: Place,
     v4: Builder<u32>,
@@ -77,7 +77,7 @@ impl Building {
         Ok(Ok(Cidr { v4: v4.finish()?, v6: v6.finish()?, answers, ends }))
     }
 
-    /// Adds what a line says.
+    /// Adds a line.
     fn take(&mut self, line: u32, content: &[u8], complaints: &mut Vec<Complaint>) -> Result<(), TableError> {
         let Building { v4, v6, answers, ends, open, .. } = self;
         match keyword(content) {
@@ -119,7 +119,7 @@ impl Building {
 }
 
 impl Cidr {
-    /// Fills `answer` and returns true if a rule holds for the key. A key that is not an address is not found.
+    /// Fills `answer` and returns true if a rule matches the key. A key that is not an address is not found.
     pub fn find(&self, query: &Query<'_>, answer: &mut Vec<u8>) -> Result<bool, TableError> {
         let mut effort = Effort::new(query);
         let found = match address(query.key) {
@@ -152,7 +152,7 @@ pub(crate) fn address(text: &[u8]) -> Option<Address> {
     text.parse::<Ipv4Addr>().ok().map(|address| Address::V4(address.to_bits()))
 }
 
-/// Cuts a rule into network and answer.
+/// Splits a rule into network and answer.
 fn rule(content: &[u8]) -> Result<(Parsed, &[u8]), Fault> {
     let start = content.iter().position(|byte| *byte != b'!' && !is_space(*byte)).ok_or(Fault::BadAddress)?;
     let after = content.get(start..).unwrap_or_default();

@@ -18,12 +18,13 @@ const MAX_LOOSE_COPIES: u64 = 100;
 /// of a part of 64 items, which take over 10 seconds. One part of 100 items is the most.
 const MAX_WEIGHT: u64 = 100_000_000;
 
-/// How many alternatives a group may have, and how many items that match the empty string may follow one another. regcomp()
-/// notes for each which of the others can be reached from it: with so many, that is over [`crate::MAX_COMPILED`].
+/// How many alternatives a group may have, and how many items that match the empty string may follow one another.
+/// regcomp() records for each which of the others can be reached from it: with this number, that exceeds
+/// [`crate::MAX_COMPILED`].
 const MAX_CHAIN: u64 = 4_000;
 
-/// No less than regcomp() takes for the pattern, in bytes; nothing if that is beyond a limit of this file. The pattern need not
-/// be well formed; then what is counted is no less than what regcomp() sees before it stops.
+/// An upper bound on the memory that regcomp() takes for the pattern, in bytes; `None` if that exceeds a limit of this
+/// file. The pattern need not be well formed; then everything that regcomp() reads before it stops is counted.
 pub(crate) fn most_memory(pattern: &[u8], extended: bool) -> Option<u64> {
     let (mut open, mut group) = (Vec::new(), Group::default());
     let (mut copies, mut loose_copies, mut signs, mut anchors) = (0_u64, 0_u64, 0_u64, 0_u64);
@@ -170,7 +171,7 @@ impl Group {
         self.chain_with_last().0.max(self.branches)
     }
 
-    /// Makes the last item `times` as long, and says by how much.
+    /// Multiplies the length of the last item by `times`, and returns the increase.
     fn repeat(&mut self, times: u64) -> u64 {
         let more = self.last.size.saturating_mul(times.saturating_sub(1));
         self.last.size = self.last.size.saturating_add(more);
@@ -190,8 +191,8 @@ impl Group {
     }
 }
 
-/// The lowest number of the repetition with which `text` begins, how many items regcomp() makes of the one before it,
-/// and what follows it. `{3,}` is four items, the last of them with a star; so `+`, which is `{1,}`, is two.
+/// The lowest number of the repetition with which `text` begins, how many items regcomp() makes of the preceding one,
+/// and what follows. `{3,}` is four items, the last of them with a star; so `+`, which is `{1,}`, is two.
 fn bounds(text: &[u8]) -> (u64, u64, &[u8]) {
     let end = text.iter().position(|byte| !byte.is_ascii_digit() && *byte != b',').unwrap_or(text.len());
     let (inside, after) = text.split_at_checked(end).unwrap_or_default();
@@ -261,7 +262,7 @@ mod tests {
 
     #[test]
     fn complexity_stacked_plus_refused() {
-        // Each `+` makes two of what is before it: 21 of them, in 55 bytes, took a gigabyte.
+        // Each `+` doubles what precedes it: 21 of them, in 55 bytes, took a gigabyte.
         for pattern in [
             "(a|b),+++++++++++++++++++++}ay2,M-3",
             "a{1,}{1,}{1,}{1,}{1,}{1,}{1,}{1,}{1,}{1,}{1,}{1,}{1,}{1,}",
@@ -305,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn complexity_memory_is_no_less_than_what_is_taken() {
+    fn complexity_memory_is_an_upper_bound() {
         use mapkeep_table_regex::posix::{Flags, Regex, allocated};
         let _alone = crate::rules::MEMORY.lock();
         let flags = Flags { extended: true, ignore_case: true, newline: false };

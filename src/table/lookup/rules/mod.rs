@@ -21,9 +21,8 @@ use mapkeep_table_format::text::trim;
 use mapkeep_table_format::{Complaint, Fault, Portion, complain};
 use mapkeep_table_regex::Time;
 
-/// Calls `take` with the number and the content of each logical line from `place` on that can be used, until the portion is
-/// used up; the content begins with something else than white space and has none at its end. `take` says how much work it was.
-/// True at the end of the text.
+/// Calls `take` with the number and the text of each usable logical line from `place` on, until the portion is used up;
+/// the text neither begins nor ends with white space. `take` returns how much work it was. True at the end of the text.
 pub(crate) fn each_line(
     text: &[u8],
     place: &mut lines::Place,
@@ -93,12 +92,12 @@ impl<'a> Effort<'a> {
         Effort { query, work: query.pause.map_or(0, |pause| pause.place.get().work) }
     }
 
-    /// The rule that a lookup begins with, or goes on with.
+    /// The rule with which a lookup begins or continues.
     pub fn first_rule(&self) -> usize {
         self.query.pause.map_or(0, |pause| pause.place.get().rule)
     }
 
-    /// Interrupts the lookup before `rule`, which would read `bytes` and has `time`, if it is to be interrupted now.
+    /// Interrupts the lookup before `rule`, which would read `bytes` and has `time`, if the query says so.
     pub fn pause(&self, rule: usize, bytes: usize, time: Time<'_>) -> Result<(), TableError> {
         let Some(pause) = self.query.pause.filter(|pause| time.now < pause.below) else { return Ok(()) };
         let work = self.work.saturating_sub(u64::try_from(bytes).unwrap_or(u64::MAX));
@@ -106,7 +105,8 @@ impl<'a> Effort<'a> {
         Err(TableError::Paused)
     }
 
-    /// To be called before the rule of `line` is tried on a subject of `bytes` bytes. Says how much time it may take.
+    /// Must be called before the rule of `line` is tried on a subject of `bytes` bytes. Returns how much time it may
+    /// take.
     pub fn spend(&mut self, bytes: usize, line: u32) -> Result<Time<'a>, TableError> {
         self.work = self.work.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
         if self.work > MAX_WORK {

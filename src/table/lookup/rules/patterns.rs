@@ -54,7 +54,7 @@ pub(crate) trait Library {
 
     fn groups(regex: &Self::Regex) -> usize;
 
-    /// The memory that it takes, in bytes, as far as the library tells.
+    /// The memory that it takes, in bytes, as far as the library reports it.
     fn size(regex: &Self::Regex) -> usize;
 
     /// The memory that the process has, in bytes, where the library does not tell what a pattern takes.
@@ -71,7 +71,7 @@ pub(crate) trait Library {
         time: Time<'_>,
     ) -> Result<Option<Groups>, MatchError>;
 
-    /// The library's number for what is wrong with a pattern.
+    /// The library's error number for a pattern.
     fn fault(code: i32, offset: usize) -> Fault;
 }
 
@@ -103,7 +103,7 @@ struct Test<L: Library> {
 
 enum Action {
     Answer(Answer),
-    /// `if`: where to go on if it does not hold.
+    /// `if`: where to continue if it does not match.
     Block {
         end: usize,
     },
@@ -203,7 +203,7 @@ impl<L: Library> Test<L> {
     }
 }
 
-/// Sorts what a library says about a pattern into complaints and errors.
+/// Divides a library's messages about a pattern into complaints and errors.
 pub(crate) fn sort<L: Library>(
     compiled: Result<L::Regex, CompileError>,
 ) -> Result<Result<L::Regex, Fault>, TableError> {

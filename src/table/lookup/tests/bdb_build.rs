@@ -195,7 +195,7 @@ fn hash_keys_that_begin_others_found_by_libdb() {
     assert_eq!((missed.len(), listed.len()), (0, model.len()));
 }
 
-/// Whoever chooses the keys may choose them for one bucket: still a file, a long chain of pages.
+/// An attacker may choose all keys for one bucket: that is still a valid file, with a long chain of pages.
 #[test]
 fn hash_keys_of_one_bucket_read_by_us_and_libdb() {
     if !tools() {

@@ -54,7 +54,7 @@ const NAMES: [&str; 29] = [
     "randmap:{one}",
 ];
 
-/// Names that only `proxymap` can be asked, since `postmap` dies of a member that fails.
+/// Names that only `proxymap` can be asked, since `postmap` exits when a member fails.
 const FAILING: [&str; 6] = [
     "unionmap:{fail:x,static:y}",
     "unionmap:{static:y,fail:x}",
@@ -129,7 +129,7 @@ impl Bed {
             };
             composite.go_on(&mut composite.walk(query), &mut answer, ask)?.expect("no leaf is put off")
         } else {
-            // Whoever asks a table with content of its own has folded the key.
+            // The key for a table with its own entries has been folded by the caller.
             let table = open(&name).unwrap();
             let folds = query.folding.applies(table.kind().class());
             let key = if folds { fold(query.key, query.utf8) } else { query.key.into() };
@@ -166,7 +166,7 @@ fn composites_answered_as_postmap() {
         let full = name.replace('D', &bed.directory);
         let mut command = Command::new(POSTMAP);
         command.args(["-c", &bed.directory, "-q", "-", &full]);
-        // Stock ends at the first error of a member; what it said before that is compared.
+        // Stock stops at the first error of a member; its output before that is compared.
         let output = run(&mut command, input.as_bytes());
         let fails = !output.stderr.is_empty() && String::from_utf8_lossy(&output.stderr).contains("fatal");
         let mut expected = Vec::new();

@@ -61,8 +61,8 @@ fn letters_that_stock_folds_otherwise_are_the_listed_ones() {
     if !have(POSTMAP) {
         return;
     }
-    // All of the first two planes; no later one has letters with a case. What folding gives comes first, also where
-    // it is several letters, so that each answer says what a letter folds to.
+    // All of the first two planes; no later one has letters with a case. The folded forms come first, including those
+    // of several letters, so that each answer shows what a letter folds to.
     let letters: Vec<String> = ('\u{80}'..'\u{20000}').map(String::from).collect();
     let mut seen = HashSet::new();
     let folded =

@@ -75,7 +75,7 @@ fn texthash_file_answered_as_stock() {
     assert_answers(&table, &pairs);
     assert!(scan(&table) == pairs);
     assert!(sorted(scan(&table)) == sorted(scratch.listing("texthash")));
-    // Nobody folded this key, so it means just itself.
+    // This key has not been folded, so it only matches itself.
     assert_eq!(get(&table, &pairs[7].0.to_ascii_uppercase()), None);
 }
 
@@ -187,7 +187,7 @@ fn values_at_the_limit_given_longer_ones_refused() {
         );
         assert!(answer.is_empty());
 
-        // A scan says so once and goes on behind it.
+        // A scan reports that once and continues after it.
         let (mut cursor, mut key) = (mapkeep_table_format::Cursor::default(), Vec::new());
         let steps: Vec<_> = (0..4).map(|_| table.step(&mut cursor, &mut key, &mut answer).is_ok()).collect();
         assert_eq!(steps.iter().filter(|ok| **ok).count(), 3, "{name}");

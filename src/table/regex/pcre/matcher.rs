@@ -30,7 +30,7 @@ pub(super) struct Part {
     pub checked: bool,
 }
 
-/// What a call has come to.
+/// The result of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
     Match,

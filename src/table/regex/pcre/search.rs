@@ -40,7 +40,7 @@ pub(super) struct Starts {
     pub utf: bool,
 }
 
-/// What is known of the places at which a match can begin.
+/// What is known about the offsets at which a match can begin.
 #[derive(Clone, Debug)]
 pub(super) enum First {
     Any,
@@ -56,7 +56,7 @@ pub(super) enum Extent {
     Parts,
     /// There is one place.
     Beginning,
-    /// What is found at a place depends on the places before it.
+    /// The result at an offset depends on earlier offsets.
     OnePiece,
 }
 
@@ -126,9 +126,8 @@ pub(super) fn is_indivisible(pattern: &[u8]) -> bool {
 }
 
 impl Matcher {
-    /// Runs `regex` on `subject`: `None` if it does not match. Groups are told if `with_groups`, as far as there is
-    /// room for them. The clock is asked only if the match takes
-    /// more than one call.
+    /// Runs `regex` on `subject`: `None` if it does not match. Groups are returned if `with_groups`, as far as there is
+    /// room for them. The clock is read only if the match takes more than one call.
     ///
     /// # Errors
     /// A limit was reached, the time is over, or PCRE2 cannot take the subject.
@@ -202,7 +201,8 @@ impl Matcher {
         STEPS_A_CALL.checked_div(places).unwrap_or(1).clamp(1, self.most_steps)
     }
 
-    /// More steps than `steps`, which took the time `spent` and were not enough; as many as fit in what is left.
+    /// A larger number of steps than `steps`, which took the time `spent` and were not enough: as many as fit in the
+    /// time left.
     fn more_steps(&self, steps: u32, spent: Duration, left: Duration) -> Result<u32, MatchError> {
         if steps >= self.most_steps {
             return Err(MatchError::Limit);

@@ -26,7 +26,8 @@ const TAIL: usize = 256;
 /// A piece that takes so much of the time alone is measured again: perhaps another process ran meanwhile.
 const STRIKING: u32 = 16;
 
-/// Whether there is time for `subject`. `run` matches a piece; it is told whether the piece is inside of the subject.
+/// Whether there is time for `subject`. `run` matches a piece; its argument tells whether the piece is inside the
+/// subject.
 ///
 /// # Errors
 /// Those of `run`.

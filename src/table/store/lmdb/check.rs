@@ -35,7 +35,7 @@ enum Kind {
     FreePages,
 }
 
-/// What a tree has, to be compared with what it says that it has.
+/// The counts found in a tree, for comparison with those recorded in the file.
 #[derive(Default)]
 struct Count {
     branch_pages: u64,

@@ -14,7 +14,7 @@ use lmdb_master_sys as lmdb;
 
 use super::calls::{inside, opening};
 
-/// What liblmdb says when a call fails: one of its own numbers (negative), or of errno.
+/// The error code of a failed call of liblmdb: one of its own (negative), or an errno.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Code(pub c_int);
 
@@ -26,7 +26,7 @@ impl Code {
     pub const TXN_FULL: Code = Code(lmdb::MDB_TXN_FULL);
     pub const BAD_VALSIZE: Code = Code(lmdb::MDB_BAD_VALSIZE);
 
-    /// What is wrong with the file, or with what liblmdb has made of it.
+    /// The file is damaged, or liblmdb has found it so.
     pub fn corruption(self) -> Option<&'static str> {
         match self.0 {
             lmdb::MDB_CORRUPTED => Some("a page is of another kind"),
@@ -127,7 +127,7 @@ pub(super) enum Read {}
 #[derive(Debug)]
 pub(super) enum Write {}
 
-/// A transaction of the main database, with the environment. What is dropped without [`Txn::commit`] is undone.
+/// A transaction of the main database, with the environment. Dropping it without [`Txn::commit`] undoes its changes.
 #[derive(Debug)]
 pub(super) struct Txn<Kind> {
     // Dropped in this order: the transaction ends before the environment.
@@ -196,7 +196,7 @@ impl Txn<Write> {
         Code::found(inside(|| unsafe { lmdb::mdb_del(self.raw.0.as_ptr(), self.dbi, &mut key, null_mut()) }))
     }
 
-    /// Makes the changes durable. After an error none of them has been made, and liblmdb may refuse to go on.
+    /// Makes the changes durable. After an error none of them has been made, and liblmdb may refuse to continue.
     pub fn commit(self) -> (Env, Result<(), Code>) {
         let raw = self.raw.0.as_ptr();
         std::mem::forget(self.raw);
@@ -243,7 +243,7 @@ fn append(out: &mut Vec<u8>, found: &lmdb::MDB_val) -> Result<bool, Code> {
     // which is checked under the lock that still holds) or in memory; so much room has been reserved behind the end.
     // No reference to the map is made: other programs may write to it.
     unsafe { found.mv_data.cast::<u8>().copy_to_nonoverlapping(room, found.mv_size) };
-    // SAFETY: so many bytes behind `end` have been reserved, and filled just now.
+    // SAFETY: this number of bytes after `end` have been reserved, and just been filled.
     unsafe { out.set_len(end + found.mv_size) };
     Ok(true)
 }

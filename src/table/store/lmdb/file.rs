@@ -41,7 +41,7 @@ pub(super) trait Source {
 
 impl Source for File {
     fn fill(&self, at: u64, into: &mut [u8]) -> Result<bool, StoreError> {
-        // The kernel counts with a sign, and takes what is beyond for a mistake of the caller.
+        // The kernel's offsets are signed, and it treats larger ones as an error of the caller.
         if i64::try_from(at).is_err() {
             return Ok(false);
         }
@@ -98,7 +98,7 @@ impl Held {
         Ok(())
     }
 
-    /// Gives the lock up. No transaction may be open.
+    /// Releases the lock. No transaction may be open.
     pub fn unlock(&mut self) {
         if self.lock != Lock::None {
             // Giving a lock of the whole file up can fail for a closed descriptor only.
@@ -132,7 +132,7 @@ impl Held {
         both.map_err(|error| failed("duplicating the descriptors of", &error))
     }
 
-    /// Makes what is read from the file durable, whoever has written it.
+    /// Makes everything that can be read from the file durable, including changes by other programs.
     pub fn sync(&self) -> Result<(), StoreError> {
         self.data.sync_data().map_err(|error| failed("syncing", &error))
     }

@@ -24,10 +24,10 @@ const LEAF: u16 = 0x02;
 const BRANCH: u16 = 0x01;
 const OVERFLOW: u16 = 0x04;
 const META: u16 = 0x08;
-/// A leaf node whose value is in pages of its own.
+/// A leaf node whose value is in overflow pages.
 const BIG: u16 = 0x01;
 
-/// What is wrong with a page.
+/// Why a page is invalid.
 pub(super) type Flaw = &'static str;
 
 /// A tree: the entries, or the list of free pages.
@@ -179,7 +179,8 @@ pub(super) enum To<'p> {
 }
 
 impl Page {
-    /// Checks that the page is what and where it says it is. Its nodes are checked one by one by [`Page::node`].
+    /// Checks that the page has the expected type and its own number. Its nodes are checked one by one by
+    /// [`Page::node`].
     pub fn parse(bytes: Vec<u8>, number: u64) -> Result<Page, Flaw> {
         let short = "it is cut short";
         if u64_at(&bytes, 0).ok_or(short)? != number {

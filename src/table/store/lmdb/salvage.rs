@@ -24,7 +24,7 @@ pub type Entries = Vec<(Vec<u8>, Vec<u8>)>;
 /// The entries that can be read of the bytes of a damaged lmdb file.
 #[must_use]
 pub fn salvage(bytes: &[u8]) -> Entries {
-    // Memory does not fail to be read; what is outside of it counts as damaged.
+    // Reading memory cannot fail; a page outside it counts as damaged.
     Rescue::new(bytes, bytes.len() as u64).run().unwrap_or_default()
 }
 
@@ -41,11 +41,11 @@ pub fn salvage_file(file: OwnedFd) -> Result<Entries, StoreError> {
     })
 }
 
-/// So many times the tree of the transaction before is gone through, at most.
+/// The limit of walks through the tree of the previous transaction.
 const MOST_RANGES: usize = 64;
 
-/// So many times as long as the file may its entries be, all together. Each damaged length makes one longer by a page at
-/// most; nodes that overlap on purpose would be an answer without bound.
+/// The limit of the total length of the entries, as a multiple of the length of the file. A damaged length makes an
+/// entry longer by a page at most; but nodes that overlap on purpose could give an unbounded result.
 const MOST_TIMES: u64 = 16;
 
 /// A range of keys: from this one on, and before that one.
@@ -107,7 +107,8 @@ impl<'a, S: Source + ?Sized> Rescue<'a, S> {
         Ok(metas)
     }
 
-    /// Takes over what lies in `wanted` of the tree below page `number`, whose keys lie in `range`.
+    /// Imports those entries of the tree below page `number` that are in `wanted`; the keys of that tree are in
+    /// `range`.
     fn tree(&mut self, number: u64, height: u16, range: &Range, wanted: &Range) -> Result<(), StoreError> {
         let page = if height > 0 && self.seen.insert(number) { self.page(number)? } else { None };
         let Some(page) = page else {
@@ -175,8 +176,8 @@ impl<'a, S: Source + ?Sized> Rescue<'a, S> {
         Ok(value)
     }
 
-    /// Takes over what is in any page that holds entries. An entry that is there with different values is left out:
-    /// which of them is the newest cannot be known.
+    /// Imports the entries of every page that has some. A key with different values is left out: which is the newest
+    /// cannot be known.
     fn all_pages(&mut self) -> Result<(), StoreError> {
         let mut doubtful = BTreeSet::new();
         for number in 2..self.length / self.page_size as u64 {

@@ -86,7 +86,7 @@ impl Table {
         self.begin(Lock::Exclusive, |env| env.write().map(State::Writing))
     }
 
-    /// Ends the transaction, if there is one, and gives up the lock. What has not been committed is undone.
+    /// Ends the transaction, if there is one, and releases the lock. Uncommitted changes are undone.
     pub fn end(&mut self) {
         self.end_transaction();
         self.file.unlock();
@@ -98,8 +98,8 @@ impl Table {
         self.file.end_turn();
     }
 
-    /// Commits the transaction, if there is one that changes, and gives up the lock. After [`Code::MAP_FULL`] the lock
-    /// is kept, for [`Table::grow`].
+    /// Commits the transaction, if it has changes, and releases the lock. After [`Code::MAP_FULL`] the lock is kept,
+    /// for [`Table::grow`].
     pub fn commit(&mut self) -> Result<(), Code> {
         let txn = match mem::replace(&mut self.state, State::Closed) {
             State::Writing(txn) => txn,
@@ -227,7 +227,7 @@ impl Table {
         }
     }
 
-    /// Gives the environment another map. When there is no memory for it, the next environment has the previous map.
+    /// Replaces the map of the environment. If there is no memory for it, the next environment has the previous map.
     fn resize(&mut self, env: Env, map: u64) -> Result<Env, StoreError> {
         match env.set_map_size(bytes(map)) {
             Ok(()) => {
@@ -238,8 +238,8 @@ impl Table {
         }
     }
 
-    /// Compares the file, which is `length` bytes long, with what is known of it, and checks it if need be. Gives the
-    /// length that its pages need.
+    /// Compares the file, which is `length` bytes long, with what is known about it, and checks it if necessary.
+    /// Returns the length that its pages need.
     fn look(&mut self, length: u64) -> Result<u64, StoreError> {
         let heads = Heads::read(self.file.bytes());
         let known = match (self.known.take(), heads) {
@@ -272,7 +272,7 @@ impl Table {
         Err(StoreError::Busy)
     }
 
-    /// Notes what the file is like. Nobody else can have changed it, but for programs that take no lock.
+    /// Records the state of the file. No other program can have changed it, except one that takes no lock.
     fn remember(&mut self) {
         let known = self.file.length().and_then(|length| {
             let heads = Heads::read(self.file.bytes())?;

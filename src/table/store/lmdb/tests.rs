@@ -37,7 +37,7 @@ pub(super) mod faults {
         FAULTS.replace(faults.iter().rev().copied().collect()).len()
     }
 
-    /// How much of a write is to be written, and which error is to be reported then.
+    /// How much of a write succeeds, and which error is then reported.
     pub fn next(count: usize) -> (usize, Option<Errno>) {
         match FAULTS.with_borrow_mut(Vec::pop) {
             None | Some(Fault::None) => (count, None),
@@ -101,8 +101,8 @@ fn change(store: &mut LmdbStore) -> Result<(), StoreError> {
     store.commit()
 }
 
-/// Every write of a group fails once, in each way. What is in the file then is the state before or after the group,
-/// here and for a program that opens it next; the same group succeeds right afterwards.
+/// Every write of a group fails once, in each way. Afterwards the file has the state before or after the group, for
+/// this store and for a program that opens it next; the same group then succeeds.
 #[test]
 fn each_write_failing_leaves_the_state_before_and_the_next_group_succeeds() {
     let faults = [
@@ -217,7 +217,7 @@ fn descriptors_are_kept_and_none_is_left_behind() {
 }
 
 #[test]
-fn map_for_which_there_is_no_memory_costs_the_group_only() {
+fn lack_of_memory_for_the_map_loses_the_group_only() {
     let file = Place::new();
     let (data, meta) = file.descriptors();
     let mut store = LmdbStore::open_with_limit(data, meta, u64::MAX).unwrap();

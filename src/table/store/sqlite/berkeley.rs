@@ -23,8 +23,8 @@ pub enum Form {
 #[must_use]
 pub fn read_file(form: Form, file: &[u8]) -> Contents {
     let mut contents = Contents::default();
-    // The reader of tables follows every page from the header on, and so tells whether the file is whole; but it gives
-    // keys and values up to a NUL byte. What is stored, the pages say.
+    // The reader of tables follows every page from the header on, and so shows whether the file is complete; but it
+    // returns keys and values only up to a NUL byte. The stored bytes are read from the pages.
     let listed = count(form, file);
     let unread = pages::sweep(file, &mut contents);
     let found = contents.left_out.saturating_add(contents.len() as u64);

@@ -5,7 +5,7 @@
 pub struct Contents {
     bytes: Vec<u8>,
     entries: Vec<Span>,
-    /// What is wrong with the file, if it is damaged: then the entries are those that can be read.
+    /// The damage, if the file is damaged: then the entries are those that can be read.
     pub damage: Option<String>,
     /// How many entries were left out, since their key or value is longer than 1 MiB.
     pub left_out: u64,

@@ -58,7 +58,7 @@ pub(super) struct Descriptors {
     logged: AtomicU64,
     /// How many pages the main file has room for.
     room: AtomicU64,
-    /// The head of a frame whose page comes next, and where it goes.
+    /// The header of a frame whose page is written next, and its offset.
     head: Mutex<Option<(u64, [u8; FRAME_HEADER])>>,
     /// The last error of the kernel, for the message of SQLite's error.
     errno: AtomicI32,
@@ -120,7 +120,7 @@ impl Descriptors {
             match self.file(part).read_at(rest, place) {
                 Ok(0) => {
                     rest.fill(0);
-                    // SQLite would take a page that is not there for one of zeros.
+                    // SQLite would treat a missing page as one of zeros.
                     let is_page = part == Part::Main && page_number(at, out.len()).is_some();
                     return Ok(if is_page && self.size(part)? > 0 { Read::Damaged } else { Read::Short });
                 }
@@ -170,15 +170,15 @@ impl Descriptors {
         self.head.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes the head of a frame whose page has not come.
+    /// Writes the header of a frame whose page has not been written.
     fn flush_head(&self, part: Part) -> io::Result<()> {
         let head = if part == Part::Log { self.waiting_head().take() } else { None };
         head.map_or(Ok(()), |(at, head)| calls::write(&self.log, at, &head))
             .map_err(|error| self.noted(error))
     }
 
-    /// Grows the main file by zeros where this is the header of a frame with a page that is not there yet. So the log,
-    /// when it has filled the file system, can still be brought into the main file, and then gives its room back.
+    /// Extends the main file with zeros if this is the header of a frame with a page beyond its end. So even if the log
+    /// has filled the file system, it can still be moved to the main file, and then releases its space.
     fn make_room(&self, header: &[u8]) -> io::Result<()> {
         let Ok([a, b, c, d, ..]) = <[u8; FRAME_HEADER]>::try_from(header) else { return Ok(()) };
         let page = u64::from(u32::from_be_bytes([a, b, c, d]));
@@ -205,7 +205,7 @@ impl Descriptors {
         }
     }
 
-    /// What is in the log counts no more: the next write restarts it, or says where it goes on.
+    /// The contents of the log are obsolete: the next write restarts it, or its offset shows where it continues.
     pub fn log_is_old(&self) {
         self.logged.store(0, Ordering::Relaxed);
     }
@@ -230,7 +230,7 @@ impl Descriptors {
         Ok(status.size)
     }
 
-    /// What is in the log up to now is committed.
+    /// The contents of the log up to now are committed.
     pub fn committed(&self) {
         self.floor.store(NO_FLOOR, Ordering::Relaxed);
     }
@@ -255,7 +255,7 @@ impl Descriptors {
         error
     }
 
-    /// What the kernel said last.
+    /// The kernel's last error.
     pub fn reason(&self) -> io::Error {
         io::Error::from_raw_os_error(self.errno.load(Ordering::Relaxed))
     }
@@ -280,7 +280,7 @@ pub(super) fn is_sound(number: u64, page: &[u8]) -> bool {
 }
 
 /// Each step is a bijection, so a change within 8 bytes is always found, and any other is missed once in 2^64 times.
-/// The number is in it because a page in the place of another is damage too.
+/// The page number is included because a page in the place of another is damage, too.
 fn checksum(number: u64, content: &[u8]) -> u64 {
     let mut sum = number ^ 0x6d61_706b_6565_7031;
     let (words, _) = content.as_chunks::<8>();

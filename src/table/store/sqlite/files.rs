@@ -20,8 +20,8 @@ use rusqlite::Connection;
 use super::descriptors::CHECKSUM;
 use super::handle::Handle;
 
-/// Makes this SQLite's way to files, for the whole process, and seeds SQLite's random numbers, which makes the only
-/// system call here that is not about a descriptor. False: SQLite did not take it.
+/// Registers this as SQLite's only way to access files, for the whole process, and seeds SQLite's random numbers, which
+/// makes the only system call here that is not on a descriptor. False if SQLite refused.
 pub(super) fn install() -> bool {
     static DONE: OnceLock<bool> = OnceLock::new();
     *DONE.get_or_init(|| {
@@ -53,7 +53,7 @@ pub(super) fn install() -> bool {
 pub(super) fn reserve_checksum(connection: &Connection) -> bool {
     let mut bytes = CHECKSUM as c_int;
     let (operation, argument) = (ffi::SQLITE_FCNTL_RESERVE_BYTES, (&raw mut bytes).cast());
-    // SAFETY: the connection is not closed by what is done with it here.
+    // SAFETY: nothing here closes the connection.
     let database = unsafe { connection.handle() };
     // SAFETY: the connection is open while it is borrowed, and this operation reads and writes one int.
     let result = unsafe { ffi::sqlite3_file_control(database, c"main".as_ptr(), operation, argument) };
@@ -213,7 +213,7 @@ unsafe extern "C" fn randomness(_: Vfs, count: c_int, out: *mut c_char) -> c_int
     c_int::try_from(filled).unwrap_or(0).max(0)
 }
 
-/// Nobody waits here: a lock that is held is an error at once.
+/// It never waits: a lock that is held is an error at once.
 unsafe extern "C" fn sleep(_: Vfs, _: c_int) -> c_int {
     0
 }

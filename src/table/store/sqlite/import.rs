@@ -10,7 +10,7 @@ use crate::{Stamp, StoreError};
 /// What an import did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Imported {
-    /// Entries that are now as the file says.
+    /// Entries that have been changed to match the file.
     pub taken: u64,
     /// Entries of the file that were left out, since they have changed in the store since the last checkpoint.
     pub kept: u64,
@@ -92,7 +92,7 @@ impl SqliteStore {
         Ok(())
     }
 
-    /// What is known of a file if there is none.
+    /// The record about the file if there is none.
     fn without_file(&self) -> Result<Meta, StoreError> {
         let oldest = self.number(OLDEST)?.unwrap_or(0);
         Ok(Meta { saved: oldest.saturating_sub(1), recorded: None, pending: None })

@@ -22,7 +22,7 @@ const FRAME: usize = FRAME_HEADER + PAGE;
 const MAGIC: u32 = 0x377f_0682;
 const VERSION: u32 = 3_007_000;
 
-/// What a frame says, and whether that is to be believed.
+/// The fields of a frame, and whether they are trustworthy.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Frame {
     /// The page of the main file that it has.
@@ -33,7 +33,7 @@ pub(super) struct Frame {
     pub size: u32,
     /// It belongs to the present log; other frames are from before the last restart of the log.
     pub present: bool,
-    /// It has its checksum, which goes over all frames before it by what the one before says of them.
+    /// Its checksum is correct; it covers all earlier frames, by continuing the checksum of the previous one.
     pub sound: bool,
 }
 
@@ -88,7 +88,7 @@ impl Log {
         Ok(log)
     }
 
-    /// How many frames there are up to the first that is not sound, and of these, up to the last that commits.
+    /// The number of frames before the first invalid one, and of these, up to the last that commits.
     fn whole(&self) -> (usize, usize) {
         let sound = self.frames.iter().take_while(|frame| frame.present && frame.sound).count();
         (
@@ -101,7 +101,7 @@ impl Log {
         )
     }
 
-    /// Whether frames of a later transaction come after one that is not sound.
+    /// Whether frames of a later transaction follow an invalid one.
     fn is_damaged(&self) -> bool {
         let (sound, _) = self.whole();
         let mut rest = self.frames.iter().skip(sound).filter(|frame| frame.present);

@@ -10,7 +10,7 @@ use crate::StoreError;
 /// What an error of SQLite means.
 pub(super) fn meaning(error: &rusqlite::Error, files: &Descriptors) -> StoreError {
     let rusqlite::Error::SqliteFailure(code, text) = error else {
-        // A column of another type than was asked for, or a row that is not there.
+        // A column of a type other than the requested one, or a missing row.
         return StoreError::Corrupt(error.to_string());
     };
     let text = || text.clone().unwrap_or_else(|| code.to_string());

@@ -41,7 +41,7 @@ impl Drop for Registration {
 }
 
 /// Does what needs system calls that a locked-down process may not make (random numbers for SQLite and for hash maps,
-/// first use of the library). To be called once, before the lock; without it the first store does it.
+/// first use of the library). Must be called once, before lock-down; otherwise the first store does it.
 ///
 /// # Errors
 /// SQLite does not start.
@@ -82,7 +82,7 @@ fn open_checked(files: &Arc<Descriptors>) -> Result<SqliteStore, StoreError> {
         }
         return Err(error);
     }
-    // A new file, or one whose maker was killed before the tables were there.
+    // A new file, or one whose creator was killed before it had created the tables.
     if is_empty(&connection).map_err(meaning)? {
         meta::create(&connection).map_err(meaning)?;
         files.committed();
@@ -116,7 +116,7 @@ fn check_files(files: &Descriptors) -> Result<bool, StoreError> {
         let mut first = vec![0_u8; usize::try_from(main).unwrap_or(PAGE)];
         files.read(Part::Main, 0, &mut first).map_err(io)?;
         if first.iter().all(|byte| *byte == 0) {
-            // A power failure may leave the length of a new file without its content.
+            // A power failure may leave a new file with its length but without its contents.
             files.truncate(Part::Main, 0).map_err(io)?;
             return Ok(true);
         }
@@ -128,7 +128,7 @@ fn check_files(files: &Descriptors) -> Result<bool, StoreError> {
     Ok(false)
 }
 
-/// What has to be said to SQLite on each connection.
+/// The settings for each connection of SQLite.
 fn set_up(connection: &Connection, is_new: bool) -> rusqlite::Result<()> {
     connection.busy_timeout(Duration::ZERO)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
@@ -146,7 +146,8 @@ fn set_up(connection: &Connection, is_new: bool) -> rusqlite::Result<()> {
     pragma(connection, &format!("cache_size = -{CACHE_KIB}"))?;
     pragma(connection, "synchronous = FULL")?;
     if is_new {
-        // The one page that says "this file has a log" is written without a journal: there is nothing to go back to.
+        // The one page that says "this file has a log" is written without a journal: there is no earlier state to
+        // restore.
         pragma(connection, "journal_mode = MEMORY")?;
         pragma(connection, "journal_mode = WAL")?;
     }
@@ -181,7 +182,8 @@ fn check(connection: &Connection, files: &Descriptors) -> Result<(), StoreError>
         return Err(StoreError::Corrupt("the main file is not marked as having a log".to_owned()));
     }
     meta::check_schema(connection).map_err(meaning)?;
-    // The quick check would not see entries that are out of order, which a lookup then misses or gives after they are deleted.
+    // The quick check would not notice entries that are out of order, which a lookup may then miss, or return after
+    // they have been deleted.
     match text("PRAGMA integrity_check(1)")? {
         good if good == "ok" => Ok(()),
         found => Err(StoreError::Corrupt(found)),

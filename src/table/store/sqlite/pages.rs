@@ -18,11 +18,11 @@ const DELETED: u8 = 0x80;
 const ON_PAGE: u8 = 1;
 const OFF_PAGE: u8 = 3;
 
-/// So many times as long as the page may its items be, all together. Each damaged number makes one item or two longer by a
-/// page at most; a page whose items overlap on purpose would be an answer without bound.
+/// The limit of the total length of the items, as a multiple of the page size. A damaged number makes one or two items
+/// longer by a page at most; but items that overlap on purpose could give an unbounded result.
 const MOST_TIMES: usize = 16;
 
-/// Adds what is on the pages of `file`, and returns how many entries cannot be read.
+/// Adds the entries on the pages of `file`, and returns how many entries cannot be read.
 pub(super) fn sweep(file: &[u8], contents: &mut Contents) -> u64 {
     let mut unread = 0_u64;
     let Some(pages) = Pages::guess(file) else { return unread };
@@ -59,7 +59,7 @@ pub(super) fn sweep(file: &[u8], contents: &mut Contents) -> u64 {
     unread
 }
 
-/// A file and what is guessed of its shape.
+/// A file, with its guessed page size and byte order.
 #[derive(Clone, Copy)]
 struct Pages<'a> {
     file: &'a [u8],
@@ -93,8 +93,8 @@ impl Item<'_> {
 }
 
 impl<'a> Pages<'a> {
-    /// The page size and byte order with which most pages of the file have their own number. The header, which says
-    /// both, may be what is damaged.
+    /// The page size and byte order with which most pages of the file have their own number. The header has both, but
+    /// may be damaged.
     fn guess(file: &'a [u8]) -> Option<Pages<'a>> {
         let shapes = (9..=16).map(|power| 1_usize << power).flat_map(|size| [(size, false), (size, true)]);
         let known =
@@ -111,7 +111,7 @@ impl<'a> Pages<'a> {
         u32::try_from(count).unwrap_or(u32::MAX)
     }
 
-    /// Page `number`, if it says that it is that page.
+    /// Page `number`, if that number is in its header.
     fn get(&self, number: u32) -> Option<Page<'a>> {
         let start = usize::try_from(number).ok()?.checked_mul(self.size)?;
         let bytes = self.file.get(start..)?.get(..self.size)?;
@@ -183,7 +183,7 @@ impl<'a> Page<'a> {
                 Some(Item::Here(rest.get(..usize::from(self.u16(start)?))?))
             }
             (BTREE_LEAF, [_, _, kind, ..]) if kind & !DELETED == OFF_PAGE => away(),
-            // Items of a hash page go up to the one before them.
+            // Items of a hash page extend to the previous one.
             (HASH | HASH_UNSORTED, [ON_PAGE, ..]) => {
                 let end = match index.checked_sub(1) {
                     Some(before) => self.start(before)?,

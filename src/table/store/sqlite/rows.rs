@@ -49,8 +49,8 @@ impl RawRow {
     }
 }
 
-/// Hands the rows of `page` to `take`, and returns how many could not be read. `other` gives a page by its number, for
-/// rows that are longer than a page; it must end a chain that has no end.
+/// Hands the rows of `page` to `take`, and returns how many could not be read. `other` returns a page by its number,
+/// for rows that are longer than a page; it must stop at a cyclic chain.
 pub(super) fn each(
     page: &[u8],
     mut other: impl FnMut(u32) -> Option<Vec<u8>>,

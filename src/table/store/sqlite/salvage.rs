@@ -70,7 +70,7 @@ impl Pages {
         matches!(read, Ok(Read::Whole)).then_some(bytes)
     }
 
-    /// The pages that are not in use, as far as they can be found. What is on them was deleted, or moved elsewhere.
+    /// The pages that are not in use, as far as they can be found. Entries on them were deleted or moved.
     fn free(&self) -> BTreeSet<u32> {
         let mut free = BTreeSet::new();
         let Some(first) = self.get(1) else { return free };
@@ -88,8 +88,8 @@ impl Pages {
         free
     }
 
-    /// What the store knew of its Berkeley DB file. Its table has a single row, whose page comes after the header and
-    /// the root of the entries.
+    /// The store's record about its Berkeley DB file. Its table has a single row, on the page after the header and the
+    /// root of the entries.
     fn meta(&self) -> Option<Meta> {
         const PAGE_OF_META: u32 = 3;
         let mut found = None;

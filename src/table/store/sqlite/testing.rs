@@ -206,7 +206,7 @@ fn after(store: &mut dyn Store, last: Option<&[u8]>) -> Option<(Vec<u8>, Vec<u8>
     store.after(last, &mut key, &mut value).unwrap().then_some((key, value))
 }
 
-/// All entries, in the order in which the store gives them, which must be that of the keys.
+/// All entries, in the order in which the store returns them, which must be that of the keys.
 pub(crate) fn list(store: &mut dyn Store) -> Entries {
     let mut entries = Entries::new();
     let mut last: Option<Vec<u8>> = None;

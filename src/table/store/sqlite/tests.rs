@@ -37,7 +37,7 @@ fn random_operations_with_reopening_as_the_model() {
 }
 
 #[test]
-fn saved_tombstones_are_gone() {
+fn checkpointed_tombstones_are_removed() {
     let scratch = Scratch::new();
     let mut store = scratch.open("t");
     let rows = |store: &SqliteStore| {

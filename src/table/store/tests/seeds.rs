@@ -38,7 +38,7 @@ fn damage(bytes: &mut Vec<u8>, state: &mut u64) {
                 let other = 4096 * below(state, pages);
                 bytes.copy_within(other..other + 4096, page);
             }
-            // What says where things are stands at the beginning of a page.
+            // The offsets are at the beginning of a page.
             2 | 3 if page + 64 <= bytes.len() => bytes[page + below(state, 64)] = below(state, 256) as u8,
             _ if at < bytes.len() => bytes[at] ^= 1 << below(state, 8),
             _ => {}

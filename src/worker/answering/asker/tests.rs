@@ -225,7 +225,7 @@ fn question_is_taken_as_it_was_asked() {
 }
 
 #[test]
-fn who_has_as_much_in_line_as_may_wait_is_not_even_looked_at() {
+fn asker_with_a_full_queue_is_not_read() {
     let mut scene = Scene::new();
     scene.stream.write_all(&frame(1, 0, Asked::Usable)).unwrap();
     scene.receive().unwrap();

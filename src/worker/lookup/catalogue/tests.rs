@@ -57,7 +57,7 @@ fn fd(file: &std::fs::File) -> i32 {
 }
 
 #[test]
-fn names_decide_and_contents_answer() {
+fn names_decide_and_snapshots_answer() {
     let names = [&b"static:x"[..], b"texthash:/t", b"mysql:/p", b"pipemap:{inline:{key=a},texthash:/m}"];
     let mut tables: Vec<Listed> = names.map(|name| listed(name, true)).to_vec();
     tables.extend([listed(b"inline:{key=a}", false), listed(b"texthash:/m", false)]);
@@ -82,7 +82,7 @@ fn names_decide_and_contents_answer() {
 }
 
 #[test]
-fn list_goes_on_in_the_content_that_it_began_with_and_few_are_kept() {
+fn list_continues_in_the_snapshot_in_which_it_began_and_few_are_held() {
     let mut catalogue = Catalogue::new(vec![listed(b"texthash:/t", true)], true);
     let put = |catalogue: &mut Catalogue, value: usize| {
         let text = format!("a {value}\nb {value}\n").into_bytes();

@@ -32,7 +32,7 @@ fn many_lines(value: &str) -> String {
 }
 
 #[test]
-fn the_content_before_answers_until_the_next_is_there_and_they_come_in_order() {
+fn previous_snapshot_answers_until_the_next_is_loaded_and_they_are_loaded_in_order() {
     let (mut catalogue, mut loading) = (catalogue(), Loading::default());
     assert_eq!(begin(&mut loading, 0, 1, "key17 old\n"), None);
     let loaded = |id, generation| Some(LookupToBroker::Loaded { id: TableId(id), generation });
@@ -61,7 +61,7 @@ fn the_content_before_answers_until_the_next_is_there_and_they_come_in_order() {
 }
 
 #[test]
-fn a_newer_content_takes_the_place_of_one_that_is_on_its_way() {
+fn newer_snapshot_replaces_one_that_is_being_loaded() {
     let (mut catalogue, mut loading) = (catalogue(), Loading::default());
     begin(&mut loading, 0, 1, &many_lines("first"));
     (0..50).for_each(|_| assert_eq!(loading.step(&mut catalogue.contents, &|| true), None));

@@ -232,7 +232,7 @@ fn questions_are_answered_as_they_are_asked() {
 
 /// By the real clock, since that is what decides whether mail with such a header is taken.
 #[test]
-fn contents_come_and_go_and_the_reason_is_told() {
+fn tables_become_available_and_unavailable_with_the_reason() {
     let mut service = Service::new();
     let mut asker = service.asker();
     let key = Asked::Lookup { key: b"key", manner: MANNER };
@@ -260,7 +260,7 @@ fn contents_come_and_go_and_the_reason_is_told() {
 }
 
 #[test]
-fn contents_are_loaded_between_questions() {
+fn snapshots_are_loaded_between_questions() {
     let mut service = Service::new();
     let mut asker = service.asker();
     let lines: String = (0..20_000).map(|number| format!("/^key{number}$/ value\n")).collect();

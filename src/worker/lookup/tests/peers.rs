@@ -71,7 +71,7 @@ fn clients_of_other_tables_are_served_in_the_same_round() {
 }
 
 #[test]
-fn manner_says_what_the_request_says() {
+fn manner_follows_from_the_request() {
     let mut service = Service::timeless();
     let mut standin = service.standin();
     let mut client = service.client();
@@ -263,7 +263,7 @@ fn client_that_leaves_takes_its_question_back() {
 }
 
 #[test]
-fn nothing_is_asked_for_a_client_that_has_gone_when_its_request_is_read() {
+fn nothing_is_asked_for_a_client_that_has_disconnected_when_its_request_is_read() {
     let mut service = Service::timeless();
     let mut standin = service.standin();
     for _ in 0..20 {

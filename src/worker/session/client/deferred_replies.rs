@@ -6,8 +6,8 @@ use crate::{Answered, Tables};
 use std::time::Instant;
 
 impl<T: Tables<Id = u32>> Client<T> {
-    /// The client has sent something, or has room for replies again, or has gone: reads and answers. The replies stay
-    /// here until they are released; nothing is done with the client before that.
+    /// The client has sent something, or has room for replies again, or has disconnected: reads and answers. The
+    /// replies stay here until they are released; the client is not served again before that.
     pub fn defer<R: Replies>(&mut self, context: &mut Context<'_, T, R>, now: Instant) -> Fate {
         if self.defers_replies {
             return self.awaited;

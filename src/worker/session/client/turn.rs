@@ -12,7 +12,7 @@ const REQUESTS: u32 = 256;
 
 /// The clock is read after this number of requests of a turn, and again after each further such number.
 const BETWEEN_LOOKS: u32 = 16;
-/// How long a turn may go on then. Only tables with very many rules that cannot be indexed take so long.
+/// How long a turn may then last. Only tables with very many rules that cannot be indexed take this long.
 const LONGEST: Duration = Duration::from_millis(20);
 
 /// The replies to one client in one turn.
@@ -63,9 +63,9 @@ impl Replies for Turn {
 }
 
 impl<T: Tables<Id = u32>> Client<T> {
-    /// The client has sent something, or has room for replies again, or has gone, or waits for another turn: reads, answers
-    /// and sends, for one turn. While a request of it waits for another process, only what it is still owed is sent. What was
-    /// read and not answered stays here ([`Client::has_more`]).
+    /// The client has sent something, or has room for replies again, or has disconnected, or waits for another turn:
+    /// reads, answers and sends, for one turn. While one of its requests waits for another process, only pending
+    /// replies are sent. Input that was read and not answered stays here ([`Client::has_more`]).
     pub fn serve(&mut self, context: &mut Context<'_, T, Turn>, now: Instant) -> Fate {
         if !self.output.is_empty() {
             let fate = self.write(now);
@@ -77,8 +77,8 @@ impl<T: Tables<Id = u32>> Client<T> {
         self.end_turn(taken, context, now)
     }
 
-    /// Another process has answered for the request that waits: goes on with that. What the client has sent after it is for
-    /// its next turn.
+    /// Another process has answered for the waiting request: continues with that. What the client has sent after it is
+    /// left for its next turn.
     pub fn resume(
         &mut self,
         reported: Reported<'_>,
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn turn_that_takes_long_is_over_before_its_requests_are() {
+    fn long_turn_ends_before_all_its_requests_are_answered() {
         let (mut turn, start) = (Turn::default(), Instant::now());
         let after = |millis| start + Duration::from_millis(millis);
         for (millis, goes_on) in [(0, true), (19, true), (20, false)] {

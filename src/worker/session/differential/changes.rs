@@ -29,7 +29,7 @@ impl Numbers {
     }
 }
 
-/// One request; nothing when stock dies on it.
+/// One request; `None` if stock exits on it.
 fn request(table: &str, numbers: &mut Numbers) -> Option<Vec<u8>> {
     let verb = numbers.below(&["update", "update", "update", "delete", "lookup", "lookup", "sequence"]);
     let (flags, key, value) = (numbers.below(&FLAGS), numbers.below(&KEYS), numbers.below(&VALUES));
@@ -43,7 +43,7 @@ fn request(table: &str, numbers: &mut Numbers) -> Option<Vec<u8>> {
         bytes.extend_from_slice(&[b"value\0", value, b"\0"].concat());
     }
     bytes.push(0);
-    // lmdb has no empty keys, so stock dies when it comes to the key without NUL.
+    // lmdb has no empty keys, so stock exits when it tries the key without NUL.
     let fatal = table.starts_with("lmdb") && key.is_empty() && flags != 72 && verb != "sequence";
     // The order of a hash file is its own.
     let unordered = table.starts_with("hash") && verb == "sequence";
@@ -68,7 +68,7 @@ fn listed_here(tables: &FakeTables, table: &str) -> Vec<u8> {
     lines.concat()
 }
 
-/// Asks both; gives what differs.
+/// Asks both; returns the difference.
 fn compare(proxymap: &Path, directory: &str, table: &str, limit: Option<usize>) -> Vec<String> {
     let empty = Content::Changeable(Mutex::new(Vec::new()), limit);
     let tables = FakeTables::default().with(table.as_bytes(), empty);

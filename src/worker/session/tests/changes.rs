@@ -48,13 +48,13 @@ impl Conversation {
     }
 }
 
-/// One entry as `stored` gives it.
+/// One entry as `stored` returns it.
 fn entry(key: &[u8], value: &[u8]) -> (Vec<u8>, Vec<u8>) {
     (key.to_vec(), value.to_vec())
 }
 
 #[test]
-fn update_replaces_and_delete_of_a_missing_key_says_so() {
+fn update_replaces_and_delete_of_a_missing_key_reports_that() {
     for table in ["btree:/b", "hash:/h", "lmdb:/l", "internal:i"] {
         let mut writer = writer();
         assert_eq!(writer.update(table, LOCK, "a", "1"), "status|0||");
@@ -132,7 +132,7 @@ fn update_and_delete_fold_the_key_as_lookup_does() {
         assert_eq!(writer.lookup(table, UTF8_LOCK, "äpfel"), "status|0|value|1||");
         assert_eq!(writer.delete(table, UTF8_LOCK, "Äpfel"), "status|1||");
         assert_eq!(writer.delete(table, fold, "Äpfel"), "status|0||");
-        // The value is nobody's to fold.
+        // The value is never folded.
         writer.update(table, fold, "A", "B");
         assert_eq!(writer.lookup(table, LOCK, "a"), "status|0|value|B||");
         assert_eq!(writer.update(table, LOCK | Flags::FOLD_MUL.0, "C", "1"), "status|0||");
@@ -141,7 +141,7 @@ fn update_and_delete_fold_the_key_as_lookup_does() {
 }
 
 #[test]
-fn text_that_is_not_utf8_is_not_stored_and_the_client_is_told_that_all_is_well() {
+fn text_that_is_not_utf8_is_not_stored_and_the_client_gets_success() {
     let request = |verb: &str, table: &str, flags: &str, rest: &str| {
         let text = format!("request|{verb}|table|{table}|{flags}{rest}||").replace('|', "\0");
         text.bytes().map(|byte| if byte == b'%' { 0xff } else { byte }).collect::<Vec<u8>>()
@@ -164,7 +164,7 @@ fn text_that_is_not_utf8_is_not_stored_and_the_client_is_told_that_all_is_well()
             assert!(new.tables.entries(b"btree:/b").is_empty());
         }
     }
-    // Nobody asked for the check.
+    // The client did not ask for the check.
     let mut writer = writer();
     let reply = writer.ask_bytes(&request("update", "btree:/b", "flags|64|", "key|%|value|%"));
     assert_eq!((reply.as_str(), writer.logged.len()), ("status|0||", 0));
@@ -216,7 +216,7 @@ fn table_that_is_not_there_is_a_temporary_error_for_everything() {
         assert_eq!(writer.update(table, LOCK, "k", "v"), "status|2||", "{table}");
         assert_eq!(writer.delete(table, LOCK, "k"), "status|2||");
         assert_eq!(writer.lookup(table, LOCK, "k"), "status|2|value|||");
-        // A scan that another process began must not be taken for one that has come to its end.
+        // A scan that another process began must not be mistaken for one that has reached its end.
         assert_eq!(writer.step(table, 0), "status|2|key||value|||");
         assert_eq!(writer.step(table, 1), "status|2|key||value|||");
         let logged = writer.logged.iter().filter(|logged| !line.is_empty() && logged.contains(line)).count();

@@ -40,7 +40,7 @@ fn late_replies_are_those_that_would_have_come_at_once() {
         ("debug:pcre:/r", || {
             Content::Entries(std::sync::Mutex::new(vec![(b"alice".to_vec(), b"x".to_vec())]))
         }),
-        // It has NUL forms, of which the reply tells the one that matched.
+        // It has NUL forms, and the reply tells which one matched.
         ("hash:/h", || Content::Entries(std::sync::Mutex::new(vec![(b"alice\0".to_vec(), b"x\0".to_vec())]))),
     ];
     let mut now = Conversation::new();
@@ -72,7 +72,7 @@ fn late_replies_are_those_that_would_have_come_at_once() {
 }
 
 #[test]
-fn refusals_and_keys_that_cannot_be_there_wait_for_nobody() {
+fn refusals_and_impossible_keys_do_not_wait() {
     let mut conversation = Conversation::new();
     conversation.tables = FakeTables::default().with(
         b"regexp:/r",

@@ -32,7 +32,7 @@ fn open_without_smtputf8_leaves_utf8_active_clear() {
 
 #[test]
 fn open_unavailable_table_keeps_the_class_of_its_type() {
-    // Stock says PATTERN here; then clients never ask for partial keys again.
+    // Stock returns PATTERN here, after which clients never ask for partial keys again.
     assert_eq!(opened("hash:/none", 0, UTF8, Dialect::Old), 28);
     assert_eq!(opened("btree:/torn", 540_736, UTF8, Dialect::New), 1_589_340);
 }

@@ -24,7 +24,7 @@ fn client_that_wants_no_unauthenticated_data_gets_temporary_errors() {
             assert!(line.contains("not allowed for security-sensitive data"), "{line}");
             let sequence = conversation.ask(&format!("request|sequence|table|{table}|{form}|function|0||"));
             assert!(sequence.starts_with("status|2|"), "{sequence}");
-            // The same as any other: who opens it is told by the lookups.
+            // The same as for any other table: a client learns of it by its lookups.
             let open = conversation.ask(&format!("request|open|table|{table}|flags|8192||"));
             assert_eq!(open, "status|0|flags|8224||");
         }
@@ -36,7 +36,7 @@ fn client_that_wants_no_unauthenticated_data_gets_temporary_errors() {
 }
 
 #[test]
-fn refusal_comes_after_the_key_has_been_judged() {
+fn refusal_comes_after_the_check_of_the_key() {
     let mut conversation = served();
     let flags = 0x8_2000;
     let request =

@@ -4,8 +4,8 @@ use std::fmt;
 
 use super::Printable;
 
-/// What is wrong with a request, in stock's words. Names the client's bytes only where stock does,
-/// and shows them through [`Printable`].
+/// The problem of a request, in stock's words. Names the client's bytes only where stock does, and shows them through
+/// [`Printable`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Complaint<'a> {
     /// The list ended too early.

@@ -21,14 +21,14 @@ pub enum Progress<'a> {
         /// Bytes of the buffer that belong to it.
         consumed: usize,
     },
-    /// A complete list that is no request, but says enough to be answered with BAD, as stock does.
-    /// The connection stays usable.
+    /// A complete list that is not a request, but has enough to be answered with BAD, as in stock. The connection stays
+    /// usable.
     Malformed {
         /// The whole reply.
         reply: Reply<'static>,
         /// The shape in which to send it.
         dialect: Dialect,
-        /// What is wrong, to be logged.
+        /// The problem, for the log.
         complaint: Complaint<'a>,
         /// Bytes of the buffer that belong to it.
         consumed: usize,
@@ -140,7 +140,7 @@ impl Attributes<'_> {
     }
 }
 
-/// What is before the first NUL byte, and what is after it.
+/// The parts before and after the first NUL byte.
 fn split_nul(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (before, rest) = bytes.split_at_checked(memchr(0, bytes)?)?;
     Some((before, rest.get(1..)?))

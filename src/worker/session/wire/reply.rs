@@ -16,11 +16,11 @@ pub enum Status {
     NoKey = 1,
     /// Temporary error: the client answers 451 and tries later. Never in reply to open.
     Retry = 2,
-    /// Malformed request. Clients die of it.
+    /// Malformed request. Clients exit on this.
     Bad = 3,
-    /// The table is not approved, or the service is read-only. Clients die of it.
+    /// The table is not approved, or the service is read-only. Clients exit on this.
     Deny = 4,
-    /// The table exists but its configuration or content cannot be used. Never in reply to open.
+    /// The table exists but its configuration or contents cannot be used. Never in reply to open.
     Config = 5,
 }
 

@@ -24,8 +24,8 @@ pub enum Violation<'a> {
     /// The list is empty, or its first attribute is not `request`. Stock logs this, sends no reply
     /// and keeps the connection; a client that waits for the reply would hang for an hour.
     NotARequest(Complaint<'a>),
-    /// The request is malformed before the point that tells its dialect. A reply of the wrong shape
-    /// makes clients retry for ever, so closing is the kinder answer.
+    /// The request is malformed before the attribute that shows its dialect. A reply in the wrong dialect makes clients
+    /// retry for ever, so closing the connection is better.
     UnknownDialect(Complaint<'a>),
 }
 

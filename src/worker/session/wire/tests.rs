@@ -206,7 +206,7 @@ fn limits_hold_before_the_token_ends() {
 }
 
 #[test]
-fn parse_list_that_is_no_request_is_a_violation() {
+fn parse_list_that_is_not_a_request_is_a_violation() {
     for text in ["|", "foo|bar||", "table|hash:/m|request|lookup||", "Request|open||"] {
         let buffer = bytes(text);
         assert!(

@@ -12,10 +12,10 @@ const SHARE: u32 = 20;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// What is known of one table.
+/// The schedule of one table.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Plan {
-    /// Since when it is to be written whether or not it has changed.
+    /// Since when an unconditional checkpoint has been requested.
     wanted: Option<Instant>,
     /// The first and the last of the changes that no checkpoint has yet.
     changes: Option<(Instant, Instant)>,
@@ -24,7 +24,7 @@ pub(super) struct Plan {
     /// Failures in a row, and the end of the pause after the last.
     failures: u32,
     not_before: Option<Instant>,
-    /// Nothing is to be written for now.
+    /// Nothing needs to be written now.
     suspended: bool,
 }
 
@@ -34,7 +34,7 @@ impl Plan {
         self.changes = Some((first, now));
     }
 
-    /// It is to be written now.
+    /// It must be written now.
     pub(super) fn want(&mut self, now: Instant) {
         self.wanted = Some(now);
         self.not_before = None;
@@ -51,7 +51,7 @@ impl Plan {
         self.suspended = true;
     }
 
-    /// It may be written again, and is to be.
+    /// It may and must be written again.
     pub(super) fn resume(&mut self, now: Instant) {
         self.suspended = false;
         self.want(now);
@@ -79,7 +79,7 @@ impl Plan {
         self.not_before = now.checked_add(self.pause());
     }
 
-    /// When the next checkpoint is to begin. `finishing`: there will be no later one.
+    /// When the next checkpoint should begin. `finishing`: there will be no later one.
     pub(super) fn due(&self, finishing: bool) -> Option<Instant> {
         if self.suspended || (finishing && self.failures > 0) {
             return None;

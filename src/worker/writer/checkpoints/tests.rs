@@ -55,7 +55,7 @@ fn changes_that_a_checkpoint_did_not_take_are_due_again() {
 }
 
 #[test]
-fn pauses_after_failures_double_to_a_minute_and_somebody_who_wants_it_ends_them() {
+fn pauses_after_failures_double_to_a_minute_and_a_request_ends_them() {
     let start = Instant::now();
     let mut plan = Plan::default();
     plan.changed(start);
@@ -113,7 +113,7 @@ fn tables(fakes: &[&Fake]) -> (Tables, Checkpoints, Instant) {
 }
 
 #[test]
-fn what_a_store_had_not_saved_before_it_was_opened_is_due_soon() {
+fn changes_without_a_checkpoint_before_the_opening_are_due_soon() {
     let fake = Fake::with_checkpoints();
     let (tables, mut checkpoints, start) = tables(&[&fake]);
     assert_eq!(checkpoints.next(start), When::At(start + seconds(1)));

@@ -10,7 +10,7 @@ use mapkeep_table_store::{Checkpoint, Progress, Stamp, Store, StoreError};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
-/// So many entries are taken over between two pauses.
+/// The number of entries that are imported between two pauses.
 const ENTRIES: usize = 1000;
 
 /// A table's store, and the file that is being made of it.
@@ -20,7 +20,7 @@ struct Berkeley {
     checkpoint: Option<Checkpoint>,
 }
 
-/// Opens a store, and puts what is left of a damaged one into it.
+/// Opens a store, and imports what is left of a damaged one into it.
 pub(super) fn open(
     kind: Kind,
     (store, log): (OwnedFd, OwnedFd),

@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 
 /// The largest file that is read, in bytes: 1 GiB. It is held in memory, and so are its entries.
 const LARGEST: u64 = 1 << 30;
-/// So many bytes are read in one go.
+/// The number of bytes that are read at a time.
 const CHUNK: usize = 1 << 20;
 
 /// The bytes of a file, read under the lock that Postfix's programs take, and its stamp at that time. `pause` is called
@@ -48,7 +48,7 @@ fn read(file: &File, pause: &mut dyn FnMut()) -> Result<(Vec<u8>, Stamp), StoreE
         pause();
     }
     bytes.truncate(at);
-    // Somebody writes it without a lock: what was read may be half old and half new.
+    // Another program is writing it without a lock: what was read may be half old and half new.
     if stamp()? != before { Err(StoreError::Busy) } else { Ok((bytes, before)) }
 }
 

@@ -20,7 +20,7 @@ struct InPlace {
     spare: OwnedFd,
 }
 
-/// Opens a file, and puts what is left of a damaged one into it.
+/// Opens a file, and imports what is left of a damaged one into it.
 pub(super) fn open(
     data: OwnedFd,
     meta: OwnedFd,

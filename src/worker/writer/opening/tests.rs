@@ -30,7 +30,7 @@ fn btree_file(scratch: &Scratch, name: &str, entries: &Entries) {
     scratch.file(name).write_all(&bytes).unwrap();
 }
 
-/// What is in a file that a checkpoint has written.
+/// The entries of a file that a checkpoint has written.
 fn in_file(scratch: &Scratch, kind: Kind, name: &str) -> Entries {
     let table =
         Table::from_snapshot(kind, std::fs::read(scratch.path(name)).unwrap(), &mut Vec::new()).unwrap();
@@ -41,7 +41,7 @@ fn in_file(scratch: &Scratch, kind: Kind, name: &str) -> Entries {
             found.sort();
             return found;
         }
-        // A scan gives them without their NUL byte.
+        // A scan returns them without their NUL byte.
         found.push(([key, vec![0]].concat(), [value, vec![0]].concat()));
     }
 }
@@ -142,19 +142,19 @@ fn new_table_is_written_and_known_again() {
 }
 
 #[test]
-fn checkpoint_in_place_that_nobody_heard_of_is_known() {
+fn unreported_checkpoint_in_place_is_recognised() {
     let scratch = Scratch::new();
     let (mut fresh, _) = open(Kind::Btree, store_files(&scratch, "t", "t.db"), None).unwrap();
     put(&mut fresh.engine, &entries(0..10, "new"));
     checkpoint(&mut fresh.engine, &scratch, "t.db");
-    // The process is killed here, and what is in place is the new file.
+    // The process is killed here, with the new file in place.
     drop(fresh);
     let (mut fresh, import) = open(Kind::Btree, store_files(&scratch, "t", "t.db"), None).unwrap();
     assert!(import.is_none() && !fresh.engine.saver().unwrap().unsaved());
 }
 
 #[test]
-fn file_of_another_program_is_taken_over_but_for_what_has_changed_since() {
+fn file_of_another_program_is_imported_except_entries_changed_since() {
     let scratch = Scratch::new();
     btree_file(&scratch, "t.db", &entries(0..100, "theirs"));
     let (mut fresh, import) = open(Kind::Btree, store_files(&scratch, "t", "t.db"), None).unwrap();
@@ -176,7 +176,7 @@ fn file_of_another_program_is_taken_over_but_for_what_has_changed_since() {
 }
 
 #[test]
-fn damaged_file_is_taken_over_as_far_as_it_can_be_read() {
+fn damaged_file_is_imported_as_far_as_it_can_be_read() {
     let scratch = Scratch::new();
     let content = entries(0..1000, "theirs");
     btree_file(&scratch, "t.db", &content);

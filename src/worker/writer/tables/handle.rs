@@ -14,7 +14,7 @@ use std::convert::Infallible;
 pub(crate) struct Handle<'t> {
     tables: &'t Tables,
     nature: Nature,
-    /// `None` when nobody knows whether the table is approved.
+    /// `None` if it is not known whether the table is approved.
     slot: Option<(u16, &'t Slot)>,
 }
 
@@ -40,7 +40,7 @@ impl Handle<'_> {
                 self.tables.touch(id, slot)?;
                 open(engine.as_mut()).map_err(|error| {
                     if matches!(error, StoreError::Corrupt(_)) {
-                        // Nothing that a damaged store says holds.
+                        // Answers of a damaged store cannot be relied on.
                         slot.turn.borrow_mut().lost = Some(error.clone());
                     }
                     failure(error)
@@ -66,7 +66,7 @@ impl Handle<'_> {
         })
     }
 
-    /// Calls `act` with each form of the key that is to be tried, until one is there.
+    /// Calls `act` with each form of the key to be tried, until one is found.
     fn find(
         &self,
         key: &[u8],

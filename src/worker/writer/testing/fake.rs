@@ -19,7 +19,7 @@ pub(crate) type Hook = Arc<Mutex<dyn FnMut() + Send>>;
 /// What a fake store has, does and has done.
 #[derive(Default)]
 pub(crate) struct Script {
-    /// What is committed.
+    /// The committed entries.
     pub(crate) entries: Entries,
     /// What the open group makes of it, and the number of its changes.
     group: Option<(Entries, usize)>,

@@ -5,7 +5,7 @@ use crate::Outcome::{Dismissed, Killed};
 use crate::call;
 use libc::*;
 
-/// Says the same to the supervisor again and again, as a broker says it; it may be busy, but not for ever.
+/// Sends the supervisor the same message of a broker again and again; the supervisor may be busy, but not for ever.
 fn insist(message: &[u8]) -> Answer {
     let part = [message.as_ptr() as u64, message.len() as u64];
     // struct msghdr: no address, one part, no descriptors, no flags.

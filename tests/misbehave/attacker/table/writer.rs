@@ -40,7 +40,7 @@ fn sleep(clock: i32, flags: i32) -> Answer {
 /// Where copies of descriptors may begin.
 const FIRST_FREE: i32 = 6;
 
-/// As many copies of a descriptor as there is room for. They are given back, so that the process goes on.
+/// As many copies of a descriptor as there is room for. They are closed again, so that the process can continue.
 fn copies(loot: &Loot) -> Answer {
     let mut all = Vec::new();
     let last = loop {
@@ -55,8 +55,8 @@ fn copies(loot: &Loot) -> Answer {
     last
 }
 
-/// Calls each store damaged that it is handed for the victim. When the broker hands out no more it says nonsense, which
-/// ends it; so it does not end in this way as long as the broker goes on.
+/// Reports each store that it is handed for the victim as damaged. When the broker hands out no more, it sends an
+/// invalid message, for which it is killed; as long as the broker continues, that does not happen.
 fn damaged_again_and_again() -> Answer {
     let mut generation = generation();
     for _ in 0..MANY {

@@ -114,7 +114,7 @@ fn newest_snapshot_is_sent_when_the_previous_one_has_been_answered() {
 }
 
 #[test]
-fn careful_supply_sends_what_nobody_has_in_use_one_by_one() {
+fn careful_supply_sends_untried_snapshots_one_by_one() {
     let (shelf, mut supply) = (Shelf { careful: true, ..Shelf::default() }, Supply::new(all(5), []));
     (0..5).for_each(|table| shelf.put(table, 1, 1));
     shelf.prove(3..5);

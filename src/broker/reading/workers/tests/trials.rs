@@ -204,7 +204,7 @@ fn draining_worker_tries_a_snapshot_only_if_there_is_no_other() {
 }
 
 #[test]
-fn worker_that_starts_gets_nothing_before_it_is_locked_down() {
+fn starting_worker_gets_nothing_before_it_is_locked_down() {
     let mut scene = Scene::new(1, 1);
     scene.workers.list.get_mut(&WorkerId(1)).unwrap().stage = Stage::Starting;
     scene.flush();

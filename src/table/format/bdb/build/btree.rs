@@ -27,9 +27,8 @@ mod meta_at {
 
 /// Makes a btree file.
 ///
-/// Keys and values are stored as they are given; Postfix counts a NUL byte at the end of both. Memory is needed for
-/// one page of each level and for the last key. Pages are filled as far as they go, as libdb does when keys come in
-/// ascending order.
+/// Keys and values are stored as they are given; Postfix counts a NUL byte at the end of both. Memory is needed for one
+/// page of each level and for the last key. Pages are filled completely, as libdb does for keys in ascending order.
 ///
 /// A push writes at most the chains of its key and value, and a page or two of each level; with pages of 4 KiB and an
 /// entry of 100 bytes that is one page for about forty pushes.
@@ -130,8 +129,8 @@ impl BtreeBuilder {
     }
 
     /// Adds `child`, whose keys are not below `separator`, to the parents of the leaves. A page that is full is
-    /// written, and the separator goes up with the number of its successor: the first key of an internal page is
-    /// never looked at, and is left empty.
+    /// written, and the separator goes up with the number of its successor: the first key of an internal page is never
+    /// read, and is left empty.
     fn add_child(
         &mut self,
         separator: Item<'_>,
@@ -207,7 +206,7 @@ fn alone(number: u32) -> Links {
     Links { number, previous: NONE, next: NONE }
 }
 
-/// As much of `key` as tells it from `last`, the key before it.
+/// The shortest prefix of `key` that distinguishes it from `last`, the previous key.
 fn separator<'a>(last: &[u8], key: &'a [u8]) -> &'a [u8] {
     let common = last.iter().zip(key).take_while(|(a, b)| a == b).count();
     key.get(..common.saturating_add(1)).unwrap_or(key)

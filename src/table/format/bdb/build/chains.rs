@@ -36,7 +36,7 @@ pub(super) struct Chains {
     long_keys: bool,
 }
 
-/// What is being done with the bucket.
+/// The state of the current bucket.
 enum Work {
     Sorting(Sort),
     Filling(std::vec::IntoIter<u32>),

@@ -69,7 +69,7 @@ impl HashBuilder {
         Ok(())
     }
 
-    /// Ends the collection. What is left to do is done by the steps of what this returns.
+    /// Ends the collection. The rest of the work is done by the steps of the value that this returns.
     ///
     /// # Errors
     /// [`BuildError::OutOfMemory`]: 4 more bytes for each entry are needed.
@@ -119,7 +119,7 @@ impl HashWriter {
     ///
     /// # Errors
     /// [`BuildError::DuplicateKey`], [`BuildError::Sink`] or [`BuildError::OutOfMemory`]: there is no file, and every
-    /// later step gives [`BuildError::Over`], as it does after [`Progress::Done`].
+    /// later step returns [`BuildError::Over`], as it does after [`Progress::Done`].
     pub fn step(&mut self, sink: &mut impl Sink) -> Result<Progress, BuildError> {
         let mut budget = Budget(STEP);
         match std::mem::replace(&mut self.stage, Stage::Over) {

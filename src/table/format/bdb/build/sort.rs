@@ -28,7 +28,7 @@ pub(super) struct Sort {
     /// Runs of twice the width, as far as they are merged.
     to: Vec<u32>,
     width: usize,
-    /// What is being merged: the run from `left` on with that from `right` on.
+    /// The merge in progress: the run from `left` on with the run from `right` on.
     left: usize,
     right: usize,
     middle: usize,

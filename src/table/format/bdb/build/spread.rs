@@ -65,7 +65,7 @@ impl Spread {
         self.done = 0;
     }
 
-    /// What came out, once [`Spread::step`] has said that all is in its place.
+    /// The result, once [`Spread::step`] has returned that it is finished.
     pub fn into_buckets(self) -> Buckets {
         Buckets { ends: self.buckets, numbers: self.numbers }
     }

@@ -9,12 +9,12 @@ use super::{Index, Slot, order};
 use crate::portion::Portion;
 use mapkeep_query::TableError;
 
-/// An index on its way.
+/// An index that is being built.
 #[derive(Debug)]
 pub struct Sorting {
     /// Runs of `width` slots, each in order.
     runs: Vec<Slot>,
-    /// Runs of twice that, as far as they have been merged.
+    /// Runs of twice that length: those merged so far.
     merged: Vec<Slot>,
     width: usize,
     /// Where the two runs begin that are being merged, and what comes next of each.
@@ -35,8 +35,8 @@ impl Sorting {
         Ok(Sorting { runs, merged, width: 1, base: 0, left: 0, right: 1 })
     }
 
-    /// Goes on until the portion is used up. `keys` compares the keys of two slots whose hashes are equal, and says how many
-    /// bytes it has looked at. True when all is in order.
+    /// Continues until the portion is used up. `keys` compares the keys of two slots whose hashes are equal, and
+    /// returns how many bytes it has read. True when everything is sorted.
     pub fn step(
         &mut self,
         keys: impl Fn(&Slot, &Slot) -> (Ordering, usize),

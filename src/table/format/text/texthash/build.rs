@@ -20,7 +20,7 @@ const LINE: usize = 32;
 /// Bytes of lines that are counted in one go.
 const COUNTED: usize = 64 << 10;
 
-/// An index on its way.
+/// An index that is being built.
 #[derive(Debug)]
 pub struct Builder(Stage);
 
@@ -80,7 +80,7 @@ impl Builder {
     }
 }
 
-/// Counts lines, and says whether all are counted.
+/// Counts lines, and returns whether all are counted.
 fn count_some(
     text: &[u8],
     mut at: usize,
@@ -103,7 +103,7 @@ fn count_some(
     }
 }
 
-/// Reads lines, and says whether all are read.
+/// Reads lines, and returns whether all are read.
 fn read_some(
     text: &[u8],
     place: Place,
@@ -178,7 +178,7 @@ impl Check {
         }
     }
 
-    /// Looks at two neighbours of the same hash. Gives the bytes that were read.
+    /// Compares two neighbours with the same hash. Returns the bytes that were read.
     fn look(&mut self, text: &[u8], before: &Slot, slot: &Slot) -> usize {
         let (a, b) = (entry_at(text, before), entry_at(text, slot));
         if casefold(a.key()) != casefold(b.key()) {

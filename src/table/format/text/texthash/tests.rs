@@ -2,7 +2,7 @@ use super::*;
 use crate::complaint::Complaint;
 use crate::portion::Portion;
 
-/// Indexes a text in steps, each of which ends as soon as it may; says how many there were.
+/// Indexes a text in steps, each of which ends as soon as it may; returns the number of steps.
 fn in_steps(text: &[u8], complaints: &mut Vec<Complaint>) -> (Result<Index, TableError>, usize) {
     let mut builder = Builder::default();
     for steps in 1.. {

@@ -21,7 +21,7 @@ enum Step<T> {
         network: Prefix<T>,
         number: usize,
     },
-    /// `if`: where to go on if it does not hold.
+    /// `if`: where to continue if it does not match.
     Block {
         line: u32,
         network: Prefix<T>,
@@ -40,7 +40,7 @@ struct Run<T> {
 /// What a [`Program`] is made with.
 pub(crate) struct Builder<T> {
     steps: Vec<Step<T>>,
-    /// The run that goes on: line of its first rule, and length, network and number of each.
+    /// The current run: line of its first rule, and length, network and number of each.
     run: Vec<(u32, T, u32)>,
     run_line: u32,
     /// The places of the open blocks. `None` for one that no address of this family gets into.

@@ -11,7 +11,7 @@ const RULE: usize = usize::MAX;
 /// is foreseen, are looked at together. A look takes long where the heap is in many pieces.
 const UNKNOWN: usize = 4 << 20;
 
-/// A table on its way.
+/// A table that is being built.
 pub(crate) struct Building<L: Library> {
     place: Place,
     table: Patterns<L>,
@@ -59,7 +59,7 @@ impl<L: Library> Building<L> {
     }
 }
 
-/// Adds what a line says to a table.
+/// Adds a line to a table.
 fn take<L: Library>(
     table: &mut Patterns<L>,
     open: &mut Vec<usize>,
@@ -164,7 +164,7 @@ struct Compiled {
 }
 
 impl Compiled {
-    /// To be called before a pattern is compiled.
+    /// Must be called before a pattern is compiled.
     fn begin<L: Library>(&mut self) {
         self.before = self.before.or_else(L::allocated);
     }
@@ -182,7 +182,7 @@ impl Compiled {
         if self.foreseen > UNKNOWN || self.known > MAX_COMPILED { self.settle::<L>(line) } else { Ok(()) }
     }
 
-    /// Has a look at what is not known yet.
+    /// Checks the memory use that is not known yet.
     fn settle<L: Library>(&mut self, line: u32) -> Result<(), TableError> {
         if let Some(before) = self.before.take() {
             let now = L::allocated().unwrap_or(before);

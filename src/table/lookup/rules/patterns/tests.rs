@@ -130,7 +130,7 @@ fn build_patterns_too_large_together_refuse_the_table() {
 }
 
 #[test]
-fn build_small_patterns_are_looked_at_together_and_counted() {
+fn build_small_patterns_are_checked_together_and_counted() {
     let _alone = crate::rules::MEMORY.lock();
     // 32 KB each, of which some are looked at together; and again in steps of one. Other tests allocate, too.
     let text = format!("/^{}$/ x\n", "(a?)".repeat(25)).repeat(20_000);
@@ -149,7 +149,7 @@ fn build_small_patterns_are_looked_at_together_and_counted() {
 }
 
 #[test]
-fn build_a_step_is_a_pattern_if_the_caller_says_so() {
+fn build_step_is_one_pattern_if_the_caller_asks_for_it() {
     let text = "/a/ x\n/b/ y\nif /c/\n/d/ z\n/(e/ faulty\n";
     let (mut building, mut complaints, mut steps) = (Building::<Pcre>::new(), Vec::new(), 0);
     let table = loop {
@@ -188,7 +188,7 @@ fn find_substitution_refused_rules_passed_over() {
     }
 }
 
-/// Looks `key` up in turns, in each of which the time is up before the rule of this number. Gives the answer, and the number of
+/// Looks `key` up in turns, each of which ends before the rule of this number. Returns the answer, and the number of
 /// turns.
 fn find_in_turns<L: Library>(table: &Patterns<L>, key: &str, rules: u32) -> (Option<String>, u32) {
     let place = Cell::new(Place::default());
@@ -267,7 +267,7 @@ fn find_out_of_time_checked_before_each_rule() {
 }
 
 #[test]
-fn find_long_key_and_many_rules_given_up() {
+fn find_long_key_with_many_rules_is_given_up() {
     let table = table::<Posix>(&"/^x/ y\n".repeat(300)).0;
     let key = vec![b'a'; 1 << 20];
     let error = TableError::TooMuchWork { line: u32::try_from(MAX_WORK >> 20).unwrap() + 1 };

@@ -119,7 +119,7 @@ impl Sink for Count {
 }
 
 #[test]
-fn work_comes_in_bounded_pieces() {
+fn work_is_done_in_bounded_steps() {
     // A push of a btree: the leaf, and with a full page on each of its three levels these.
     let (mut sink, mut builder) = (Count(0), BtreeBuilder::new(512, FILE_ID).unwrap());
     let mut most = 0;

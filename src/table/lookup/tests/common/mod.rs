@@ -49,7 +49,7 @@ impl Scratch {
         let mut command = Command::new("/usr/sbin/postmap");
         command.arg("-c").arg(&self.0).args(options).arg(format!("{kind}:{}", self.path("t").display()));
         let output = run(&mut command, input);
-        // `postmap -d -` says by its status whether anything was there; everything else must succeed.
+        // The status of `postmap -d -` tells whether anything was found; all other commands must succeed.
         assert!(output.status.success(), "postmap {kind}: {}", String::from_utf8_lossy(&output.stderr));
         output.stdout
     }

@@ -11,8 +11,8 @@ fn compile(pattern: &str) -> Regex {
     Regex::compile(pattern.as_bytes(), POSTFIX).unwrap()
 }
 
-/// Runs a match for which the clock goes on by `millis` with each question, from a second on. Gives the result and the
-/// number of questions.
+/// Runs a match with a clock that advances by `millis` each time it is read, starting with a second left. Returns the
+/// result and the number of readings.
 fn exec_by_clock(pattern: &str, subject: &[u8], millis: u64) -> (Result<Option<Groups>, MatchError>, u32) {
     let asked = Cell::new(0);
     let left = || {
@@ -49,7 +49,7 @@ fn the_time_ends_a_match_within_it() {
 }
 
 #[test]
-fn steps_are_no_more_than_fit_in_the_time_that_is_left() {
+fn steps_are_limited_to_the_time_left() {
     let matcher = Matcher::with_limits(0, MATCH_LIMIT, HEAP_LIMIT).unwrap();
     let millis = Duration::from_millis;
     assert_eq!(matcher.more_steps(1000, millis(1), millis(900)), Ok(8000));

@@ -3,7 +3,7 @@ use std::cell::{Cell, RefCell};
 use super::*;
 
 /// Runs the estimate where each byte of a piece takes `nanos(what the piece begins with)` nanoseconds and there are
-/// `millis` milliseconds. Gives the result, the milliseconds that were used, and how many pieces were run.
+/// `millis` milliseconds. Returns the result, the milliseconds that were used, and how many pieces were run.
 fn estimate(
     subject: &[u8],
     millis: u64,

@@ -7,8 +7,7 @@ use super::super::testing::{Entries, Numbers, Scratch, list, reopen};
 use crate::sqlite::{RescuedEntry, salvage};
 use crate::{Stamp, Store, StoreError};
 
-/// A store whose content is partly in the main file and partly in the log, as a kill has left it, and all that it ever
-/// said that it had.
+/// A store after a kill, partly in the main file and partly in the log, and all states that it has acknowledged.
 struct Sample {
     scratch: Scratch,
     main: Vec<u8>,
@@ -53,7 +52,7 @@ impl Sample {
         self.states.last().unwrap()
     }
 
-    /// Opens a store with these files. Whatever it says must be one of the states from `oldest` on.
+    /// Opens a store with these files. Its entries must be one of the states from `oldest` on.
     fn assert_right_or_corrupt(&self, main: &[u8], log: &[u8], oldest: usize, what: &str) -> bool {
         let files = self.scratch.files("bad");
         fs::write(&files[0], main).unwrap();
@@ -63,7 +62,7 @@ impl Sample {
                 let found = list(&mut store);
                 let state = self.states.iter().position(|state| *state == found);
                 assert!(state.is_some_and(|state| state >= oldest), "{what}: {state:?} {}", found.len());
-                // It goes on, too.
+                // It also continues to work.
                 store.put(b"more", b"value").unwrap();
                 store.commit().unwrap();
                 true
@@ -86,9 +85,9 @@ impl Sample {
         }
     }
 
-    /// The oldest state that a store may be in if these bytes of its log are damaged. A commit that is damaged cannot be
-    /// told from one that was never finished, if nothing comes after it; and if it does not even say any more that it is
-    /// one, a single commit after it may belong to it.
+    /// The oldest state that a store may be in if these bytes of its log are damaged. A damaged last commit cannot be
+    /// distinguished from an unfinished one; and if its commit mark is damaged as well, a single later commit may seem
+    /// to belong to it.
     fn oldest(&self, bytes: std::ops::Range<usize>) -> usize {
         let last = self.states.len() - 1;
         let first = self.ends.iter().rposition(|end| *end <= bytes.start).unwrap();
@@ -111,7 +110,7 @@ fn bits_flipped_in_the_main_file() {
         refused +=
             usize::from(!sample.assert_right_or_corrupt(&main, &sample.log, last, &format!("main {at}")));
     }
-    // A page whose newest version is in the log is not read from the main file; and nobody reads free pages.
+    // A page whose newest version is in the log is not read from the main file; and free pages are never read.
     assert!(refused > 130, "{refused}");
 }
 
@@ -181,7 +180,7 @@ fn files_cut_short() {
             &format!("main cut to {size}"),
         );
         assert!(!answers || size + PAGE > sample.main.len(), "{size}");
-        // Nothing else says how long a log was: such a store is as it was some commits ago.
+        // The length of the log is not recorded elsewhere: such a store has the state of some commits ago.
         let size = numbers.below(sample.log.len());
         sample.assert_right_or_corrupt(&sample.main, &sample.log[..size], 0, &format!("log cut to {size}"));
     }
@@ -260,7 +259,7 @@ fn salvage_gives_every_row_of_a_good_page() {
 }
 
 #[test]
-fn salvage_leaves_out_what_was_deleted_for_good() {
+fn salvage_leaves_out_committed_deletions() {
     let scratch = Scratch::new();
     let mut store = scratch.open("t");
     for number in 0..1_500_u32 {
@@ -299,7 +298,7 @@ fn rescue_and_import_lose_nothing_that_either_has() {
         let (main, log) = sample.scratch.descriptors("bad");
         let mut store = sample.scratch.open("fresh");
         store.rescue(main, log).unwrap();
-        // What only the file has must be taken over, even if somebody else has to do it.
+        // Entries that only the file has must be imported, even if another store has to do it.
         assert_eq!(store.knows(&sample.stamp), Ok(false));
         let file = saved.iter().filter(|(key, _)| *key != b"long");
         store.import(file.map(|(key, value)| (&key[..], &value[..])), sample.stamp).unwrap();
@@ -350,7 +349,7 @@ fn page_that_goes_bad_while_the_store_is_open_is_an_error() {
 /// A main file of three pages with the right checksums, of which the second is this one.
 fn pages(second: [u8; PAGE]) -> Vec<u8> {
     let mut third = [0_u8; PAGE];
-    // Long rows go on there, and then there again.
+    // Long rows continue there, twice.
     third[3] = 3;
     let mut pages = [[0; PAGE], second, third];
     (1..).zip(&mut pages).for_each(|(number, page)| seal(number, page));
@@ -383,7 +382,7 @@ fn rows_that_overlap_give_no_more_than_their_page() {
 }
 
 #[test]
-fn row_without_end_is_given_up() {
+fn cyclic_row_is_given_up() {
     // A row of 2^40 bytes. Where its next page is named depends on its length: it is named everywhere.
     for shift in 0..4 {
         let mut page = [0_u8; PAGE];

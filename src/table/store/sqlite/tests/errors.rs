@@ -243,7 +243,7 @@ fn first_opening_with_a_fault_at_every_call() {
 }
 
 #[test]
-fn full_disk_gives_room_back_and_goes_on() {
+fn full_disk_recovers_when_space_is_released() {
     let scratch = Scratch::new();
     make_base(&scratch);
     let mut store = begin(&scratch, as_it_is);

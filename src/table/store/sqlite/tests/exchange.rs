@@ -69,7 +69,7 @@ fn build(form: Form, entries: &Entries) -> Vec<u8> {
 }
 
 #[test]
-fn import_into_an_empty_store_is_what_the_file_says() {
+fn import_into_an_empty_store_has_the_entries_of_the_file() {
     let scratch = Scratch::new();
     let mut store = scratch.open("t");
     let file = entries(&[("a", "1"), ("b", "2"), ("c", "")]);
@@ -85,7 +85,7 @@ fn import_into_an_empty_store_is_what_the_file_says() {
 }
 
 #[test]
-fn import_keeps_what_is_not_saved_and_replaces_the_rest() {
+fn import_keeps_unsaved_changes_and_replaces_the_rest() {
     let scratch = Scratch::new();
     let mut store = scratch.open("t");
     import(
@@ -105,7 +105,7 @@ fn import_keeps_what_is_not_saved_and_replaces_the_rest() {
         drop(store);
         store = scratch.open("t");
     }
-    // Once these changes are in a file, they are no better than the rest.
+    // Once these changes are in a file, they have no precedence over the rest.
     let stamp = write_out(&scratch, "db", Form::Btree, &mut store);
     assert_eq!(store.knows(&stamp), Ok(true));
     assert!(!store.unsaved());
@@ -185,7 +185,7 @@ fn changes_during_a_checkpoint_stay_unsaved() {
         assert_eq!((value("00001\0"), value("00002\0")), (Some(&b"old\0"[..]), Some(&b"old\0"[..])));
         assert_eq!((value("01500\0"), value("02999\0")), (Some(&b"old\0"[..]), Some(&b"during\0"[..])));
 
-        // The file is put in place, and we are killed before we hear of it.
+        // The file is put in place, and the process is killed before it is told so.
         scratch.copy("t", "killed");
         drop(store);
         let mut store = scratch.open("killed");
@@ -197,7 +197,7 @@ fn changes_during_a_checkpoint_stay_unsaved() {
             store.ask(keys, [], |row| row.get::<_, Vec<u8>>(0))
         };
         assert_eq!(tombstones(&store).unwrap().as_deref(), Some(&b"00002\0"[..]));
-        // Somebody else's file comes now: these four changes are all that is kept.
+        // Another program's file appears now: only these four changes are kept.
         import(&mut store, &entries(&[("x", "y")]), OTHER);
         assert_eq!(
             list(&mut store),
@@ -264,7 +264,7 @@ fn read_file_with_and_without_nul() {
 }
 
 #[test]
-fn read_file_that_is_damaged_gives_what_is_on_good_pages() {
+fn read_damaged_file_returns_the_entries_on_good_pages() {
     let mut numbers = Numbers(11);
     let all: Entries = (0..2_000)
         .map(|number| {
@@ -328,7 +328,7 @@ fn read_file_with_random_bits_flipped_never_fails() {
 
 #[test]
 fn entries_that_overlap_give_not_many_times_their_page() {
-    // A leaf whose items are heads of three bytes, one after the other: each goes on over those that follow it.
+    // A leaf whose items are headers of three bytes, one after the other: each item extends over the following ones.
     let mut page = vec![0_u8; PAGE_SIZE];
     let count = 600_u16;
     page[8] = 1;

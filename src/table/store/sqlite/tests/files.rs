@@ -17,7 +17,7 @@ fn stranger(scratch: &Scratch, statement: &str) -> rusqlite::Result<()> {
 }
 
 #[test]
-fn second_opener_is_told_that_it_is_busy() {
+fn second_opener_gets_busy() {
     let scratch = Scratch::new();
     let mut store = scratch.open("t");
     store.put(b"a", b"1").unwrap();
@@ -113,7 +113,7 @@ fn log_does_not_grow_without_bound() {
 }
 
 #[test]
-fn main_file_has_room_for_what_is_in_the_log() {
+fn main_file_has_room_for_the_pages_in_the_log() {
     let scratch = Scratch::new();
     let mut store = scratch.open("t");
     for number in 0..300_u32 {

@@ -35,7 +35,7 @@ fn last(store: &mut dyn Store) -> u64 {
     }
 }
 
-/// The child: goes on where the store is, until it is killed. In the parent this does nothing.
+/// The child: continues from the state of the store, until it is killed. In the parent this does nothing.
 #[test]
 fn killed_child() {
     let Some(place) = env::var_os(PLACE) else { return };

@@ -30,7 +30,7 @@ fn after_group(number: u64) -> Content {
     all
 }
 
-/// What a child does: commits group after group, and says so of each, until it is killed.
+/// What a child does: commits group after group, and reports each, until it is killed.
 pub fn writer(path: &Path) {
     let mut store = open(path);
     let last = get(&mut store, b"last").map_or(0, |last| String::from_utf8(last).unwrap().parse().unwrap());

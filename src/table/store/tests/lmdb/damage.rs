@@ -12,8 +12,8 @@ use crate::support::{Chance, Content, Directory, child, content, get, open, try_
 
 const PAGE: usize = 4096;
 
-/// A table with branch pages, long values, and a list of free pages: its bytes, its content, and what it was
-/// before the last transaction.
+/// A table with branch pages, long values, and a list of free pages: its bytes, its entries, and its entries before the
+/// last transaction.
 fn healthy(directory: &Directory) -> (Vec<u8>, Content, Content) {
     let mut chance = Chance(77);
     let (mut expected, mut before) = (Content::new(), Content::new());
@@ -142,7 +142,7 @@ fn five_thousand_damaged_files_kill_no_process() {
 }
 
 #[test]
-fn salvage_of_a_healthy_file_is_its_content() {
+fn salvage_of_an_intact_file_has_all_its_entries() {
     let directory = Directory::new();
     let (bytes, expected, _) = healthy(&directory);
     assert!(salvage(&bytes) == expected.into_iter().collect::<Vec<_>>());

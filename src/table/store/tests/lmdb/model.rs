@@ -28,7 +28,7 @@ fn value(chance: &mut Chance) -> Vec<u8> {
     stored(&chance.text(1 + length))
 }
 
-/// One operation on both. `now` is what is seen, `before` what has been committed.
+/// One operation on both. `now` is the visible state, `before` the committed one.
 fn step(chance: &mut Chance, store: &mut LmdbStore, now: &mut Content, before: &mut Content) {
     match chance.below(100) {
         0..=39 => {
@@ -119,7 +119,7 @@ fn scan_survives_the_deletion_of_its_current_key() {
 }
 
 #[test]
-fn keys_empty_or_too_long_refused_and_the_group_stands() {
+fn keys_empty_or_too_long_are_refused_and_the_group_remains() {
     let directory = Directory::new();
     let mut store = open(&directory.table());
     let long = vec![b'k'; 512];

@@ -8,7 +8,7 @@ use mapkeep_table_store::{LmdbStore, Store, StoreError};
 
 use crate::support::{Content, Directory, ROLE, cannot_run, child, content, get, is_root, open, try_open};
 
-/// Adds groups until there is no room. Gives what has been committed.
+/// Adds groups until there is no space left. Returns what has been committed.
 fn fill(store: &mut LmdbStore, name: &str) -> Content {
     let mut committed: Content = content(store).unwrap().into_iter().collect();
     for number in 0..10_000 {

@@ -13,7 +13,7 @@ use crate::support::{
     Directory, content, descriptors, get, has_postmap, listed, open, postmap, stored, try_open,
 };
 
-/// Takes or gives up a lock as another program would. False: it is not to be had.
+/// Takes or releases a lock as another program would. False if it is not available.
 fn lock(file: &File, kind: libc::c_int) -> bool {
     let kind = kind as libc::c_short;
     let whole = libc::flock { l_type: kind, l_whence: 0, l_start: 0, l_len: 0, l_pid: 0 };

@@ -84,7 +84,7 @@ pub fn stored(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// Whether Postfix is there, with lmdb tables; without it a test says so loudly, and fails under CI.
+/// Whether Postfix with lmdb tables is installed; otherwise prints a notice, and fails if CI is set.
 pub fn has_postmap(test: &str) -> bool {
     let types = Command::new("postconf").arg("-m").stderr(Stdio::null()).output();
     if types.is_ok_and(|output| output.stdout.split(|byte| *byte == b'\n').any(|line| line == b"lmdb")) {

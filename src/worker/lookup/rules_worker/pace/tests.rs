@@ -40,7 +40,7 @@ fn lookup(pace: &mut Asked, table: TableId, who: Who, took: Duration, now: Insta
 }
 
 #[test]
-fn tables_take_turns_and_so_do_those_who_wait_for_one() {
+fn tables_take_turns_and_so_do_clients_of_one() {
     let (mut pace, now) = (Pace::default(), Instant::now());
     join(&mut pace, ONE, who(1), now);
     join(&mut pace, ONE, who(2), now);
@@ -90,7 +90,7 @@ fn who_is_alone_does_not_wait_for_nobody() {
 }
 
 #[test]
-fn table_that_rests_comes_last_even_for_who_is_alone() {
+fn resting_table_comes_last_even_for_a_single_asker() {
     let (mut pace, now) = (Pace::default(), Instant::now());
     // So long that nobody has asked lately, because nobody was read from.
     let ended = lookup(&mut pace, ONE, who(1), 3 * QUIET, now);
@@ -140,7 +140,7 @@ fn no_table_rests_for_longer_than_a_question_is_waited_for() {
 }
 
 #[test]
-fn who_has_used_much_stands_behind_who_has_not() {
+fn client_that_has_used_much_time_comes_after_others() {
     let (mut pace, now) = (Pace::default(), Instant::now());
     lookup(&mut pace, OTHER, who(99), MS, now);
     (1..=3).for_each(|client| join(&mut pace, ONE, who(client), now));
@@ -157,7 +157,7 @@ fn who_has_used_much_stands_behind_who_has_not() {
 }
 
 #[test]
-fn asker_that_uses_much_stands_behind_another_whatever_clients_it_names() {
+fn asker_that_uses_much_time_comes_after_another_whatever_clients_it_names() {
     let (mut pace, now) = (Pace::default(), Instant::now());
     // A new client for each question: none of them owes anything.
     (0..1000).for_each(|client| join(&mut pace, ONE, who(client), now));
@@ -187,7 +187,7 @@ fn asker_that_uses_much_stands_behind_another_whatever_clients_it_names() {
 }
 
 #[test]
-fn who_does_not_read_is_passed_over_and_wakes_nobody() {
+fn asker_that_does_not_read_is_skipped_and_causes_no_wakeups() {
     let (mut pace, now) = (Pace::default(), Instant::now());
     join(&mut pace, ONE, who(1), now);
     join(&mut pace, ONE, of_second(2), now + MS);

@@ -5,7 +5,7 @@ use mapkeep_proto::{GatewayId, Group};
 use mapkeep_worker_answering::UNREAD;
 
 #[test]
-fn garbage_costs_its_asker_the_stream_and_nobody_else() {
+fn garbage_closes_the_stream_of_its_asker_only() {
     let lookup = Asked::Lookup { key: b"10.0.0.1", manner: MANNER };
     let frame = |table, asked, ticket| {
         let mut bytes = Vec::new();
@@ -94,7 +94,7 @@ fn who_does_not_read_gets_no_more_and_holds_up_nobody() {
 }
 
 #[test]
-fn who_has_as_much_in_line_as_may_wait_is_not_even_looked_at() {
+fn asker_with_a_full_queue_is_not_read() {
     let mut service = Service::new();
     let mut asker = service.asker();
     let first = asker.look_up(QUICK, 1, "10.0.0.1");

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn lookup_of_many_rules_is_gone_on_with_between_those_of_others() {
+fn lookup_in_many_patterns_continues_between_those_of_others() {
     let mut service = Service::new();
     let (mut header, mut other) = (service.asker(), service.asker());
     let ticket = header.look_up(MANY, 1, "alice");
@@ -64,7 +64,7 @@ fn the_longest_header_is_looked_up_in_turns_under_hundreds_of_rules() {
 }
 
 #[test]
-fn interrupted_lookup_is_answered_from_a_newer_content_if_there_is_one() {
+fn interrupted_lookup_is_answered_from_a_newer_snapshot_if_there_is_one() {
     let mut service = Service::new();
     let mut asker = service.asker();
     service.load(FILE, 1, &("/^nobody$/ x\n".repeat(500) + "/^a/ first\n"));
@@ -114,7 +114,7 @@ fn slow_table_has_half_of_the_time_while_others_are_answered() {
 }
 
 #[test]
-fn client_that_takes_long_stands_behind_others_of_its_table() {
+fn slow_client_comes_after_others_of_its_table() {
     let mut service = Service::new();
     let (mut first, mut second) = (service.asker(), service.asker());
     let greedy = first.look_up(SLOW, 1, "alice");

@@ -15,7 +15,7 @@ const REQUESTS: [&str; 8] = [
     "request|sequence|table|T:|instance_flags|64|flags|64|function|1||",
 ];
 
-/// What the parser says when all is there at once, and when it has had to look at one byte before.
+/// The parser's result if everything arrives at once, and if it has seen one byte before.
 fn both_ways(buffer: &[u8], limits: Limits) -> [Progress<'_>; 2] {
     let mut slow = Parser::new(limits);
     let first = slow.parse(buffer.get(..1).unwrap_or_default());

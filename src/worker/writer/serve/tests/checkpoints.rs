@@ -37,7 +37,7 @@ fn table_that_has_changed_is_written_when_it_is_left_alone() {
     broker.say(BrokerToWriter::Ping(1), &[]);
     assert_eq!(broker.receive(), WriterToBroker::Pong(1));
     assert_eq!(fake.look(|script| (script.placed, script.unsaved)), (1, false));
-    // Nothing has changed: nothing is due, unless somebody wants it.
+    // Nothing has changed: nothing is due, unless a checkpoint is requested.
     broker.say(BrokerToWriter::Checkpoint, &[]);
     assert_eq!(broker.receive(), WriterToBroker::WantNew(ID));
     broker.say(BrokerToWriter::NotReplaced(ID), &[]);
@@ -46,7 +46,7 @@ fn table_that_has_changed_is_written_when_it_is_left_alone() {
 }
 
 #[test]
-fn checkpoint_that_fails_is_given_up_and_tried_again() {
+fn failed_checkpoint_is_abandoned_and_tried_again() {
     let fake = Fake::with_checkpoints();
     let (broker, _client) = served(&fake);
     broker.say(BrokerToWriter::Checkpoint, &[]);
@@ -57,7 +57,7 @@ fn checkpoint_that_fails_is_given_up_and_tried_again() {
     assert_eq!(broker.receive(), WriterToBroker::WantNew(ID));
     give_file(&broker, ID, "second");
     assert_eq!(broker.receive(), WriterToBroker::Replace(ID));
-    // A file that nobody has asked for.
+    // A file that was not requested.
     give_file(&broker, ID, "third");
     assert_eq!(broker.receive(), WriterToBroker::Discard(ID));
 }
@@ -78,7 +78,7 @@ fn one_checkpoint_is_written_at_a_time() {
 }
 
 #[test]
-fn file_that_somebody_else_has_written_is_taken_over_before_it_is_replaced() {
+fn file_that_another_program_has_written_is_imported_before_it_is_replaced() {
     let fake = Fake::with_checkpoints();
     let (broker, mut client) = served(&fake);
     client.ask(&update(TABLE, "a"));
@@ -90,7 +90,7 @@ fn file_that_somebody_else_has_written_is_taken_over_before_it_is_replaced() {
     lock.lock().unwrap();
     let theirs = broker.scratch.open("theirs");
     broker.say(BrokerToWriter::Changed(ID), &[theirs.as_fd()]);
-    // As long as it cannot be read, nothing takes its place, even if somebody wants it.
+    // As long as it cannot be read, nothing replaces it, even if a checkpoint is requested.
     broker.say(BrokerToWriter::Checkpoint, &[]);
     broker.say(BrokerToWriter::Ping(1), &[]);
     assert_eq!(broker.receive(), WriterToBroker::Pong(1));

@@ -4,7 +4,7 @@ use super::*;
 use mapkeep_proto::{BrokerToWriter, TableId, WriterToBroker};
 
 #[test]
-fn silent_clients_are_let_go_and_then_it_is_over() {
+fn silent_clients_are_disconnected_and_then_the_service_ends() {
     let fake = Fake::default();
     let mut broker = Broker::with_fakes(&[(TABLE, &fake)]);
     let mut clients: Vec<Client> = (0..3).map(|_| broker.client()).collect();
@@ -36,7 +36,7 @@ fn what_has_arrived_is_answered_before_the_end() {
 }
 
 #[test]
-fn busy_client_does_not_hold_up_the_end() {
+fn busy_client_does_not_delay_the_end() {
     let fake = Fake::default();
     let mut broker = Broker::with_fakes(&[(TABLE, &fake)]);
     let mut client = broker.client();
@@ -64,7 +64,7 @@ fn busy_client_does_not_hold_up_the_end() {
 }
 
 #[test]
-fn broker_that_goes_leaves_nobody_unanswered() {
+fn exit_of_the_broker_leaves_no_request_unanswered() {
     let fake = Fake::default();
     let broker = Broker::with_fakes(&[(TABLE, &fake)]);
     let gate = Gate::new(&fake);
@@ -158,7 +158,7 @@ fn client_is_not_late_because_of_a_slow_commit() {
     let request = update(TABLE, "half");
     let (begin, rest) = request.split_at(30);
     half.send(begin);
-    // The beginning has been read when somebody else has been served after it.
+    // Once another client has been served after it, the beginning has been read.
     while first.ask(&lookup(TABLE, "x")) != "status|1|value|||" {}
     gate.hold_up(&mut first);
     half.send(rest);

@@ -42,7 +42,7 @@ fn no_reply_leaves_before_the_commit() {
     fake.script().on_commit = Some(Arc::new(Mutex::new(move || {
         seen.lock().unwrap().extend(watched.iter().map(Client::arrived));
     })));
-    // An update, what does not change anything, what is asked of another table, an open, and a refusal.
+    // An update, an update without effect, a request for another table, an open, and a refusal.
     for (client, request) in clients.iter_mut().zip([
         update(TABLE, "a"),
         lookup(TABLE, "a"),
@@ -278,7 +278,7 @@ fn stores_rest_after_each_turn() {
 }
 
 #[test]
-fn scan_goes_on_past_entries_that_are_removed_and_stored_meanwhile() {
+fn scan_continues_past_entries_that_are_removed_and_stored_meanwhile() {
     let fake = Fake::default();
     let broker = Broker::with_fakes(&[(TABLE, &fake)]);
     let (mut scan, mut other) = (broker.client(), broker.client());
@@ -301,7 +301,7 @@ fn scan_goes_on_past_entries_that_are_removed_and_stored_meanwhile() {
 }
 
 #[test]
-fn garbage_closes_one_connection_after_what_was_asked_before_it() {
+fn garbage_closes_one_connection_after_earlier_requests_are_answered() {
     let fake = Fake::default();
     let broker = Broker::with_fakes(&[(TABLE, &fake)]);
     let (mut bad, mut good) = (broker.client(), broker.client());

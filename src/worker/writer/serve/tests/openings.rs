@@ -65,7 +65,7 @@ fn ping_during_a_long_opening_is_answered() {
 }
 
 #[test]
-fn damaged_files_are_reported_and_what_is_left_of_them_goes_into_fresh_ones() {
+fn damaged_files_are_reported_and_their_salvage_is_imported_into_new_ones() {
     let fake = Fake::default();
     let rescue = || Rescue::Lmdb(File::open("/dev/null").unwrap().into());
     let mut attempt = 0;
@@ -78,7 +78,7 @@ fn damaged_files_are_reported_and_what_is_left_of_them_goes_into_fresh_ones() {
                 let what = "it is".to_owned();
                 Err(Refused::Damaged { part: Part::Store, what, rescue: Some(rescue()) })
             }
-            // The fresh files cannot be used at first: what is left is not given up.
+            // The new files cannot be used at first: the salvaged entries are not dropped.
             2 => Err(Refused::Later(StoreError::Busy, left)),
             _ => {
                 assert!(left.is_some(), "{attempt}");
@@ -134,14 +134,14 @@ fn table_whose_file_has_been_removed_is_opened_again() {
     assert_eq!(client.ask(&lookup(TABLE, "a")), "status|1|value|||");
 }
 
-/// An opening whose store has yet to take `name` over.
+/// An opening whose store has yet to import `name`.
 fn unread(fake: &Fake, broker_file: File) -> Opening {
     let (fake, mut file) = (fake.clone(), Some(broker_file));
     Box::new(move |_, _, _, _| Ok(Fresh { unread: file.take(), ..fake.fresh() }))
 }
 
 #[test]
-fn file_of_another_program_is_taken_over_before_the_table_answers() {
+fn file_of_another_program_is_imported_before_the_table_answers() {
     let scratch = crate::testing::Scratch::new();
     scratch.file("t.db").write_all(b"theirs").unwrap();
     let fake = Fake::with_checkpoints();
@@ -150,7 +150,7 @@ fn file_of_another_program_is_taken_over_before_the_table_answers() {
     let broker = Broker::new(&[TABLE], unread(&fake, scratch.open("t.db")));
     broker.hand_out(ID, 1, TABLE);
     let mut client = broker.client();
-    // Another program writes it: nobody waits for that.
+    // Another program is writing it: nothing waits for that.
     for _ in 0..20 {
         assert_eq!(client.ask(&update(TABLE, "a")), "status|2||");
     }
@@ -161,7 +161,7 @@ fn file_of_another_program_is_taken_over_before_the_table_answers() {
 }
 
 #[test]
-fn damaged_file_is_set_aside_and_written_anew() {
+fn damaged_file_is_set_aside_and_written_again() {
     let scratch = crate::testing::Scratch::new();
     scratch.file("t.db").write_all(b"torn").unwrap();
     let fake = Fake::with_checkpoints();

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 /// How long a test waits for something that should come at once.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Ids that nobody has.
+/// Ids that no account has.
 const UID: u32 = 4_100_011;
 const GID: u32 = 4_100_012;
 
@@ -164,7 +164,7 @@ impl<'p> Writer<'p> {
         self.channel.as_ref().unwrap().send(&message.encode(), freight).unwrap();
     }
 
-    /// The next message but for clients that have gone, and checkpoints, which are made.
+    /// The next message, except reports of disconnected clients, and requests of checkpoints, which are answered.
     pub fn receive(&self) -> WriterToBroker {
         loop {
             let message =
