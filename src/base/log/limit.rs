@@ -1,5 +1,6 @@
 //! A limit on the rate of lines, so that a client or a worker cannot flood the log.
 
+use mapkeep_sys::deadline;
 use std::time::{Duration, Instant};
 
 /// The default length of a window.
@@ -65,7 +66,7 @@ impl Limiter {
     }
 
     fn has_ended(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.window_start) >= self.window
+        deadline::has_passed(self.window_start, self.window, now)
     }
 }
 

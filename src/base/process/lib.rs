@@ -12,7 +12,8 @@ pub mod outbox;
 pub use fatal::Fatal;
 pub use launch::{TITLE, is_launched, launched, refuse};
 use mapkeep_proto::{Duty, Ids, Process};
-use mapkeep_sandbox::{Privilege, Role};
+use mapkeep_sandbox::{FileRules, Limits, Lock, Privilege, Role};
+use mapkeep_sys::deadline;
 use mapkeep_sys::exit;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollTimeout};
 use std::os::fd::{AsRawFd, RawFd};
@@ -58,7 +59,7 @@ pub fn leave(ended: Result<(), Fatal>) -> ! {
 pub fn sleep_until(moments: impl Iterator<Item = Instant>, now: Instant) -> EpollTimeout {
     match moments.chain(mapkeep_log::settle(now)).min() {
         None => EpollTimeout::NONE,
-        Some(next) => milliseconds(next.saturating_duration_since(now)).into(),
+        Some(next) => milliseconds(deadline::left(next, now)).into(),
     }
 }
 
@@ -87,5 +88,26 @@ pub fn privilege(role: Role, process: &Process, chroot: Option<PathBuf>) -> Priv
     match process.ids {
         Some(Ids { uid, gid }) => Privilege::Root { uid, gid, chroot, keep: role.row().keep },
         None => Privilege::Rootless,
+    }
+}
+
+/// The limits of a process that starts no other and writes no file: `descriptors` is one more than its highest descriptor
+/// number, `heap` its private memory in bytes. A process that maps tables or files needs more address space.
+#[must_use]
+pub fn limits(descriptors: u64, heap: u64) -> Limits {
+    let address_space = heap.saturating_add(PROGRAM);
+    Limits { core: 0, nproc: 0, nofile: descriptors, fsize: 0, address_space, data: heap }
+}
+
+/// The lock of a process that works on descriptors only: it reaches no file, and has just the fixed descriptors.
+#[must_use]
+pub fn lock(role: Role, process: &Process, chroot: Option<PathBuf>, limits: Limits) -> Lock<'static> {
+    Lock {
+        role,
+        privilege: privilege(role, process, chroot),
+        limits,
+        files: FileRules::default(),
+        expected_descriptors: &[0, 1, 2, CHANNEL, LOG, EPOLL],
+        parent_pid: Some(process.parent),
     }
 }

@@ -87,7 +87,8 @@ impl<M: Decode, F: Freight> Outbox<M, F> {
         self.queue.iter().filter(|(message, _)| like(message)).count()
     }
 
-    /// The messages that have not been sent, in their order.
+    /// The messages that have not been sent, in their order. For tests.
+    #[cfg(feature = "testbed")]
     pub fn waiting(&self) -> impl Iterator<Item = &M> {
         self.queue.iter().map(|(message, _)| message)
     }

@@ -1,4 +1,4 @@
-//! The only room with `unsafe`: descriptor passing, spawning, memory, inherited descriptors, clocks.
+//! The only crate with `unsafe`: descriptor passing, spawning, memory, inherited descriptors, clocks; and deadlines.
 //!
 //! May: ask the kernel for exactly one thing per function. Never: decide what to allow, log, or read a configuration.
 //! Each `unsafe` block does one thing and says why it holds.
@@ -7,6 +7,7 @@
 pub mod access_list;
 pub mod channel;
 pub mod clock;
+pub mod deadline;
 pub mod exit;
 pub mod fork;
 pub mod inherit;

@@ -6,10 +6,10 @@ use crate::tables::Tables;
 use crate::watch::Watch;
 use crate::workers::Workers;
 use mapkeep_broker_serving::event_loop;
-use mapkeep_broker_serving::prepare::{DESCRIPTORS, FIXED, HEAP, PROGRAM, Prepared, number_of, prepare};
+use mapkeep_broker_serving::prepare::{DESCRIPTORS, FIXED, HEAP, Prepared, number_of, prepare};
 use mapkeep_broker_trust::{Directory, Owners, People, Refusal, located};
 use mapkeep_name::Kind;
-use mapkeep_process::{Fatal, leave, privilege};
+use mapkeep_process::{Fatal, leave, limits, privilege};
 use mapkeep_proto::{BrokerLaunch, BrokerToLookup, Duty, TableId};
 use mapkeep_sandbox::{FileRules, Given, Limits, Located, Lock, Role, enter};
 use mapkeep_sys::channel::Channel;
@@ -76,14 +76,7 @@ fn run(launch: BrokerLaunch, channel: OwnedFd) -> Result<(), Fatal> {
         role: Role::Broker,
         // It opens tables by path, so it keeps the host's root directory; Landlock limits what it can reach there.
         privilege: privilege(Role::Broker, process, None),
-        limits: Limits {
-            core: 0,
-            nproc: 0,
-            nofile: descriptors,
-            fsize: limit.saturating_add(1),
-            address_space: HEAP.saturating_add(PROGRAM),
-            data: HEAP,
-        },
+        limits: Limits { fsize: limit.saturating_add(1), ..limits(descriptors, HEAP) },
         files: FileRules { read_found: directories, ..FileRules::default() },
         expected_descriptors: &expected,
         parent_pid: Some(process.parent),

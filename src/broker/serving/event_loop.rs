@@ -9,6 +9,7 @@ use mapkeep_process::outbox::Sent;
 use mapkeep_proto::{BrokerToSupervisor, Duty, SupervisorToBroker, TrustClass, WorkerId};
 use mapkeep_sandbox::Confined;
 use mapkeep_sys::channel::Channel;
+use mapkeep_sys::deadline;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use std::io;
@@ -218,7 +219,7 @@ impl Front {
     pub fn takes_beat(&mut self, now: Instant) -> bool {
         let due = self.next_heartbeat.is_none_or(|moment| now >= moment);
         if due {
-            self.next_heartbeat = now.checked_add(HEARTBEAT);
+            self.next_heartbeat = Some(deadline::after(now, HEARTBEAT));
         }
         due
     }

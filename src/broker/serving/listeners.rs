@@ -2,6 +2,7 @@
 //!
 //! Until then clients wait in the queues of the sockets.
 
+use mapkeep_sys::deadline;
 use mapkeep_sys::listen::{Accepted, accept};
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use std::io;
@@ -40,7 +41,7 @@ impl Listeners {
 
     /// Leaves clients in the queue for a while.
     pub fn pause(&mut self) {
-        self.paused_until = Instant::now().checked_add(PAUSE);
+        self.paused_until = Some(deadline::after(Instant::now(), PAUSE));
     }
 
     /// Registers the sockets, without listening yet.

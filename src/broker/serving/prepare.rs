@@ -4,7 +4,6 @@ use crate::event_loop::Front;
 use crate::supervisor_channel::SupervisorChannel;
 use mapkeep_broker_trust::{Anchor, anchor_at};
 use mapkeep_log::ChannelSink;
-pub use mapkeep_process::PROGRAM;
 use mapkeep_process::{CHANNEL, EPOLL, Fatal, LOG, fixed_epoll};
 use mapkeep_proto::{Listed, Process, Serving, decode_names};
 use mapkeep_sandbox::{Given, Role};

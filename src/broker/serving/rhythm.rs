@@ -2,6 +2,7 @@
 
 use crate::listeners::PAUSE;
 use mapkeep_process::milliseconds;
+use mapkeep_sys::deadline;
 use nix::sys::epoll::EpollTimeout;
 use std::time::{Duration, Instant};
 
@@ -35,10 +36,10 @@ pub fn sleep_until(
     now: Instant,
 ) -> EpollTimeout {
     let limit = if quiet { LONGEST_SLEEP } else { PAUSE };
-    let wait = match moments.into_iter().flatten().min() {
+    let wait = match deadline::earliest(moments) {
         None if quiet => return EpollTimeout::NONE,
         None => limit,
-        Some(next) => next.saturating_duration_since(now).min(limit),
+        Some(next) => deadline::left(next, now).min(limit),
     };
     milliseconds(wait).into()
 }

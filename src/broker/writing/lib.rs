@@ -29,11 +29,11 @@ mod trouble;
 mod writer;
 
 use mapkeep_broker_serving::event_loop;
-use mapkeep_broker_serving::prepare::{DESCRIPTORS, FIXED, HEAP, PROGRAM, Prepared, prepare};
+use mapkeep_broker_serving::prepare::{DESCRIPTORS, FIXED, HEAP, Prepared, prepare};
 use mapkeep_broker_trust::{People, write_directories};
-use mapkeep_process::{Fatal, leave, privilege};
+use mapkeep_process::{Fatal, leave, limits, privilege};
 use mapkeep_proto::{BrokerToWriter, WriteBrokerLaunch};
-use mapkeep_sandbox::{FileRules, Limits, Lock, Role, enter};
+use mapkeep_sandbox::{FileRules, Lock, Role, enter};
 use serve::{Bounds, WriteBroker, WriterState};
 use std::collections::VecDeque;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -72,15 +72,8 @@ fn run(launch: WriteBrokerLaunch, channel: OwnedFd) -> Result<(), Fatal> {
         role: Role::WriteBroker,
         // Like the other broker's.
         privilege: privilege(Role::WriteBroker, process, None),
-        limits: Limits {
-            core: 0,
-            nproc: 0,
-            nofile: DESCRIPTORS,
-            // It creates files but writes nothing into them.
-            fsize: 0,
-            address_space: HEAP.saturating_add(PROGRAM),
-            data: HEAP,
-        },
+        // It creates files but writes nothing into them.
+        limits: limits(DESCRIPTORS, HEAP),
         files: FileRules { write_found: directories, ..FileRules::default() },
         expected_descriptors: &expected,
         parent_pid: Some(process.parent),

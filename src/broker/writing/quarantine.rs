@@ -5,6 +5,7 @@
 
 use super::change;
 use mapkeep_broker_trust::Place;
+use mapkeep_sys::deadline;
 use nix::errno::Errno;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -26,7 +27,7 @@ pub(super) struct Budget(VecDeque<Instant>);
 impl Budget {
     /// Whether one more may be set aside now; the error is the time from which it may.
     pub(super) fn take(&mut self, now: Instant) -> Result<(), Instant> {
-        while self.0.front().is_some_and(|first| now.saturating_duration_since(*first) >= DAY) {
+        while self.0.front().is_some_and(|first| deadline::has_passed(*first, DAY, now)) {
             self.0.pop_front();
         }
         for (count, time) in [(MINUTELY, MINUTE), (DAILY, DAY)] {

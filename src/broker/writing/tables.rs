@@ -11,6 +11,7 @@ use super::quarantine::{self, Budget};
 use super::trouble::{Trouble, text_of};
 use mapkeep_broker_trust::{Access, Anchor, Place, Refusal, Rule, WriteFile, WriteFiles, place_of, settled};
 use mapkeep_proto::{BrokerToWriter, Listed, Part, TableId, Unavailable};
+use mapkeep_sys::deadline;
 use mapkeep_sys::status::Status;
 use std::os::fd::{OwnedFd, RawFd};
 use std::rc::Rc;
@@ -167,7 +168,7 @@ impl Tables {
     pub(super) fn failed(&mut self, id: TableId, now: Instant) {
         if let Some(entry) = self.get_mut(id) {
             entry.new = None;
-            entry.due = now.checked_add(RETRY);
+            entry.due = Some(deadline::after(now, RETRY));
         }
     }
 

@@ -15,6 +15,7 @@ use mapkeep_process::milliseconds;
 use mapkeep_proto::{Decode, SupervisorToLogger};
 use mapkeep_sandbox::Confined;
 use mapkeep_sys::channel::{Channel, Received};
+use mapkeep_sys::deadline;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags, EpollTimeout};
 use std::collections::{BTreeMap, VecDeque};
@@ -108,7 +109,7 @@ pub(crate) fn run(
             (false, ..) => EpollTimeout::from(PAUSE),
             (true, true, _) => EpollTimeout::ZERO,
             (true, false, None) => EpollTimeout::NONE,
-            (true, false, Some(due)) => milliseconds(due.saturating_duration_since(now)).into(),
+            (true, false, Some(due)) => milliseconds(deadline::left(due, now)).into(),
         };
         let count = match epoll.wait(&mut events, timeout) {
             Ok(count) => count,

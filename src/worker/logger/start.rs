@@ -1,9 +1,9 @@
 //! The start of the logger: what it is given, and its lock-down.
 
 use mapkeep_log::{Destination, Facility, MailLog};
-use mapkeep_process::{CHANNEL, EPOLL, Fatal, LOG, PROGRAM, fixed_epoll, leave, privilege};
+use mapkeep_process::{Fatal, LOG, fixed_epoll, leave, limits, lock};
 use mapkeep_proto::{LogTo, LoggerLaunch};
-use mapkeep_sandbox::{FileRules, Limits, Lock, Role, enter};
+use mapkeep_sandbox::{Limits, Role, enter};
 use mapkeep_sys::channel::Channel;
 use mapkeep_sys::{inherit, memory, signals};
 use std::os::fd::OwnedFd;
@@ -39,22 +39,8 @@ fn log(launch: LoggerLaunch, channel: OwnedFd) -> Result<(), Fatal> {
     let epoll = fixed_epoll()?;
     epoll.add(&supervisor, nix::sys::epoll::EpollEvent::new(nix::sys::epoll::EpollFlags::EPOLLIN, 0))?;
     let pid = std::process::id();
-    let lock = Lock {
-        role: Role::Logger,
-        privilege: privilege(Role::Logger, &process, None),
-        limits: Limits {
-            core: 0,
-            nproc: 0,
-            nofile: LOGGER_DESCRIPTORS,
-            fsize,
-            address_space: LOGGER_HEAP.saturating_add(PROGRAM),
-            data: LOGGER_HEAP,
-        },
-        files: FileRules::default(),
-        expected_descriptors: &[0, 1, 2, CHANNEL, LOG, EPOLL],
-        parent_pid: Some(process.parent),
-    };
-    let entered = enter(lock);
+    let limits = Limits { fsize, ..limits(LOGGER_DESCRIPTORS, LOGGER_HEAP) };
+    let entered = enter(lock(Role::Logger, &process, None, limits));
     if let Err(error) = &entered {
         log.line_of(pid, mapkeep_log::Severity::Fatal, &error.to_string());
     }

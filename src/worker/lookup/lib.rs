@@ -25,6 +25,7 @@ use mapkeep_process::sleep_until;
 use mapkeep_proto::{BrokerToLookup, LookupToBroker, decode_names};
 use mapkeep_sandbox::Confined;
 use mapkeep_sys::channel::Channel;
+use mapkeep_sys::deadline;
 use mapkeep_sys::mapping::Mapping;
 use mapkeep_worker_session::client::Turn;
 use mapkeep_worker_session::clients::{Clients, Trigger};
@@ -242,7 +243,7 @@ impl Lookup {
         if self.next_tick.is_none_or(|moment| moment > now) {
             return Ok(());
         }
-        self.next_tick = now.checked_add(TICK);
+        self.next_tick = Some(deadline::after(now, TICK));
         self.clients.close_silent(&self.epoll, SILENCE, self.looked, |_| false)
     }
 }

@@ -20,6 +20,7 @@ use mapkeep_process::sleep_until;
 use mapkeep_proto::{Answer, BrokerToLookup, DecodeError, Duty, LookupToBroker, TableId, decode_names};
 use mapkeep_sandbox::Confined;
 use mapkeep_sys::channel::Channel;
+use mapkeep_sys::deadline;
 use mapkeep_sys::mapping::Mapping;
 use mapkeep_worker_answering::{Asker, Gone, Taken};
 use nix::errno::Errno;
@@ -166,10 +167,10 @@ impl RulesWorker {
         let began = clock();
         pace.tidy(began);
         let (mut now, mut sent) = (began, began);
-        while now.saturating_duration_since(began) < SLICE {
+        while !deadline::has_passed(began, SLICE, now) {
             let reads = |asker: u64| askers.get(&asker).is_some_and(Asker::reads);
             let Some(Turn { table, who, mut question }) = pace.next(now, reads) else { break };
-            if now.saturating_duration_since(sent) >= TOGETHER || !pace.is_quick(table) {
+            if deadline::has_passed(sent, TOGETHER, now) || !pace.is_quick(table) {
                 // An error is met again, and dealt with, at the end.
                 askers.values_mut().for_each(|asker| drop(asker.flush()));
                 sent = now;

@@ -4,9 +4,9 @@ use crate::Lookup;
 use crate::elsewhere::PATIENCE;
 use crate::rules_worker::RulesWorker;
 use mapkeep_log::ChannelSink;
-use mapkeep_process::{CHANNEL, EPOLL, Fatal, LOG, PROGRAM, fixed_epoll, leave, privilege, role_of};
+use mapkeep_process::{Fatal, LOG, PROGRAM, fixed_epoll, leave, limits, lock, role_of};
 use mapkeep_proto::{Duty, WorkerLaunch, version_text};
-use mapkeep_sandbox::{Confined, FileRules, Limits, Lock, enter};
+use mapkeep_sandbox::{Confined, Limits, enter};
 use mapkeep_sys::channel::Channel;
 use mapkeep_sys::{inherit, signals};
 use mapkeep_worker_session::Service;
@@ -71,22 +71,9 @@ fn lookup(launch: &WorkerLaunch, channel: OwnedFd, patience: Duration) -> Result
     // Old and new content of every table may be mapped at the same time.
     let mapped = launch.snapshot_limit.saturating_mul(launch.tables.saturating_add(1)).saturating_mul(2);
     let role = role_of(launch.duty);
-    let lock = Lock {
-        role,
-        privilege: privilege(role, process, Some(launch.chroot.clone())),
-        limits: Limits {
-            core: 0,
-            nproc: 0,
-            nofile: launch.descriptors,
-            fsize: 0,
-            address_space: mapped.saturating_add(LOOKUP_HEAP).saturating_add(PROGRAM),
-            data: LOOKUP_HEAP,
-        },
-        files: FileRules::default(),
-        expected_descriptors: &[0, 1, 2, CHANNEL, LOG, EPOLL],
-        parent_pid: Some(process.parent),
-    };
-    let (confined, report) = enter(lock)?;
+    let address_space = mapped.saturating_add(LOOKUP_HEAP).saturating_add(PROGRAM);
+    let limits = Limits { address_space, ..limits(launch.descriptors, LOOKUP_HEAP) };
+    let (confined, report) = enter(lock(role, process, Some(launch.chroot.clone()), limits))?;
     tracing::debug!("{report}");
     if launch.tells {
         tracing::info!(
@@ -95,7 +82,7 @@ fn lookup(launch: &WorkerLaunch, channel: OwnedFd, patience: Duration) -> Result
         );
     }
     let ended = worker.run(&confined);
-    // The worker is not dropped: a channel that closes before the process has gone looks like one that was closed on
-    // purpose, and has the process killed.
+    // The worker is not dropped: a channel that closes before the process has exited looks as if it was closed on
+    // purpose, and the process would be killed.
     leave(ended.map_err(Into::into))
 }

@@ -4,6 +4,7 @@
 
 use mapkeep_proto::{BrokerToWriter, Decode, MAX_MESSAGE, WriterToBroker};
 use mapkeep_sys::channel::{Channel, Received};
+use mapkeep_sys::deadline;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -77,7 +78,7 @@ impl Line {
     /// unanswered. Other messages are queued.
     pub(crate) fn pulse(&mut self) {
         let now = Instant::now();
-        if now.saturating_duration_since(self.last_pulse) < PULSE {
+        if !deadline::has_passed(self.last_pulse, PULSE, now) {
             return;
         }
         self.last_pulse = now;

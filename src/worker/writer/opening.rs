@@ -14,6 +14,7 @@ use crate::tables::Tables;
 use files::read_locked;
 use mapkeep_name::Kind;
 use mapkeep_proto::{Part, TableId};
+use mapkeep_sys::deadline;
 use mapkeep_table_store::StoreError;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -223,7 +224,7 @@ impl<O: Opener> Openings<O> {
                 fresh.unsaved |= import.damage.is_some();
                 Some(Event::Opened { id, fresh, import: Some(import) })
             }
-            Err(StoreError::Busy) if now.saturating_duration_since(job.since) < PATIENCE => {
+            Err(StoreError::Busy) if !deadline::has_passed(job.since, PATIENCE, now) => {
                 job.at = now.checked_add(SOON)?;
                 self.jobs.push_back(Job::TakeOver(TakeOver { fresh: Some(fresh), ..job }));
                 None
@@ -260,7 +261,7 @@ impl<O: Opener> Openings<O> {
             Err(StoreError::Corrupt(what)) => return Some(Event::Broken { id, what }),
             Err(error) => error,
         };
-        let patient = now.saturating_duration_since(job.since) < PATIENCE;
+        let patient = !deadline::has_passed(job.since, PATIENCE, now);
         let waits = patient && error == StoreError::Busy;
         if !waits && tables.tell(id, &error.to_string()) {
             tracing::warn!(

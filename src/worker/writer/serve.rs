@@ -19,6 +19,7 @@ use mapkeep_process::sleep_until;
 use mapkeep_proto::{TableId, WriterToBroker};
 use mapkeep_sandbox::Confined;
 use mapkeep_sys::channel::Channel;
+use mapkeep_sys::deadline;
 use mapkeep_table_store::StoreError;
 use mapkeep_worker_session::client::Context;
 use mapkeep_worker_session::clients::{Clients, Trigger};
@@ -319,7 +320,7 @@ impl<O: Opener> Writer<O> {
         if now >= until && !self.clients.is_empty() {
             self.close_all()?;
         } else if self.next_tick.is_some_and(|tick| tick <= now) {
-            self.next_tick = now.checked_add(TICK);
+            self.next_tick = Some(deadline::after(now, TICK));
             let Writer { clients, epoll, is_ready, looked, .. } = self;
             clients.close_silent(epoll, SILENCE, *looked, |client| is_ready.contains(&client))?;
         }

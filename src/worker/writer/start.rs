@@ -3,9 +3,9 @@
 use crate::opening::Stores;
 use crate::serve::Writer;
 use mapkeep_log::ChannelSink;
-use mapkeep_process::{CHANNEL, EPOLL, Fatal, LOG, PROGRAM, fixed_epoll, leave, privilege};
+use mapkeep_process::{Fatal, LOG, PROGRAM, fixed_epoll, leave, limits, lock};
 use mapkeep_proto::WriterLaunch;
-use mapkeep_sandbox::{FileRules, Limits, Lock, Role, enter};
+use mapkeep_sandbox::{Limits, Role, enter};
 use mapkeep_sys::channel::Channel;
 use mapkeep_sys::{inherit, signals};
 use std::os::fd::OwnedFd;
@@ -30,23 +30,13 @@ fn run(launch: &WriterLaunch, channel: OwnedFd) -> Result<(), Fatal> {
     let epoll = fixed_epoll()?;
     mapkeep_table_store::prepare()?;
     let mut writer = Writer::new(broker, epoll, Stores)?;
-    let lock = Lock {
-        role: Role::Writer,
-        privilege: privilege(Role::Writer, process, Some(launch.chroot.clone())),
-        limits: Limits {
-            core: 0,
-            nproc: 0,
-            nofile: launch.descriptors,
-            // The file systems have limits enough.
-            fsize: Limits::UNLIMITED,
-            address_space: MAP.saturating_mul(launch.tables).saturating_add(HEAP).saturating_add(PROGRAM),
-            data: HEAP,
-        },
-        files: FileRules::default(),
-        expected_descriptors: &[0, 1, 2, CHANNEL, LOG, EPOLL],
-        parent_pid: Some(process.parent),
+    let limits = Limits {
+        // The file systems have limits enough.
+        fsize: Limits::UNLIMITED,
+        address_space: MAP.saturating_mul(launch.tables).saturating_add(HEAP).saturating_add(PROGRAM),
+        ..limits(launch.descriptors, HEAP)
     };
-    let (confined, report) = enter(lock)?;
+    let (confined, report) = enter(lock(Role::Writer, process, Some(launch.chroot.clone()), limits))?;
     tracing::debug!("{report}");
     let ended = writer.run(&confined);
     // The writer is not dropped: a channel that closes before the process has exited looks as if it was closed on

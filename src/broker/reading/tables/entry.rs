@@ -9,6 +9,7 @@ use mapkeep_broker_trust as trust;
 use mapkeep_broker_trust::Refusal;
 use mapkeep_name::{Kind, file_of};
 use mapkeep_proto::{Duty, Listed, Unavailable};
+use mapkeep_sys::deadline;
 use nix::errno::Errno;
 use std::time::{Duration, Instant};
 
@@ -113,7 +114,7 @@ impl Entry {
                 now
             }
         };
-        let quiet = now.checked_add(SETTLE).unwrap_or(now);
+        let quiet = deadline::after(now, SETTLE);
         self.due = since.checked_add(LONGEST_SETTLE).map_or(quiet, |latest| latest.min(quiet));
     }
 
@@ -210,7 +211,7 @@ impl Entry {
                     State::Quiet | State::Copying(_) => None,
                 };
                 self.state = State::AwaitsTrial { touched_since };
-                self.due = now.checked_add(ON_THE_WAY).unwrap_or(now);
+                self.due = deadline::after(now, ON_THE_WAY);
                 return Looked { changed: false, cost: LOOK / 16 };
             }
             if let Some(moment) = self.pace.rests_until(now) {
@@ -309,12 +310,12 @@ impl Entry {
 
     /// Waits for the next event, or the next regular check.
     fn rest(&mut self, around: &Surroundings, now: Instant) {
-        self.due = now.checked_add(around.rest(self.watched)).unwrap_or(now);
+        self.due = deadline::after(now, around.rest(self.watched));
     }
 
     /// The file is being written: check again soon. True if workers must be told something.
     fn retry(&mut self, now: Instant) -> bool {
-        self.due = now.checked_add(RETRY).unwrap_or(now);
+        self.due = deadline::after(now, RETRY);
         self.let_the_start_go(now);
         if self.snapshots.current().is_some() || matches!(self.trouble, None | Some(Unavailable::Loading)) {
             return false;
@@ -327,7 +328,7 @@ impl Entry {
 
     /// Ends the start's wait for a file that has been written, or touched again and again, for too long.
     fn let_the_start_go(&mut self, now: Instant) {
-        if self.told.is_empty() && now.saturating_duration_since(self.start) > GRACE {
+        if self.told.is_empty() && deadline::has_passed(self.start, GRACE, now) {
             BEING_WRITTEN.clone_into(&mut self.told);
         }
     }

@@ -7,6 +7,7 @@
 use super::{Tables, Workers};
 use crate::tables::LoadFailure;
 use mapkeep_proto::{Duty, TableId, WorkerId};
+use mapkeep_sys::deadline;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -30,7 +31,7 @@ impl Workers {
         let suspects: Vec<_> = self.suspects.0.iter().map(|(table, suspect)| (*table, *suspect)).collect();
         for (table, (failed, since)) in suspects {
             let Some((duty, failure)) = tables.duty(table).zip(tables.failure(table)) else { continue };
-            let waited = now.saturating_duration_since(since) >= PATIENCE;
+            let waited = deadline::has_passed(since, PATIENCE, now);
             if let Some(other) = self.other_worker(table, duty, failure, failed, waited)
                 && let Some(worker) = self.list.get_mut(&other)
             {

@@ -7,8 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+#[path = "../../../../tests/common/random.rs"]
+mod random;
+
 use super::{SqliteStore, Unopened};
 use crate::{Store, StoreError};
+pub(crate) use random::Random as Numbers;
 
 /// A directory that goes with the value; in memory where that is possible, since nothing here cuts the power.
 pub(crate) struct Scratch(PathBuf);
@@ -100,21 +104,7 @@ pub(crate) fn new_file(path: &Path) -> File {
     OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path).unwrap()
 }
 
-/// SplitMix64 (Steele, Lea, Flood 2014).
-pub(crate) struct Numbers(pub u64);
-
 impl Numbers {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    pub fn below(&mut self, limit: usize) -> usize {
-        usize::try_from(self.next() % u64::try_from(limit).unwrap()).unwrap()
-    }
-
     pub fn bytes(&mut self, length: usize) -> Vec<u8> {
         (0..length).map(|_| self.next().to_le_bytes()[0]).collect()
     }

@@ -11,6 +11,7 @@ mod debts;
 
 use debts::Debts;
 use mapkeep_proto::TableId;
+use mapkeep_sys::deadline;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -174,7 +175,7 @@ impl<Q> Pace<Q> {
             // As long as it took, and twice as long for each other such table: so all of them together take no more than
             // half of the time.
             let rest = took.saturating_mul(times(2, slow).saturating_add(1));
-            queue.rests_until = now.checked_add(rest.min(LONGEST_REST));
+            queue.rests_until = Some(deadline::after(now, rest.min(LONGEST_REST)));
         }
         let others = queue.askers.iter().filter(|(asker, _)| **asker != who.asker);
         let waiting = others.filter(|(_, standing)| !standing.questions.is_empty()).count();
@@ -217,7 +218,7 @@ impl Lately {
 
     /// Whether nobody else has asked lately.
     fn is_alone(&self, who: Who, now: Instant) -> bool {
-        let late = |moment: Instant| now.saturating_duration_since(moment) >= QUIET;
+        let late = |moment: Instant| deadline::has_passed(moment, QUIET, now);
         self.0.iter().flatten().all(|(other, moment)| *other == who || late(*moment))
     }
 }

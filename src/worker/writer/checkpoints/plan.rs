@@ -1,5 +1,6 @@
 //! When one table's next checkpoint is due.
 
+use mapkeep_sys::deadline;
 use std::time::{Duration, Instant};
 
 /// A table that has been left alone for so long is written.
@@ -76,7 +77,7 @@ impl Plan {
     pub(super) fn failed(&mut self, now: Instant) {
         self.wanted = Some(now);
         self.failures = self.failures.saturating_add(1);
-        self.not_before = now.checked_add(self.pause());
+        self.not_before = Some(deadline::after(now, self.pause()));
     }
 
     /// When the next checkpoint should begin. `finishing`: there will be no later one.

@@ -9,8 +9,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+#[path = "../../../../../tests/common/random.rs"]
+mod random;
+
 use mapkeep_table_store::lmdb::Entries;
 use mapkeep_table_store::{LmdbStore, Store, StoreError};
+pub use random::Random as Chance;
 
 /// The variable that tells a child what to do.
 pub const ROLE: &str = "MAPKEEP_TEST_ROLE";
@@ -143,21 +147,7 @@ pub fn child(role: &str) -> Command {
     command
 }
 
-/// Numbers that look like chance and are the same in each run (SplitMix64).
-pub struct Chance(pub u64);
-
 impl Chance {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    pub fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit as u64) as usize
-    }
-
     /// Text of letters and digits.
     pub fn text(&mut self, length: usize) -> String {
         const LETTERS: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";

@@ -1,6 +1,7 @@
 //! What clients owe.
 
 use super::Who;
+use mapkeep_sys::deadline;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -40,7 +41,7 @@ impl Debts {
 
     /// Forgets debts that are over.
     pub(super) fn tidy(&mut self, now: Instant) {
-        let early = |tidied: Instant| now.saturating_duration_since(tidied) < TIDY;
+        let early = |tidied: Instant| !deadline::has_passed(tidied, TIDY, now);
         if self.askers.is_empty() || self.tidied.is_some_and(early) {
             return;
         }
