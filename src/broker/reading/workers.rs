@@ -26,7 +26,6 @@ use mapkeep_process::outbox::{self, Outbox, Sent};
 use mapkeep_process::role_of;
 use mapkeep_proto::{BrokerToLookup, Decode, Duty, LookupToBroker, TableId, TrustClass, WorkerId};
 use mapkeep_sys::channel::{Channel, Received};
-use mapkeep_sys::deadline;
 pub(crate) use replacement::Change;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -325,7 +324,7 @@ impl Workers {
             let extra = Duration::from_secs(worker.supply.bytes() / LOAD_SPEED);
             let allowed = limit.min(ANSWER_TIME).saturating_add(extra);
             match worker.ping {
-                Some((_, sent)) if deadline::has_passed(sent, allowed, now) => silent.push(*id),
+                Some((_, sent)) if now.saturating_duration_since(sent) > allowed => silent.push(*id),
                 _ if worker.supply.is_late(now) => silent.push(*id),
                 Some(_) => {}
                 None if worker.is_resting(connected) => {}

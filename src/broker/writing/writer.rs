@@ -9,7 +9,6 @@ use mapkeep_process::outbox;
 use mapkeep_process::outbox::{Outbox, Sent};
 use mapkeep_proto::{BrokerToWriter, Decode, Part, TableId, Unavailable, WorkerId, WriterToBroker};
 use mapkeep_sys::channel::{Channel, Received};
-use mapkeep_sys::deadline;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
@@ -240,10 +239,10 @@ impl Writer {
     /// must not be killed in the middle of an update.
     pub(super) fn is_silent(&mut self, now: Instant, limit: Duration) -> bool {
         if self.stage == Stage::Starting {
-            return deadline::has_passed(self.started, START_TIME.min(limit), now);
+            return now.saturating_duration_since(self.started) > START_TIME.min(limit);
         }
         if let Some((_, sent)) = self.ping {
-            return deadline::has_passed(sent, limit, now);
+            return now.saturating_duration_since(sent) > limit;
         }
         self.pings = self.pings.wrapping_add(1);
         self.ping = Some((self.pings, now));

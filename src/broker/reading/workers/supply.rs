@@ -6,7 +6,6 @@
 
 use crate::tables::{Offer, TableSnapshot};
 use mapkeep_proto::TableId;
-use mapkeep_sys::deadline;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -261,7 +260,7 @@ impl Supply {
     pub(crate) fn is_late(&self, now: Instant) -> bool {
         let (Some(first), Some(since)) = (self.loading.front(), self.first_since) else { return false };
         let allowed = LOAD_TIME.saturating_add(Duration::from_secs(first.size / SLOWEST_LOAD));
-        deadline::has_passed(since, allowed, now)
+        now.saturating_duration_since(since) > allowed
     }
 
     /// Whether it has every table that has a snapshot it can load, and has finished its trials.
