@@ -1,6 +1,9 @@
 //! main.cf and master.cf.
 
-use mapkeep_config_text::{Complaint, Parameters, Service, Settings, approved, parse_main, parse_master};
+use mapkeep_config_text::{
+    CfSource, Complaint, DatabaseKind, Parameters, Service, Settings, Severity, approved, parse_main,
+    parse_master, read_database,
+};
 
 /// Versions on both sides of every difference that the room knows.
 const VERSIONS: [&[u8]; 3] =
@@ -51,6 +54,33 @@ pub fn master_cf(text: &[u8]) {
         }
     }
     let _ = master.unix_service(b"proxymap");
+}
+
+/// The settings of a database table. The first byte chooses the type; the rest is its file, and once more a main.cf.
+pub fn table_cf(data: &[u8]) {
+    let Some((first, text)) = data.split_first() else { return };
+    let kind = DatabaseKind::ALL[usize::from(*first) % DatabaseKind::ALL.len()];
+    for version in VERSIONS {
+        let parameters = Parameters::new(parse_main(text).0).with_defaults(version);
+        for source in [CfSource::File { path: b"/etc/t.cf", text }, CfSource::Prefix(b"t")] {
+            let found = read_database(kind, source, &parameters);
+            let lines: Vec<String> = found.complaints.iter().map(ToString::to_string).collect();
+            assert!(
+                lines.iter().all(|line| !line.chars().any(char::is_control)),
+                "control characters in {lines:?}"
+            );
+            let failed = found.complaints.iter().any(|complaint| complaint.severity == Severity::Error);
+            assert_eq!(found.settings.is_none(), failed, "settings exactly if there is no error: {lines:?}");
+            let Some(settings) = found.settings else { continue };
+            assert_eq!(
+                (settings.kind(), settings.servers().is_empty()),
+                (kind, kind == DatabaseKind::Sqlite)
+            );
+            assert!(settings.files().iter().all(|(_, path)| !path.is_empty()));
+            let again = read_database(kind, source, &parameters).settings.expect("the same text");
+            assert!(again.identity() == settings.identity());
+        }
+    }
 }
 
 /// A complaint goes to the log: one line, without control bytes.

@@ -12,7 +12,7 @@ mod service;
 mod tables;
 mod templates;
 
-pub use config::{main_cf, master_cf};
+pub use config::{main_cf, master_cf, table_cf};
 pub use gateways::{socketmap, tcp};
 pub use messages::{messages, names};
 pub use questions::questions;
@@ -24,7 +24,7 @@ pub use templates::template;
 pub type Target = fn(&[u8]);
 
 /// Every target by name, for those who replay seeds.
-pub const TARGETS: [(&str, Target); 21] = [
+pub const TARGETS: [(&str, Target); 22] = [
     ("bdb_hash", bdb_hash),
     ("bdb_btree", bdb_btree),
     ("lmdb", lmdb),
@@ -46,4 +46,5 @@ pub const TARGETS: [(&str, Target); 21] = [
     ("socketmap", socketmap),
     ("tcp", tcp),
     ("template", template),
+    ("table_cf", table_cf),
 ];

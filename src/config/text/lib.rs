@@ -1,7 +1,7 @@
 //! The room that reads configuration: text in, values out.
 //!
-//! It may parse main.cf, master.cf, `postconf -d` output and mapkeep.cf, expand `$name` references, and say
-//! which tables Postfix has approved for `proxy:` use and where that was written.
+//! It may parse main.cf, master.cf, `postconf -d` output, mapkeep.cf and the files of database tables, expand `$name`
+//! references, and say which tables Postfix has approved for `proxy:` use and where that was written.
 //! It never opens a file, asks the system, or ends the process: where stock Postfix dies of a bad line, this
 //! room returns a [`Complaint`] with file, line and remedy, and the nearest safe value.
 //! Callers: the supervisor and the broker before they serve, and the `mapkeep` command.
@@ -13,6 +13,7 @@
 
 mod approved;
 mod complaint;
+mod database;
 mod defaults;
 mod error;
 mod expand;
@@ -30,6 +31,11 @@ mod version;
 
 pub use approved::{ApprovedTable, Provenance, Service, approved, tables_of_file_content};
 pub use complaint::{Complaint, ComplaintKind, FileName, Severity};
+pub use database::{
+    CfComplaint, CfReading, CfSource, DatabaseKind, DatabaseSettings, Identity, Ldap, LdapAttributes,
+    LdapLogin, LdapScheme, LdapServer, LdapTls, Memcache, Mysql, MysqlTls, Pgsql, PgsqlHost, PgsqlUri, Scope,
+    Secret, Server, SqlTable, Sqlite, is_cf_path, read_database,
+};
 pub use error::{ConfigError, Reason};
 pub use keep::{KeepSettings, Owner, ROLE_IDS, TableOwners};
 pub use main_cf::{Entry, MainCf, parse_main};

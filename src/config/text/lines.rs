@@ -47,7 +47,14 @@ fn trim_end(mut text: &[u8]) -> &[u8] {
 /// Splits `text` into logical lines. A first line that starts with whitespace comes out as it is: the caller
 /// sees it by its first byte and complains.
 pub(crate) fn logical_lines(text: &[u8]) -> Vec<LogicalLine> {
-    let mut lines: Vec<LogicalLine> = Vec::new();
+    let lines = logical_pieces(text).into_iter();
+    lines.map(|(line, pieces)| LogicalLine { line, text: pieces.concat() }).collect()
+}
+
+/// The same without copying: for each logical line the number of its first physical line, and the physical lines that it
+/// consists of.
+pub(crate) fn logical_pieces(text: &[u8]) -> Vec<(u32, Vec<&[u8]>)> {
+    let mut lines: Vec<(u32, Vec<&[u8]>)> = Vec::new();
     let mut number: u32 = 0;
     for physical in text.split(|byte| *byte == b'\n') {
         number = number.saturating_add(1);
@@ -57,8 +64,8 @@ pub(crate) fn logical_lines(text: &[u8]) -> Vec<LogicalLine> {
         }
         let continues = physical.first().copied().is_some_and(is_space);
         match lines.last_mut() {
-            Some(last) if continues => last.text.extend_from_slice(physical),
-            _ => lines.push(LogicalLine { line: number, text: physical.to_vec() }),
+            Some((_, pieces)) if continues => pieces.push(physical),
+            _ => lines.push((number, vec![physical])),
         }
     }
     lines

@@ -72,7 +72,7 @@ impl PostfixVersion {
     }
 
     /// Is this at least `major.minor`, and if a snapshot of exactly that, at least of `date`?
-    fn reached(&self, major: u16, minor: u16, date: u32) -> bool {
+    pub(crate) fn reached(&self, major: u16, minor: u16, date: u32) -> bool {
         match (self.major, self.minor).cmp(&(major, minor)) {
             std::cmp::Ordering::Less => false,
             std::cmp::Ordering::Greater => true,
