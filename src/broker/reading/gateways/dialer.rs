@@ -16,14 +16,15 @@ use std::time::{Duration, Instant};
 
 /// How much longer than its time a wish may take. The dialer answers for a connector that does not.
 const GRACE: Duration = Duration::from_secs(2);
-/// Wishes whose answer has not come, at most. The dialer answers each, sooner or later.
+/// Wishes that somebody waits for, at most.
 const MOST: usize = 4096;
 
-/// A wish that the dialer has not answered.
+/// A wish that has not been answered.
 #[derive(Debug)]
 struct Wish {
-    /// Whose it is, and its number there; none once nobody waits any more.
-    of: Option<(WorkerId, u32)>,
+    gateway: WorkerId,
+    /// The gateway's number of it.
+    number: u32,
     until: Instant,
 }
 
@@ -42,12 +43,13 @@ pub(crate) struct Answer {
 pub(crate) enum Heard {
     /// This answer.
     Answer(Answer),
-    /// An answer that nobody waits for any more.
-    Late,
+    /// An answer that nobody waits for: it came too late, or is the second one to a wish. A connector that is ended in the
+    /// moment in which it answers gets its answer and the dialer's.
+    Unwanted,
     /// It has gone.
     Gone,
-    /// Something that ours never sends.
-    Wrong(&'static str),
+    /// Something that ours never sends. It is of no use to anybody, and the wish that it may have been meant for runs out.
+    Invalid(&'static str),
 }
 
 /// The way to the dialer, if there is one.
@@ -107,7 +109,7 @@ impl Dialer {
         let time = Duration::from_millis(milliseconds.into()).saturating_add(GRACE);
         let until = now.checked_add(time).unwrap_or(now);
         let unguessable = self.fresh_number();
-        self.wishes.insert(unguessable, Wish { of: Some((gateway, number)), until });
+        self.wishes.insert(unguessable, Wish { gateway, number, until });
         let message = BrokerToDialer::Connect { number: unguessable, milliseconds, host: host.clone() };
         self.outbox.push(message, None);
         Ok(())
@@ -137,29 +139,28 @@ impl Dialer {
             Ok(Received::Message(length, freight)) => (length, freight),
             Ok(Received::Empty) => return None,
             Ok(Received::Closed) | Err(_) => return Some(Heard::Gone),
-            Ok(Received::Oversized) => return Some(Heard::Wrong("an oversized message")),
+            Ok(Received::Oversized) => return Some(Heard::Invalid("an oversized message")),
         };
         let Ok(message) = DialerToBroker::decode(buffer.get(..length).unwrap_or_default()) else {
-            return Some(Heard::Wrong("a malformed message"));
+            return Some(Heard::Invalid("a malformed message"));
         };
         if freight.len() != message.descriptors() {
-            return Some(Heard::Wrong("a message with the wrong number of descriptors"));
+            return Some(Heard::Invalid("a message with the wrong number of descriptors"));
         }
         let (number, came) = match message {
             DialerToBroker::Connected { number } => match freight.pop().filter(|socket| is_stream(socket)) {
                 Some(socket) => (number, Ok(socket)),
-                None => return Some(Heard::Wrong("something that is no connection")),
+                None => return Some(Heard::Invalid("something that is no connection")),
             },
             DialerToBroker::Failed { number, reason } => (number, Err(reason)),
         };
-        Some(match self.wishes.remove(&number).map(|wish| wish.of) {
-            Some(Some((gateway, number))) => Heard::Answer(Answer { gateway, number, came }),
-            Some(None) => Heard::Late,
-            None => Heard::Wrong("an answer to no wish"),
+        Some(match self.wishes.remove(&number) {
+            Some(Wish { gateway, number, .. }) => Heard::Answer(Answer { gateway, number, came }),
+            None => Heard::Unwanted,
         })
     }
 
-    /// It has gone, or is not to be trusted: nothing more is asked of it, and each wish fails. Gives the channel.
+    /// It has gone: nothing more is asked of it, and each wish fails. Gives the channel.
     pub(crate) fn lose(&mut self, now: Instant) -> Option<Channel> {
         self.why_none = "the process that connects has exited: the service is about to restart";
         self.outbox = Outbox::default();
@@ -171,19 +172,24 @@ impl Dialer {
 
     /// This gateway has gone: nobody waits for what it asked for.
     pub(crate) fn forget(&mut self, gateway: WorkerId) {
-        for wish in self.wishes.values_mut() {
-            wish.of.take_if(|(of, _)| *of == gateway);
-        }
+        self.wishes.retain(|_, wish| wish.gateway != gateway);
     }
 
-    /// The wishes that have not been answered in time. Their answers may still come.
+    /// The wishes that have not been answered in time: nobody waits for them any more.
     pub(crate) fn overdue(&mut self, now: Instant) -> Vec<(WorkerId, u32)> {
-        let late = self.wishes.values_mut().filter(|wish| wish.until <= now);
-        late.filter_map(|wish| wish.of.take()).collect()
+        let mut overdue = Vec::new();
+        self.wishes.retain(|_, wish| {
+            let late = wish.until <= now;
+            if late {
+                overdue.push((wish.gateway, wish.number));
+            }
+            !late
+        });
+        overdue
     }
 
     /// When the first of them is overdue.
     pub(crate) fn next_moment(&self) -> Option<Instant> {
-        self.wishes.values().filter(|wish| wish.of.is_some()).map(|wish| wish.until).min()
+        self.wishes.values().map(|wish| wish.until).min()
     }
 }

@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 const AFTER_FAILURE: Duration = Duration::from_millis(900);
 /// The distance between attempts, in the long run.
 const DISTANCE: Duration = Duration::from_millis(5);
+/// Attempts of one gateway that have not been answered, at most. All gateways share the connectors, and a server that does
+/// not answer holds each of its own for a while.
+const OUT: usize = 4;
 
 /// The wishes of one gateway that have not been passed on, and when the next may be.
 #[derive(Debug)]
@@ -58,7 +61,7 @@ impl Pace {
 
     /// When the next wish may be passed on; none if there is none, or if an answer has to come first.
     pub(super) fn next_moment(&self) -> Option<Instant> {
-        self.wishes.front()?;
+        self.wishes.front().filter(|_| self.out < OUT)?;
         let spread = self.granted.checked_sub(self.burst).unwrap_or(self.granted);
         match self.failed_until {
             None => Some(spread),
@@ -116,6 +119,17 @@ mod tests {
         assert_eq!(pace.next(start + 5000 * MS), Some((2, 0)));
         assert_eq!(pace.next(start + 5000 * MS), Some((3, 0)), "all is well");
         assert_eq!(pace.next_moment(), None);
+    }
+
+    #[test]
+    fn server_that_does_not_answer_holds_a_few_connectors_and_no_more() {
+        let start = Instant::now();
+        let mut pace = Pace::new(64, start);
+        (0..64).for_each(|number| pace.wish(number, 0));
+        let passed = std::iter::from_fn(|| pace.next(start + 1000 * MS)).count();
+        assert_eq!((passed, pace.next_moment()), (OUT, None));
+        pace.answered(true, start + 1000 * MS);
+        assert!(pace.next(start + 1000 * MS).is_some());
     }
 
     #[test]

@@ -229,26 +229,27 @@ fn connection_goes_to_the_gateway_that_asked_for_it() {
 }
 
 #[test]
-fn whatever_else_the_dialer_says_is_wrong() {
-    let wrong = |heard| matches!(heard, Heard::Wrong(_));
+fn whatever_else_the_dialer_says_does_nothing() {
+    let invalid = |heard| matches!(heard, Heard::Invalid(_));
+    let unwanted = |heard| matches!(heard, Heard::Unwanted);
     let (socket, _other) = stream::pair().unwrap();
     let null = std::fs::File::open("/dev/null").unwrap();
     let mut scene = Scene::admitted();
     let number = scene.wishes(1).unwrap();
     for guess in [number.wrapping_add(1), 0, 1] {
         assert!(
-            wrong(scene.hears(&DialerToBroker::Connected { number: guess }, &[socket.as_fd()])),
+            unwanted(scene.hears(&DialerToBroker::Connected { number: guess }, &[socket.as_fd()])),
             "{guess}"
         );
     }
-    assert!(wrong(scene.hears(&DialerToBroker::Connected { number }, &[null.as_fd()])));
-    assert!(wrong(scene.hears(&DialerToBroker::Connected { number }, &[])));
+    assert!(invalid(scene.hears(&DialerToBroker::Connected { number }, &[null.as_fd()])));
+    assert!(invalid(scene.hears(&DialerToBroker::Connected { number }, &[])));
     let failed = DialerToBroker::Failed { number, reason: "no".into() };
-    assert!(wrong(scene.hears(&failed, &[socket.as_fd()])));
+    assert!(invalid(scene.hears(&failed, &[socket.as_fd()])));
     scene.dialer.send(b"\xff", &[]).unwrap();
-    assert!(wrong(scene.gateways.dialer.receive().unwrap()));
+    assert!(invalid(scene.gateways.dialer.receive().unwrap()));
     assert!(matches!(scene.hears(&failed, &[]), Heard::Answer(_)));
-    assert!(wrong(scene.hears(&failed, &[])), "twice");
+    assert!(unwanted(scene.hears(&failed, &[])), "twice");
 }
 
 #[test]
@@ -279,7 +280,7 @@ fn wish_without_an_answer_fails_in_time_and_the_late_answer_is_for_nobody() {
     assert!(matches!(scene.told(), Some((BrokerToGateway::NotConnected { number: 1, .. }, None))));
     let (socket, _other) = stream::pair().unwrap();
     let heard = scene.hears(&DialerToBroker::Connected { number }, &[socket.as_fd()]);
-    assert!(matches!(heard, Heard::Late), "{heard:?}");
+    assert!(matches!(heard, Heard::Unwanted), "{heard:?}");
 }
 
 #[test]

@@ -99,20 +99,22 @@ impl Broker {
             let now = Instant::now();
             match self.gateways.dialer.receive() {
                 None => return Ok(()),
-                Some(Heard::Late) => {}
+                Some(Heard::Unwanted) => {}
                 Some(Heard::Answer(answer)) => self.gateways.answer(answer, now),
                 Some(Heard::Gone) => return self.lose_dialer(now),
-                Some(Heard::Wrong(what)) => {
-                    tracing::error!("the dialer sent {what} -- the service is about to restart");
-                    self.say(BrokerToSupervisor::DialerWrong)?;
-                    return self.lose_dialer(now);
+                // Connectors share the dialer's channel. What one of them sends must not cost the others anything.
+                Some(Heard::Invalid(what)) => {
+                    tracing::warn!("a process that connects to servers sent {what} -- ignoring it");
                 }
             }
         }
         Ok(())
     }
 
+    /// It has exited, or has closed its channel to us, which it has no reason to do: then it is ended, so that another
+    /// comes with the restart of the service.
     fn lose_dialer(&mut self, now: Instant) -> io::Result<()> {
+        self.say(BrokerToSupervisor::DialerWrong)?;
         if let Some(channel) = self.gateways.dialer.lose(now) {
             self.front.epoll.delete(&channel)?;
         }
