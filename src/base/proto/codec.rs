@@ -5,7 +5,8 @@ use std::fmt;
 /// The largest message on any channel, in bytes.
 pub const MAX_MESSAGE: usize = 4096;
 
-/// Why bytes are not a message. The sender is then treated as hijacked.
+/// Why bytes are not a message, a launch or a list of names, or why a list of names cannot be encoded. The sender of such a
+/// message is treated as hijacked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DecodeError {
     /// The tag byte names no message of this direction.
@@ -16,6 +17,14 @@ pub enum DecodeError {
     Trailing,
     /// A field has a value that no correct sender writes.
     Field,
+    /// A list of names ends inside a name.
+    NamesCut,
+    /// A list has more names than there are table ids.
+    TooManyNames,
+    /// A name has 4 GiB or more.
+    NameTooLong,
+    /// The byte before a name has an unknown bit.
+    NamesDamaged,
 }
 
 impl fmt::Display for DecodeError {
@@ -25,6 +34,10 @@ impl fmt::Display for DecodeError {
             DecodeError::Short => out.write_str("message too short"),
             DecodeError::Trailing => out.write_str("bytes after the end of a message"),
             DecodeError::Field => out.write_str("field out of range"),
+            DecodeError::NamesCut => out.write_str("the list of table names is cut short"),
+            DecodeError::TooManyNames => out.write_str("more than 65535 approved tables"),
+            DecodeError::NameTooLong => out.write_str("an approved table has a name of 4 GiB or more"),
+            DecodeError::NamesDamaged => out.write_str("the list of table names is damaged"),
         }
     }
 }

@@ -26,7 +26,7 @@ pub use message::{
     BrokerToLookup, BrokerToSupervisor, Decode, Group, LookupToBroker, SupervisorToBroker,
     SupervisorToLogger, Unavailable,
 };
-pub use names::{Listed, NamesError, decode_names, encode_names};
+pub use names::{Listed, decode_names, encode_names};
 pub use program::{ByHand, WRONG_USAGE, version_text};
 pub use question::{
     Answer, Answered, Asked, Frames, MAX_KEY, MAX_REASON, MAX_VALUE, Manner, NoAnswer, Question,

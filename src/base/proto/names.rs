@@ -4,7 +4,7 @@
 //! Layout: for each name, in the order of table ids, a byte (bit 0: approved, else only a member of a composite table;
 //! bit 1: incomplete), a 32-bit little-endian length and the bytes.
 
-use std::fmt;
+use crate::codec::DecodeError;
 
 /// A table that a worker holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,43 +18,17 @@ pub struct Listed {
     pub incomplete: bool,
 }
 
-/// Why a block is not a list of names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NamesError {
-    /// The block ends inside a name.
-    Cut,
-    /// More names than there are table ids.
-    TooMany,
-    /// A name of 4 GiB or more.
-    TooLong,
-    /// The byte before a name has an unknown bit.
-    Kind,
-}
-
-impl fmt::Display for NamesError {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(match self {
-            NamesError::Cut => "the list of table names is cut short",
-            NamesError::TooMany => "more than 65535 approved tables",
-            NamesError::TooLong => "an approved table has a name of 4 GiB or more",
-            NamesError::Kind => "the list of table names is damaged",
-        })
-    }
-}
-
-impl std::error::Error for NamesError {}
-
 /// Writes names as a block.
 ///
 /// # Errors
 /// More names than ids, or a name whose length does not fit.
-pub fn encode_names(tables: &[Listed]) -> Result<Vec<u8>, NamesError> {
+pub fn encode_names(tables: &[Listed]) -> Result<Vec<u8>, DecodeError> {
     let mut block = Vec::new();
     for (index, table) in tables.iter().enumerate() {
         if index >= usize::from(u16::MAX) {
-            return Err(NamesError::TooMany);
+            return Err(DecodeError::TooManyNames);
         }
-        let length = u32::try_from(table.name.len()).map_err(|_| NamesError::TooLong)?;
+        let length = u32::try_from(table.name.len()).map_err(|_| DecodeError::NameTooLong)?;
         block.push(u8::from(table.approved) | u8::from(table.incomplete) << 1);
         block.extend_from_slice(&length.to_le_bytes());
         block.extend_from_slice(&table.name);
@@ -65,19 +39,19 @@ pub fn encode_names(tables: &[Listed]) -> Result<Vec<u8>, NamesError> {
 /// Reads a block back.
 ///
 /// # Errors
-/// A block that [`encode_names`] cannot have written.
-pub fn decode_names(mut block: &[u8]) -> Result<Vec<Listed>, NamesError> {
+/// [`DecodeError`]: a block that [`encode_names`] cannot have written.
+pub fn decode_names(mut block: &[u8]) -> Result<Vec<Listed>, DecodeError> {
     let mut tables = Vec::new();
     while let Some((bits, rest)) = block.split_first() {
         if bits & !3 != 0 {
-            return Err(NamesError::Kind);
+            return Err(DecodeError::NamesDamaged);
         }
         let (approved, incomplete) = (bits & 1 != 0, bits & 2 != 0);
-        let (length, rest) = rest.split_first_chunk::<4>().ok_or(NamesError::Cut)?;
-        let length = usize::try_from(u32::from_le_bytes(*length)).map_err(|_| NamesError::TooLong)?;
-        let (name, rest) = rest.split_at_checked(length).ok_or(NamesError::Cut)?;
+        let (length, rest) = rest.split_first_chunk::<4>().ok_or(DecodeError::NamesCut)?;
+        let length = usize::try_from(u32::from_le_bytes(*length)).map_err(|_| DecodeError::NameTooLong)?;
+        let (name, rest) = rest.split_at_checked(length).ok_or(DecodeError::NamesCut)?;
         if tables.len() >= usize::from(u16::MAX) {
-            return Err(NamesError::TooMany);
+            return Err(DecodeError::TooManyNames);
         }
         tables.push(Listed { name: name.to_vec(), approved, incomplete });
         block = rest;
@@ -104,12 +78,12 @@ mod tests {
             let got = decode_names(&block[..cut]);
             assert!(got.is_err() || got.unwrap().len() < 4, "cut at {cut}");
         }
-        assert_eq!(decode_names(&[4, 0, 0, 0, 0]), Err(NamesError::Kind));
+        assert_eq!(decode_names(&[4, 0, 0, 0, 0]), Err(DecodeError::NamesDamaged));
     }
 
     #[test]
     fn names_beyond_the_ids_are_refused() {
         let many = vec![listed(b"x", true); 65_536];
-        assert_eq!(encode_names(&many), Err(NamesError::TooMany));
+        assert_eq!(encode_names(&many), Err(DecodeError::TooManyNames));
     }
 }
