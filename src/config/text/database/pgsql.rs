@@ -55,6 +55,12 @@ fn host(item: &[u8]) -> Result<PgsqlHost, String> {
         // It may hold a password: nothing of it is shown.
         return uri::parse(item).map(PgsqlHost::Uri);
     }
+    if item.get(1..).is_some_and(|rest| rest.contains(&b'@')) {
+        // No name of a host has one; a URI that is not well formed does, and a password before it.
+        return Err(
+            "there is an \"@\" in a host; write host:port, or postgresql://user:password@host/".to_owned()
+        );
+    }
     servers::pgsql(item).map(PgsqlHost::Plain).map_err(|error| format!("\"{}\": {error}", shown(item)))
 }
 

@@ -123,7 +123,7 @@ fn complaints_name_file_line_and_remedy() {
             "/t.cf:3: error: tls_verify_cert: \"true\" is neither yes nor no; write one of them",
         ),
         ("hosts = a:99999", "/t.cf:3: error: hosts: \"a:99999\": the port is not valid"),
-        ("no equals", "/t.cf:3: error: no \"=\" after \"no\"; write name = value"),
+        ("no equals", "/t.cf:3: error: no \"=\" after a name; write name = value"),
         ("Passwort = geheim", "/t.cf:3: warning: Passwort is ignored; is password meant?"),
     ] {
         let found = complaints(MYSQL, &format!("{good}{text}\n"));
@@ -135,6 +135,8 @@ fn complaints_name_file_line_and_remedy() {
         );
     }
     assert!(complaints(MYSQL, "query = x\n")[0].starts_with("/t.cf: error: dbname: it must have a value"));
+    let found = complaints(PGSQL, "hosts = postgresql:u:geheim@h\ndbname = d\nquery = x\n");
+    assert!(found[0].starts_with("/t.cf:1: error: hosts: ") && !found[0].contains("geheim"), "{found:?}");
     let found = complaints(PGSQL, "hosts = postgresql://u:geheim@h:x%\n");
     assert!(found.iter().all(|line| !line.contains("geheim")), "{found:?}");
     assert!(
