@@ -212,6 +212,10 @@ record! {
         groups: Vec<u32>,
         /// The name of its user, for the log.
         account: String,
+        /// Whether connections are made over IPv4.
+        ipv4: bool,
+        /// Whether connections are made over IPv6.
+        ipv6: bool,
     }
 }
 

@@ -161,6 +161,8 @@ impl Spawner {
             process: self.process(Role::Dialer)?,
             groups: plan.groups.clone(),
             account: plan.place.mail_owner.clone(),
+            ipv4: plan.inet_protocols.0,
+            ipv6: plan.inet_protocols.1,
         });
         self.start(Role::Dialer, &launch, Handed::default(), now)
     }

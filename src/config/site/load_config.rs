@@ -125,6 +125,7 @@ impl Source {
             snapshot_limit: keep.snapshot_limit,
             query_timeout: keep.query_timeout,
             backend_connections: keep.backend_connections,
+            inet_protocols: settings.inet_protocols,
             socketmap_sizes: (settings.socketmap_max_reply_size, settings.socketmap_max_query_size),
             queue_directory: settings.queue_directory.clone().into(),
             groups: configuration.accounts.groups_of(&settings.mail_owner),

@@ -48,6 +48,8 @@ pub struct ServicePlan {
     pub socketmap_sizes: (u32, u32),
     /// Where the path of a server's socket begins that does not begin with `/`.
     pub queue_directory: PathBuf,
+    /// Whether they are connected to over IPv4, and whether over IPv6.
+    pub inet_protocols: (bool, bool),
     /// The groups of mail_owner, its own among them: servers see the process that connects to them as that user.
     pub groups: Vec<u32>,
     /// Clients after which a worker is replaced.
@@ -112,12 +114,15 @@ impl ServicePlan {
                 self.write_directories != before.write_directories,
                 "the directories of tables that can be updated",
             ),
+            // As in stock: postconf(5) demands a restart.
+            (self.inet_protocols != before.inet_protocols, "inet_protocols"),
         ];
         let waiting = waiting.into_iter().filter(|(changed, _)| *changed).map(|(_, what)| what).collect();
         let plan = ServicePlan {
             ids: before.ids,
             chroot: before.chroot.clone(),
             log: before.log.clone(),
+            inet_protocols: before.inet_protocols,
             // The supervisor's Landlock domain is still that of the start.
             write_directories: before.write_directories.clone(),
             ..self

@@ -41,6 +41,7 @@ const VALUES: &[(&str, &str)] = &[
     ("default_database_type", "hash"),
     ("default_privs", "nobody"),
     ("default_process_limit", "100"),
+    ("inet_protocols", "all"),
     ("ipc_idle", "5s"),
     ("ipc_timeout", "3600s"),
     ("ipc_ttl", "1000s"),

@@ -59,6 +59,8 @@ pub struct Settings {
     pub socketmap_max_reply_size: u32,
     /// The longest query to a socketmap server in bytes: any where Postfix has no parameter for it (before 3.12).
     pub socketmap_max_query_size: u32,
+    /// Whether servers are asked over IPv4, and whether over IPv6 (`inet_protocols`); one of them at least.
+    pub inet_protocols: (bool, bool),
     /// Socket of the read service, below `private/`.
     pub proxymap_service_name: String,
     /// Socket of the update service, below `private/`.
@@ -97,6 +99,7 @@ impl Settings {
                 true => read.count("socketmap_max_query_size", 10_000),
                 false => u32::MAX,
             },
+            inet_protocols: read.or_else("inet_protocols", (true, true), inet_protocols),
             mail_version: params.version(),
             proxymap_service_name: read.socket_name("proxymap_service_name", "proxymap"),
             proxywrite_service_name: read.socket_name("proxywrite_service_name", "proxywrite"),
@@ -186,6 +189,27 @@ pub(crate) fn is_absolute(text: &str) -> bool {
     text.starts_with('/') && !text.contains(char::is_control) && !text.split('/').any(|part| part == "..")
 }
 
+/// Source of the fact: postconf(5).
+fn inet_protocols(params: &Parameters, name: &str) -> Result<(bool, bool), ConfigError> {
+    let list = params.expand(name)?;
+    let mut found = (false, false);
+    for word in Tokens::new(&list, LIST) {
+        match word.to_ascii_lowercase().as_slice() {
+            b"all" => found = (true, true),
+            b"ipv4" => found.0 = true,
+            b"ipv6" => found.1 = true,
+            _ => found = (false, false),
+        }
+        if found == (false, false) {
+            break;
+        }
+    }
+    if found == (false, false) {
+        return Err(Reason::NotAllowed(shown(&list).into_bytes(), "all, ipv4, ipv6, or ipv4 and ipv6").into());
+    }
+    Ok(found)
+}
+
 fn facility(params: &Parameters, name: &str) -> Result<String, ConfigError> {
     let text = params.text(name)?.to_ascii_lowercase();
     if FACILITIES.contains(&text.as_str()) {
@@ -267,6 +291,8 @@ mod tests {
             ("mail_owner =", "mail_owner"),
             ("syslog_name = ${", "syslog_name"),
             ("proxymap_service_name = ../x", "proxymap_service_name"),
+            ("inet_protocols =", "inet_protocols"),
+            ("inet_protocols = ipv4, ipv5", "inet_protocols"),
         ] {
             let (found, complaints) = settings(&format!("\n{line}\n"));
             assert_eq!(found, settings("").0, "{line}");
@@ -290,6 +316,14 @@ mod tests {
         assert_eq!(sizes("3.12.0", lines), (7, 8));
         assert_eq!(sizes("3.12.0", ""), (100_000, 10_000));
         assert_eq!(sizes("3.12.0", "socketmap_max_reply_size = 0\n"), (100_000, 10_000));
+    }
+
+    #[test]
+    fn inet_protocols_are_a_list() {
+        let found = |value: &str| settings(&format!("inet_protocols = {value}\n")).0.inet_protocols;
+        assert_eq!(settings("").0.inet_protocols, (true, true));
+        assert_eq!((found("ipv4"), found("ipv6")), ((true, false), (false, true)));
+        assert_eq!((found("ipv6,ipv4"), found("all")), ((true, true), (true, true)));
     }
 
     #[test]

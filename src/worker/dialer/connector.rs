@@ -48,12 +48,23 @@ pub(crate) struct Wish {
     pub(crate) host: Host,
 }
 
+/// What a connector has to know of the dialer.
+#[derive(Debug)]
+pub(crate) struct Own {
+    /// The name of the user that it runs as.
+    pub(crate) account: String,
+    /// Whether it may connect over IPv4.
+    pub(crate) ipv4: bool,
+    /// Whether it may connect over IPv6.
+    pub(crate) ipv6: bool,
+}
+
 /// Makes the connection, answers the broker, and ends: with status 0 if the broker has an answer.
-pub(crate) fn run(dialer: &Confined, pid: i32, channel: &Channel, wish: &Wish, account: &str) -> ! {
+pub(crate) fn run(dialer: &Confined, pid: i32, channel: &Channel, wish: &Wish, own: &Own) -> ! {
     let answered = fork::keep_only(channel.as_fd(), CHANNEL_NUMBER).is_ok_and(|kept| {
         let channel = Channel::from_descriptor(kept);
         let number = wish.number;
-        match connection(dialer, pid, wish, account) {
+        match connection(dialer, pid, wish, own) {
             Ok(socket) => {
                 answer(&channel, &DialerToBroker::Connected { number }, &[socket.as_fd()], wish.until)
             }
@@ -80,7 +91,7 @@ fn answer(
     }
 }
 
-fn connection(dialer: &Confined, pid: i32, wish: &Wish, account: &str) -> Result<OwnedFd, String> {
+fn connection(dialer: &Confined, pid: i32, wish: &Wish, own: &Own) -> Result<OwnedFd, String> {
     let lock = |tcp: Tcp| {
         let names = if tcp == Tcp::Nowhere { &[][..] } else { &NAME_SERVICE };
         let read_if_there = names.iter().map(Into::into).collect();
@@ -95,7 +106,8 @@ fn connection(dialer: &Confined, pid: i32, wish: &Wish, account: &str) -> Result
     match &wish.host {
         Host::Unix(path) => {
             let confined = lock(Tcp::Nowhere)?;
-            connect::to_path(path, wish.until, &confined).map_err(|why| reason::of_path(path, why, account))
+            connect::to_path(path, wish.until, &confined)
+                .map_err(|why| reason::of_path(path, why, &own.account))
         }
         Host::Tcp { name, port } => {
             let port = services::port(port)?;
@@ -104,11 +116,16 @@ fn connection(dialer: &Confined, pid: i32, wish: &Wish, account: &str) -> Result
             let confined = lock(Tcp::Ports(vec![port, DOMAIN]))?;
             // In the order that RFC 6724 gives them, and without the one twice.
             let found = (name, port).to_socket_addrs().map_err(|error| reason::of_name(name, &error))?;
-            let mut addresses = Vec::new();
+            let (mut addresses, mut none_allowed) = (Vec::new(), false);
             for address in found {
-                if !addresses.contains(&address) {
+                let allowed = if address.is_ipv4() { own.ipv4 } else { own.ipv6 };
+                none_allowed |= !allowed;
+                if allowed && !addresses.contains(&address) {
                     addresses.push(address);
                 }
+            }
+            if addresses.is_empty() && none_allowed {
+                return Err(reason::of_protocols(name));
             }
             if addresses.is_empty() {
                 return Err(reason::of_name(name, &Errno::EADDRNOTAVAIL.into()));

@@ -77,6 +77,14 @@ pub(crate) fn of_name(name: &str, error: &std::io::Error) -> String {
     format!("host {}: {short} -- see hosts(5) and resolv.conf(5)", shown(name.as_bytes()))
 }
 
+/// About a name all of whose addresses are of a protocol that is not used.
+pub(crate) fn of_protocols(name: &str) -> String {
+    format!(
+        "host {}: no address of a protocol that inet_protocols in main.cf names -- correct either, then restart the service",
+        shown(name.as_bytes())
+    )
+}
+
 /// About a connector that has ended without an answer; nothing for one that has answered. `stopped`: its time of so many
 /// milliseconds was over.
 pub(crate) fn of_death(status: WaitStatus, stopped: bool, milliseconds: u32) -> Option<String> {

@@ -2,7 +2,7 @@
 //!
 //! Never: a byte of the network, nor of what a connector has read.
 
-use crate::connector::{self, Wish};
+use crate::connector::{self, Own, Wish};
 use crate::reason;
 use mapkeep_process::outbox::{Outbox, Sent};
 use mapkeep_process::sleep_until;
@@ -61,24 +61,19 @@ pub(crate) struct Dialer {
     next: u64,
     attempts: Vec<Attempt>,
     /// Whom servers see, for reasons.
-    account: String,
+    own: Own,
 }
 
 impl Dialer {
-    /// A dialer without brokers. `account` is the name of the user that it runs as.
+    /// A dialer without brokers. `own` is what its connectors have to know of it.
     ///
     /// # Errors
     /// Those of epoll_ctl(2).
-    pub(crate) fn new(
-        supervisor: Channel,
-        epoll: Epoll,
-        deaths: SignalFd,
-        account: String,
-    ) -> io::Result<Dialer> {
+    pub(crate) fn new(supervisor: Channel, epoll: Epoll, deaths: SignalFd, own: Own) -> io::Result<Dialer> {
         epoll.add(&supervisor, EpollEvent::new(EpollFlags::EPOLLIN, SUPERVISOR))?;
         epoll.add(&deaths, EpollEvent::new(EpollFlags::EPOLLIN, DEATHS))?;
         let (brokers, next, attempts) = (BTreeMap::new(), FIRST_BROKER, Vec::new());
-        Ok(Dialer { supervisor, epoll, deaths, brokers, next, attempts, account })
+        Ok(Dialer { supervisor, epoll, deaths, brokers, next, attempts, own })
     }
 
     /// Serves until the supervisor goes. Demands the proof of lock-down.
@@ -181,7 +176,7 @@ impl Dialer {
         let wish = Wish { number, until, host };
         let own = Pid::this().as_raw();
         match split() {
-            Ok(Forked::Child) => connector::run(confined, own, channel, &wish, &self.account),
+            Ok(Forked::Child) => connector::run(confined, own, channel, &wish, &self.own),
             Ok(Forked::Parent(pid)) => {
                 let end = until.checked_add(GRACE);
                 self.attempts.push(Attempt { pid, broker, number, milliseconds, end });

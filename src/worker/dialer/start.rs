@@ -1,5 +1,6 @@
 //! The start of the dialer: what it is given, and its lock-down.
 
+use crate::connector::Own;
 use crate::serving::Dialer;
 use mapkeep_log::ChannelSink;
 use mapkeep_process::{CHANNEL, EPOLL, Fatal, LOG, PROGRAM, fixed_epoll, leave};
@@ -24,7 +25,7 @@ pub fn main(launch: DialerLaunch, channel: OwnedFd) -> ! {
 }
 
 fn dial(launch: DialerLaunch, channel: OwnedFd) -> Result<(), Fatal> {
-    let DialerLaunch { process, groups, account } = launch;
+    let DialerLaunch { process, groups, account, ipv4, ipv6 } = launch;
     let supervisor = Channel::from_descriptor(channel);
     let log = Channel::without_freight(inherit::take(LOG)?);
     mapkeep_log::install(Box::new(ChannelSink::new(log)), process.verbose, 10)?;
@@ -33,7 +34,7 @@ fn dial(launch: DialerLaunch, channel: OwnedFd) -> Result<(), Fatal> {
     let deaths = SigSet::from(Signal::SIGCHLD);
     deaths.thread_block()?;
     let deaths = SignalFd::with_flags(&deaths, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-    let mut dialer = Dialer::new(supervisor, epoll, deaths, account)?;
+    let mut dialer = Dialer::new(supervisor, epoll, deaths, Own { account, ipv4, ipv6 })?;
     let lock = Lock {
         role: Role::Dialer,
         // The account that servers see: that of stock's proxymap, with its groups.

@@ -75,8 +75,16 @@ fn launches() -> Vec<Launch> {
             process: process(ids),
             groups: vec![8, u32::MAX],
             account: "postfix".into(),
+            ipv4: true,
+            ipv6: false,
         }),
-        Launch::Dialer(DialerLaunch { process: process(None), groups: vec![], account: String::new() }),
+        Launch::Dialer(DialerLaunch {
+            process: process(None),
+            groups: vec![],
+            account: String::new(),
+            ipv4: false,
+            ipv6: true,
+        }),
     ]
 }
 

@@ -43,6 +43,7 @@ fn bare(service: Service) -> ServicePlan {
         query_timeout: Duration::from_secs(10),
         backend_connections: 8,
         socketmap_sizes: (100_000, u32::MAX),
+        inet_protocols: (true, true),
         queue_directory: PathBuf::new(),
         groups: Vec::new(),
         workers: 1,

@@ -47,6 +47,11 @@ pub struct Dialer {
 
 impl Dialer {
     pub fn start() -> Dialer {
+        Dialer::with(true, true)
+    }
+
+    /// One that connects over these protocols.
+    pub fn with(ipv4: bool, ipv6: bool) -> Dialer {
         let ((ours, theirs), (log, their_log)) = (Channel::pair().unwrap(), Channel::pair().unwrap());
         let (theirs, their_log) = (theirs.into_descriptor(), their_log.into_descriptor());
         let null = File::options().read(true).write(true).open("/dev/null").unwrap();
@@ -58,6 +63,8 @@ impl Dialer {
             },
             groups: vec![GROUP, GID],
             account: ACCOUNT.to_owned(),
+            ipv4,
+            ipv6,
         })
         .encode();
         let memory = mapkeep_broker_snapshot::seal_bytes(&launch).unwrap();

@@ -38,6 +38,7 @@ fn main() -> ExitCode {
     }
     runner::run(&[
         ("names_and_addresses_of_both_families_are_connected_to", names_and_addresses),
+        ("protocols_are_those_of_inet_protocols", protocols),
         ("services_have_their_ports", services_have_their_ports),
         ("name_service_files_that_are_replaced_are_read_anew", replaced_files),
         ("paths_are_connected_to_with_the_account_and_its_groups", paths),
@@ -81,6 +82,20 @@ impl Drop for Place {
 
 fn mode(path: &Path, mode: u32) {
     std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+}
+
+/// Only what inet_protocols names is tried: a name with addresses of both kinds is tried at one of them.
+fn protocols() {
+    let ((four, port4), (six, port6)) = (server("127.0.0.1"), server("::1"));
+    let (only4, only6) = (Dialer::with(true, false), Dialer::with(false, true));
+    let (with4, with6) = (only4.broker(), only6.broker());
+    greets(&four, with4.connection(1, tcp("both.test", port4)));
+    greets(&six, with6.connection(1, tcp("both.test", port6)));
+    let reason = with4.reason(2, 10_000, tcp("both.test", port6));
+    assert!(reason.starts_with(&format!("127.0.0.1 port {port6}: Connection refused")), "{reason}");
+    assert!(!reason.contains("::1"), "{reason}");
+    let reason = with6.reason(2, 10_000, tcp("127.0.0.1", port4));
+    assert!(reason.starts_with("host 127.0.0.1: no address of a protocol that inet_protocols"), "{reason}");
 }
 
 fn names_and_addresses() {
