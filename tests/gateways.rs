@@ -11,10 +11,17 @@ mod answers;
 #[allow(dead_code, reason = "requests that other tests need")]
 mod ask;
 mod common;
+#[path = "gateways/confinement.rs"]
+mod confinement;
 #[path = "gateways/deaths.rs"]
 mod deaths;
 #[path = "gateways/failing.rs"]
 mod failing;
+#[path = "gateways/reloading.rs"]
+mod reloading;
+#[allow(dead_code, reason = "services that other tests need")]
+#[path = "standalone/serve.rs"]
+mod serve;
 #[path = "gateways/server.rs"]
 mod server;
 
@@ -36,5 +43,12 @@ mod scenario {
             gateway_that_keeps_dying_is_replaced_later_and_later,
             dialer_that_is_killed_ends_the_service_in_order,
             broker_that_is_killed_is_replaced_with_all_gateways;
+        reloading:
+            servers_come_and_go_with_the_configuration,
+            first_server_needs_a_restart_and_the_log_says_so,
+            dialer_that_is_killed_is_a_failure_to_a_service_manager;
+        confinement:
+            gateway_and_dialer_are_locked_as_seen_from_outside,
+            connector_is_locked_as_seen_from_outside;
     }
 }

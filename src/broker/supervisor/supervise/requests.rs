@@ -248,6 +248,34 @@ mod tests {
     }
 
     #[test]
+    fn gateways_are_as_many_as_servers() {
+        let of = |names: &[&str]| Requests::of(&ServicePlan { workers: 1, ..plan(names) });
+        let now = Instant::now();
+        assert!(matches!(of(&["hash:/x"]).need(Duty::Gateway, 0, now), Reply::Wrong(_)));
+        let mut two = of(&["tcp:a:1", "socketmap:inet:a:1:m", "socketmap:inet:a:1:n", "tcp:a:"]);
+        for number in 0..2 {
+            assert_eq!(ask_for(&mut two, Duty::Gateway, number, now), Reply::Now);
+        }
+        assert!(matches!(two.need(Duty::Gateway, 0, now), Reply::Wrong(_)));
+        two.ended(WorkerId(0));
+        assert_eq!(ask_for(&mut two, Duty::Gateway, 9, now), Reply::Now);
+        let names: Vec<String> = (1..=MAX_GATEWAYS + 9).map(|port| format!("tcp:a:{port}")).collect();
+        let mut many = of(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        for number in 0..MAX_GATEWAYS {
+            assert_eq!(ask_for(&mut many, Duty::Gateway, number, now), Reply::Now, "{number}");
+        }
+        assert!(matches!(many.need(Duty::Gateway, 0, now), Reply::Wrong(_)));
+    }
+
+    #[test]
+    fn dialer_is_given_up_once_and_by_a_broker_that_has_it() {
+        assert!(matches!(one(true).dialer_wrong(), Reply::Wrong(_)));
+        let mut requests = Requests::of(&plan(&["tcp:a:1"]));
+        assert_eq!(requests.dialer_wrong(), Reply::Now);
+        assert!(matches!(requests.dialer_wrong(), Reply::Wrong(_)));
+    }
+
+    #[test]
     fn second_writer_is_wrong() {
         let plan = ServicePlan { service: mapkeep_config_text::Service::Write, ..plan(&["pcre:/x"]) };
         let (mut requests, now) = (Requests::of(&plan), Instant::now());
