@@ -113,7 +113,7 @@ pub(super) const LIST: &[Attack] = &[
     Attack {
         item: 34,
         name: "replays",
-        outcome: Dismissed("sent a verdict on a snapshot that it was not sent"),
+        outcome: Dismissed("sent an outcome for a snapshot that it was not sent"),
         attempts: &[
             Attempt("loaded again", |_| message(LookupToBroker::Loaded { id: TableId(0), generation: 1 })),
             Attempt("rejected afterwards", |_| {
@@ -145,7 +145,7 @@ pub(super) const LIST: &[Attack] = &[
     Attack {
         item: 35,
         name: "a table that it was not assigned",
-        outcome: Dismissed("sent a verdict on a snapshot that it was not sent"),
+        outcome: Dismissed("sent an outcome for a snapshot that it was not sent"),
         attempts: &[
             Attempt("loaded", |_| message(LookupToBroker::Loaded { id: TableId(999), generation: 1 })),
             Attempt("rejected", |_| {
