@@ -2,6 +2,7 @@
 //! do not matter and no right of root is needed.
 
 mod same;
+mod servers;
 mod write;
 
 use super::*;
@@ -181,36 +182,6 @@ fn each_object_has_every_key_in_the_documented_order() {
         }
     }
     assert_eq!((&json["service"], &json["list"]), (&"proxymap".into(), &"proxy_read_maps".into()));
-}
-
-#[test]
-fn servers_of_tables_and_of_their_members_are_shown() {
-    let scene = Scene::new(
-        "virtual_alias_maps = proxy:socketmap:unix:private/srs:m, proxy:tcp:[::1]:5000\n  \
-         proxy:unionmap:{tcp:localhost:1,pipemap:{static:a,socketmap:inet:localhost:1:x}}\n  \
-         proxy:socketmap:inet:h proxy:unionmap:{static:a,tcp:127.0.0.1:}\nvirtual_alias_domains =\n",
-    );
-    let (exit, json) = scene.json(&[]);
-    assert_eq!(exit, Exit::Failure);
-    for (name, state, servers) in [
-        ("socketmap:unix:private/srs:m", "served", &["unix:private/srs"][..]),
-        ("tcp:[::1]:5000", "served", &["inet:[::1]:5000"]),
-        (
-            "unionmap:{tcp:localhost:1,pipemap:{static:a,socketmap:inet:localhost:1:x}}",
-            "served",
-            &["inet:localhost:1"],
-        ),
-        ("socketmap:inet:h", "bad-name", &[]),
-        ("unionmap:{static:a,tcp:127.0.0.1:}", "bad-name", &[]),
-    ] {
-        let told = table(&json, name);
-        assert_eq!((&told["state"], &told["servers"]), (&state.into(), &servers.into()), "{name}");
-    }
-    let problem = |name| table(&json, name)["problem"].as_str().unwrap().to_owned();
-    assert!(problem("socketmap:inet:h").contains("expected socketmap:inet:host:port:map"));
-    assert!(problem("unionmap:{static:a,tcp:127.0.0.1:}").contains("the server's port is missing"));
-    let (_, text) = scene.run(&[]);
-    assert!(text.contains("\n    asked at inet:[::1]:5000, by a gateway\n"), "{text}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! The rules are the broker's own (`mapkeep_broker_trust`). May: look at the file and open it. Never: read it, or
 //! judge its content: that is the confined worker's task. Tables that are written are in `write.rs`.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::{File, Metadata};
 use std::io::Read;
@@ -15,7 +16,10 @@ use mapkeep_broker_trust::{Anchor, Owners, People, Refusal, Rule, anchor_at, ide
 use mapkeep_config_site::configuration::Configuration;
 use mapkeep_config_site::notices::{Notice, Notices};
 use mapkeep_config_text::ApprovedTable;
-use mapkeep_name::{Kind, file_of, is_known_type, leaves, remedy_unknown, remote, split, why_unknown};
+use mapkeep_name::{
+    Endpoint, Kind, file_of, is_known_type, leaves, remedy_unknown, remote, servers, split, why_unknown,
+};
+use mapkeep_proto::MAX_GATEWAYS;
 use mapkeep_query::TableError;
 use mapkeep_table_format::text::inline;
 use nix::errno::Errno;
@@ -121,6 +125,8 @@ pub(super) struct Judge {
     /// Where `/` of a table's path is.
     pub(super) root: PathBuf,
     limit: u64,
+    /// Servers that no gateway asks, since there are too many.
+    unasked: HashSet<(Kind, Endpoint)>,
 }
 
 impl Judge {
@@ -133,7 +139,9 @@ impl Judge {
             .with_settings(&site.keep.table_owners.text, &site.trusted_directories())
             .among(Rc::clone(&site.people));
         let (anchor, people) = (anchor.among(Rc::clone(&site.people)), Rc::clone(&site.people));
-        Ok(Judge { anchor, owners, people, root, limit: site.keep.snapshot_limit })
+        let names: Vec<&[u8]> = site.tables.iter().map(|table| table.name.as_slice()).collect();
+        let unasked = unasked(&names);
+        Ok(Judge { anchor, owners, people, root, limit: site.keep.snapshot_limit, unasked })
     }
 
     /// The verdict on one table.
@@ -144,7 +152,7 @@ impl Judge {
         let trouble = match &path {
             Some(path) => self.file_trouble(&table, path, facts.as_ref()),
             None if kind.is_composite() => self.composite_trouble(&table, notices),
-            None => name_trouble(kind, &table.name),
+            None => name_trouble(kind, &table.name).or_else(|| self.has_no_gateway(kind, &table.name)),
         };
         let (trouble, note) = match (trouble, notices.of(&table.name)) {
             (None, Some(Notice { problem, remedy, fails: true })) => {
@@ -172,6 +180,17 @@ impl Judge {
             let mut trouble = self.look(member, notices).trouble?;
             trouble.problem = format!("{} (a member, {shown})", trouble.problem);
             Some(trouble)
+        })
+    }
+
+    /// The problem of a table whose server is one too many.
+    fn has_no_gateway(&self, kind: Kind, name: &[u8]) -> Option<Trouble> {
+        let endpoint = remote(name).ok()??.endpoint;
+        self.unasked.contains(&(kind, endpoint)).then(|| {
+            let problem = format!(
+                "its server is one of more than {MAX_GATEWAYS}, and not among the first: each lookup is a temporary error"
+            );
+            fault(State::NotServed, problem, "name fewer servers in all tables together")
         })
     }
 
@@ -267,6 +286,15 @@ pub(super) fn name_trouble(kind: Kind, name: &[u8]) -> Option<Trouble> {
         }
         _ => inline::check(kind, rest).err().and_then(bad_name),
     }
+}
+
+/// The servers for which there is no gateway: the broker starts one for each of the first, in the order in which tables name
+/// them, members of tables after all tables.
+fn unasked(names: &[&[u8]]) -> HashSet<(Kind, Endpoint)> {
+    let members: Vec<Vec<u8>> = names.iter().flat_map(|name| leaves(name).unwrap_or_default()).collect();
+    let all = names.iter().copied().chain(members.iter().map(Vec::as_slice));
+    let most = usize::try_from(MAX_GATEWAYS).unwrap_or(usize::MAX);
+    servers(all).into_iter().skip(most).collect()
 }
 
 /// The servers of a table, or of its members.
