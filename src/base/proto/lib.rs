@@ -56,6 +56,9 @@ pub fn max_draining(serve: u32) -> u32 {
 /// Servers that have a gateway, at most: each is a process.
 pub const MAX_GATEWAYS: u32 = 64;
 
+/// Connections that the dialer makes at a time, for all brokers: one for each server at least.
+pub const MAX_CONNECTORS: usize = 64;
+
 /// A group of callers that may ask the same set of tables, served by workers of their own.
 ///
 /// There is one class for now: every caller may ask every approved table, as in stock Postfix.

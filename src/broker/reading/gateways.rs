@@ -69,8 +69,9 @@ pub(crate) struct Gateways {
 impl Gateways {
     /// Those of these servers; none runs yet.
     pub(crate) fn new(servers: Vec<Server>, dialer: Dialer, now: Instant) -> Gateways {
+        let share = pace::share(servers.len());
         let slot = |server: Server| {
-            let pace = Pace::new(server.connections, now);
+            let pace = Pace::new(server.connections, share, now);
             Slot { server, state: State::Down(now), pause: PAUSE, pace }
         };
         let awaited_until = now.checked_add(START_TIME).filter(|_| !servers.is_empty());

@@ -6,7 +6,9 @@ use crate::connector::{self, Own, Wish};
 use crate::reason;
 use mapkeep_process::outbox::{Outbox, Sent};
 use mapkeep_process::sleep_until;
-use mapkeep_proto::{BrokerToDialer, Decode, DialerToBroker, MAX_MESSAGE, SupervisorToDialer};
+use mapkeep_proto::{
+    BrokerToDialer, Decode, DialerToBroker, MAX_CONNECTORS, MAX_MESSAGE, SupervisorToDialer,
+};
 use mapkeep_sandbox::Confined;
 use mapkeep_sys::channel::{Channel, Received};
 use mapkeep_sys::fork::{Forked, split};
@@ -21,8 +23,6 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-/// Connectors at a time, for all brokers.
-const CONNECTORS: usize = 64;
 /// Brokers at a time: one serves, others have clients left from before a reload. Their channels need numbers below that
 /// of a connector's channel.
 const BROKERS: usize = 200;
@@ -168,8 +168,9 @@ impl Dialer {
         let now = Instant::now();
         let time = Duration::from_millis(milliseconds.into()).min(LONGEST);
         let Some(until) = now.checked_add(time) else { return };
-        if self.attempts.len() >= CONNECTORS {
-            let reason = format!("{CONNECTORS} connections are being made at the moment, which is the limit");
+        if self.attempts.len() >= MAX_CONNECTORS {
+            let reason =
+                format!("{MAX_CONNECTORS} connections are being made at the moment, which is the limit");
             return self.fail(broker, number, reason);
         }
         let Some(channel) = self.brokers.get(&broker).map(|broker| &broker.channel) else { return };

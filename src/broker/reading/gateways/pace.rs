@@ -4,6 +4,7 @@
 //! success allows the next at once; but a gateway that was taken over could ask for connections for ever, and each is a
 //! process: hence a rate. Pure.
 
+use mapkeep_proto::MAX_CONNECTORS;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -11,16 +12,22 @@ use std::time::{Duration, Instant};
 const AFTER_FAILURE: Duration = Duration::from_millis(900);
 /// The distance between attempts, in the long run.
 const DISTANCE: Duration = Duration::from_millis(5);
-/// Attempts of one gateway that have not been answered, at most. All gateways share the connectors, and a server that does
-/// not answer holds each of its own for a while.
+/// Attempts of one gateway that have not been answered, at most, however few gateways there are. All of them share the
+/// connectors, and a server that does not answer holds each of its own for a while.
 const OUT: usize = 4;
+
+/// The same where there are so many servers: if none of the others answers, there is still a connector for each.
+pub(super) fn share(servers: usize) -> usize {
+    MAX_CONNECTORS.checked_div(servers).unwrap_or(OUT).clamp(1, OUT)
+}
 
 /// The wishes of one gateway that have not been passed on, and when the next may be.
 #[derive(Debug)]
 pub(super) struct Pace {
     wishes: VecDeque<(u32, u16)>,
-    /// Attempts that have not been answered.
+    /// Attempts that have not been answered, and the most.
     out: usize,
+    share: usize,
     /// The last attempt has failed: the next is made alone, and not before then.
     failed_until: Option<Instant>,
     /// The moment up to which attempts have been granted, were they evenly spread.
@@ -30,10 +37,11 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// For a server with so many connections at a time: so many attempts may come together.
-    pub(super) fn new(connections: u16, now: Instant) -> Pace {
+    /// For a server with so many connections at a time: so many attempts may come together. `share`: attempts that are not
+    /// answered, at most.
+    pub(super) fn new(connections: u16, share: usize, now: Instant) -> Pace {
         let burst = DISTANCE.saturating_mul(connections.into());
-        Pace { wishes: VecDeque::new(), out: 0, failed_until: None, granted: now, burst }
+        Pace { wishes: VecDeque::new(), out: 0, share, failed_until: None, granted: now, burst }
     }
 
     /// There is a wish, of this number, for this host. How many there can be is not decided here.
@@ -61,7 +69,7 @@ impl Pace {
 
     /// When the next wish may be passed on; none if there is none, or if an answer has to come first.
     pub(super) fn next_moment(&self) -> Option<Instant> {
-        self.wishes.front().filter(|_| self.out < OUT)?;
+        self.wishes.front().filter(|_| self.out < self.share)?;
         let spread = self.granted.checked_sub(self.burst).unwrap_or(self.granted);
         match self.failed_until {
             None => Some(spread),
@@ -84,7 +92,7 @@ mod tests {
     #[test]
     fn as_many_as_connections_come_together_and_then_they_are_spread() {
         let start = Instant::now();
-        let mut pace = Pace::new(8, start);
+        let mut pace = Pace::new(8, OUT, start);
         let (mut now, mut passed) = (start, 0);
         while now < start + 1000 * MS {
             pace.wish(passed, 0);
@@ -105,7 +113,7 @@ mod tests {
     #[test]
     fn after_a_failure_attempts_are_made_alone_one_a_second() {
         let start = Instant::now();
-        let mut pace = Pace::new(8, start);
+        let mut pace = Pace::new(8, OUT, start);
         for number in 0..4 {
             pace.wish(number, 0);
         }
@@ -124,7 +132,7 @@ mod tests {
     #[test]
     fn server_that_does_not_answer_holds_a_few_connectors_and_no_more() {
         let start = Instant::now();
-        let mut pace = Pace::new(64, start);
+        let mut pace = Pace::new(64, OUT, start);
         (0..64).for_each(|number| pace.wish(number, 0));
         let passed = std::iter::from_fn(|| pace.next(start + 1000 * MS)).count();
         assert_eq!((passed, pace.next_moment()), (OUT, None));
@@ -133,9 +141,23 @@ mod tests {
     }
 
     #[test]
+    fn servers_that_do_not_answer_leave_a_connector_for_each_of_the_others() {
+        let most = mapkeep_proto::MAX_GATEWAYS as usize;
+        for servers in 1..=most {
+            let held = servers * share(servers);
+            assert!((servers..=MAX_CONNECTORS).contains(&held), "{servers} servers hold {held} connectors");
+        }
+        assert_eq!((share(1), share(16), share(17), share(most)), (OUT, OUT, 3, 1));
+        let start = Instant::now();
+        let mut pace = Pace::new(8, share(most), start);
+        (0..2).for_each(|number| pace.wish(number, 0));
+        assert_eq!((pace.next(start), pace.next(start)), (Some((0, 0)), None));
+    }
+
+    #[test]
     fn successor_has_none_of_the_wishes_and_waits_as_long() {
         let start = Instant::now();
-        let mut pace = Pace::new(8, start);
+        let mut pace = Pace::new(8, OUT, start);
         (0..3).for_each(|number| pace.wish(number, 0));
         pace.next(start);
         pace.answered(false, start);
