@@ -116,6 +116,8 @@ impl ServicePlan {
             ),
             // As in stock: postconf(5) demands a restart.
             (self.inet_protocols != before.inet_protocols, "inet_protocols"),
+            // The dialer has taken them at the start.
+            (self.groups != before.groups && before.has_work_for(Duty::Gateway), "the groups of mail_owner"),
         ];
         let waiting = waiting.into_iter().filter(|(changed, _)| *changed).map(|(_, what)| what).collect();
         let plan = ServicePlan {
@@ -123,6 +125,7 @@ impl ServicePlan {
             chroot: before.chroot.clone(),
             log: before.log.clone(),
             inet_protocols: before.inet_protocols,
+            groups: before.groups.clone(),
             // The supervisor's Landlock domain is still that of the start.
             write_directories: before.write_directories.clone(),
             ..self

@@ -73,7 +73,8 @@ impl Requests {
                 let servers = u32::try_from(servers(names).len()).unwrap_or(u32::MAX);
                 let gateways = servers.min(MAX_GATEWAYS);
                 let most = [(Duty::Clients, lookup), (Duty::Rules, rules), (Duty::Gateway, gateways)];
-                let talks = servers > 0;
+                // A name that names no server brings a dialer, too.
+                let talks = plan.has_work_for(Duty::Gateway);
                 let burst = serve.saturating_add(rules).saturating_add(gateways);
                 Requests { talks, ..Requests::within(most, burst) }
             }
@@ -273,6 +274,8 @@ mod tests {
         let mut requests = Requests::of(&plan(&["tcp:a:1"]));
         assert_eq!(requests.dialer_wrong(), Reply::Now);
         assert!(matches!(requests.dialer_wrong(), Reply::Wrong(_)));
+        let mut misnamed = Requests::of(&plan(&["tcp:a:"]));
+        assert_eq!(misnamed.dialer_wrong(), Reply::Now, "it has a dialer, and sees it die");
     }
 
     #[test]

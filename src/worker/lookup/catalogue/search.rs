@@ -84,7 +84,7 @@ fn question(whom: (TableId, Route), key: &[u8], modes: NulModes, terms: Terms) -
     if key.len() > MAX_KEY {
         let length = key.len();
         let reason = format!(
-            "a key of {length} bytes is longer than the limit of {MAX_KEY} for tables of type pcre and regexp"
+            "a key of {length} bytes is longer than the limit of {MAX_KEY} for tables of type pcre, regexp, socketmap and tcp"
         );
         return Err(Failure::Reported(reason));
     }
