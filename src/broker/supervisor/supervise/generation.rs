@@ -39,7 +39,7 @@ pub(crate) struct Generation {
     pub(super) hung_up: bool,
     /// Whether we have ended it, so that its end is no surprise.
     pub(super) ended: bool,
-    /// When it was made, or told to finish.
+    /// When it was made, or told to finish, or its broker closed its channel.
     pub(super) since: Instant,
 }
 
@@ -149,6 +149,11 @@ impl Generation {
     /// Whether it has not yet done what it was told to, or hung up and is still there.
     pub(super) fn lingers(&self) -> bool {
         !self.ended && (!self.stopped || self.hung_up)
+    }
+
+    /// Whether its broker has closed its channel and is still there.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.hung_up && self.broker.is_some()
     }
 
     /// How long ago `since` was.

@@ -84,18 +84,12 @@ impl Supervisor {
         }
     }
 
-    /// A broker has closed its channel. One that was told to finish is about to end; any other must.
+    /// A broker has closed its channel: it is about to end, and its log may still get the reason. One that does not end in
+    /// time is ended.
     fn hang_up(&mut self, number: u32) {
-        match self.leaving.iter_mut().find(|old| old.number == number && old.stopped && !old.ended) {
-            Some(old) => {
-                old.hung_up = true;
-                old.since = Instant::now();
-            }
-            None => {
-                if let Some(generation) = self.generation(number) {
-                    generation.kill_broker();
-                }
-            }
+        if let Some(generation) = self.generation_mut(number) {
+            generation.hung_up = true;
+            generation.since = Instant::now();
         }
     }
 

@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 const COMING_TIME: Duration = Duration::from_secs(300);
 /// How long a broker that is replaced may take to stop accepting.
 const STOP_TIME: Duration = Duration::from_secs(10);
+/// How long a broker that has closed its channel may take to write its reason to the log, and to exit.
+const HANG_UP_TIME: Duration = Duration::from_secs(1);
 /// Generations that may wait for their clients; each has its tables in memory.
 const MAX_LEAVING: usize = 4;
 
@@ -152,6 +154,13 @@ impl Supervisor {
                 old.kill();
             }
         }
+        let hanging =
+            std::iter::once(&mut self.serving).chain(&mut self.coming).filter(|one| one.is_leaving());
+        for one in hanging.filter(|one| one.age(now) >= HANG_UP_TIME) {
+            tracing::error!("the broker has closed its channel and does not exit -- killing it");
+            one.kill_broker();
+            one.since = now;
+        }
         if self.state.reloading && self.is_settled() {
             self.state.reloading = false;
             if self.state.outcome.is_empty() {
@@ -168,7 +177,9 @@ impl Supervisor {
     pub(super) fn next_limit(&self) -> Option<Instant> {
         let coming = self.coming.iter().filter_map(|next| next.since.checked_add(COMING_TIME));
         let old = self.leaving.iter().filter(|old| old.lingers());
-        coming.chain(old.filter_map(|old| old.since.checked_add(STOP_TIME))).min()
+        let hanging = std::iter::once(&self.serving).chain(&self.coming).filter(|one| one.is_leaving());
+        let hanging = hanging.filter_map(|one| one.since.checked_add(HANG_UP_TIME));
+        coming.chain(old.filter_map(|old| old.since.checked_add(STOP_TIME))).chain(hanging).min()
     }
 
     /// What `systemctl status` shows.

@@ -235,3 +235,30 @@ fn broker_that_does_not_hear_what_it_is_told_is_ended() {
     (0..=512).for_each(|number| supervisor.serving.tell(SupervisorToBroker::Gone(WorkerId(number)), None));
     assert_eq!(broker.killed_by(), Some(Signal::SIGKILL as i32));
 }
+
+#[test]
+fn broker_that_hangs_up_can_say_why_and_is_ended_if_it_stays() {
+    let mut broker = Sleeper::new();
+    let mut supervisor = supervisor(Service::Read);
+    drop(serving(&mut supervisor, &broker));
+    supervisor.receive_from_broker(0).unwrap();
+    let now = Instant::now();
+    let limit = supervisor.next_limit().expect("it is looked at again");
+    assert!(limit > now && supervisor.serving.hung_up, "nothing more is read from it");
+    supervisor.settle(now);
+    assert!(broker.lives(), "it may still write to the log");
+    supervisor.settle(limit);
+    assert_eq!(broker.killed_by(), Some(Signal::SIGKILL as i32));
+    assert!(
+        supervisor.next_limit().is_some_and(|again| again > limit),
+        "without a pause it would be looked at for ever"
+    );
+}
+
+#[test]
+fn groups_of_mail_owner_are_those_of_the_start_where_there_is_a_dialer() {
+    let with = |names: &[&str], groups: &[u32]| ServicePlan { groups: groups.to_vec(), ..plan(names) };
+    let (after, waiting) = with(&["tcp:a:1"], &[7, 8]).after(&with(&["tcp:a:1"], &[7])).unwrap();
+    assert_eq!((after.groups, waiting), (vec![7], vec!["the groups of mail_owner"]));
+    assert_eq!(with(&["hash:/x"], &[7, 8]).after(&with(&["hash:/x"], &[7])).unwrap().1, [""; 0]);
+}
