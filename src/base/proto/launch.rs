@@ -104,6 +104,8 @@ record! {
         /// Whether the descriptor for it is a channel to the dialer. It is not where the first of these tables came with a
         /// reload.
         dialer: bool,
+        /// Whether gateways can be started. They cannot where their program is missing.
+        gateways: bool,
     }
 }
 

@@ -45,13 +45,14 @@ fn run(launch: BrokerLaunch, channel: OwnedFd) -> Result<(), Fatal> {
     let rules = list.iter().any(|table| Duty::of(Kind::of(&table.name)) == Duty::Rules);
     let duties = Duty::OF_SNAPSHOTS.into_iter().filter(|duty| *duty == Duty::Clients || rules);
     let wanted = duties.map(|duty| (duty, serve)).collect();
-    let (servers, problems) = servers(&list, &launch.backends, &inside)?;
+    let (descriptors, room) = descriptors_for(list.len());
+    let (servers, problems) = servers(&list, &launch.backends, &inside, room)?;
     problems.iter().for_each(|problem| tracing::error!("{problem}"));
     let given = inherit::take(number_of(Role::Broker, Given::Dialer)?)?;
     let dialer = Dialer::new(launch.backends.dialer.then(|| Channel::from_descriptor(given)));
     let gateways = Gateways::new(servers, dialer, Instant::now());
     let limit = launch.snapshot_limit;
-    let (descriptors, room) = descriptors_for(list.len());
+    let room = room.saturating_sub(gateways.descriptors().count());
     let mut tables = Tables::new(list, anchor, owners, limit, room, Instant::now());
     let mut watch = Watch::new()?;
     let directories = watch_all(&mut tables, &mut watch, &inside);

@@ -137,6 +137,7 @@ impl Spawner {
                     max_query: plan.socketmap_sizes.1,
                     queue_directory: plan.queue_directory.clone(),
                     dialer: dialer.is_some(),
+                    gateways: self.programs.of(Role::Gateway).is_some(),
                 },
             }),
         };

@@ -191,7 +191,9 @@ fn first_content(name: &[u8], kind: Kind, ids: &BTreeMap<Vec<u8>, u16>) -> Conte
     }
     if kind.is_remote() {
         // The log of the start has what is wrong with a name, and what to do about it.
-        let why = remote(name).err().map_or("no gateway asks its server yet", |error| error.0);
+        let why = remote(name)
+            .err()
+            .map_or("no gateway asks its server (the log of the start says why)", |error| error.0);
         return Content::Table(Err(Cow::Borrowed(why)));
     }
     let (_, rest) = split(name);

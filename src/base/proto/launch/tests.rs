@@ -39,6 +39,7 @@ fn launches() -> Vec<Launch> {
             max_query: 10_000,
             queue_directory: "/var/spool/postfix".into(),
             dialer: true,
+            gateways: false,
         },
     };
     let worker = WorkerLaunch {

@@ -46,8 +46,10 @@ impl Server {
     }
 }
 
-/// The servers of these tables, and what keeps tables from being asked, for the log. A relative path of a socket begins at
-/// `queue_directory`, an absolute one `inside`, where the root of the tables' paths is.
+/// The servers of these tables, and what keeps tables from being asked, for the log; none where no gateway can be started,
+/// so that nobody waits for one. A relative path of a socket begins at
+/// `queue_directory`, an absolute one `inside`, where the root of the tables' paths is. `room`: descriptors that there are for
+/// their settings.
 ///
 /// # Errors
 /// Memory files cannot be made.
@@ -55,7 +57,11 @@ pub(crate) fn servers(
     list: &[Listed],
     settings: &Backends,
     inside: &Path,
+    mut room: usize,
 ) -> Result<(Vec<Server>, Vec<String>), Failure> {
+    if !settings.gateways {
+        return Ok((Vec::new(), Vec::new()));
+    }
     let known = mapkeep_name::servers(list.iter().map(|table| table.name.as_slice()));
     let milliseconds = u32::try_from(settings.query_timeout.as_millis()).unwrap_or(u32::MAX);
     let (mut found, mut problems) = (Vec::new(), Vec::new());
@@ -83,8 +89,20 @@ pub(crate) fn servers(
             let is_of_it = Kind::of(&table.name) == kind && other == endpoint;
             is_of_it.then(|| (id, settings_of(&table.name, map, milliseconds)))
         });
+        let of_it: Vec<(TableId, BackendTable)> = of_it.collect();
+        let needed = of_it.len().saturating_add(1);
+        let Some(left) = room.checked_sub(needed) else {
+            problems.push(format!(
+                "{title}: the limit of open files leaves no room for the settings of its {} tables; lookups in them fail with a \
+                 temporary error -- raise the limit (LimitNOFILE= of the unit, or ulimit -Hn where Postfix is started)",
+                of_it.len()
+            ));
+            continue;
+        };
+        room = left;
+        let tables = of_it.into_iter();
         let tables =
-            of_it.map(|(id, table)| Ok((id, sealed(&table)?))).collect::<Result<Vec<_>, Failure>>()?;
+            tables.map(|(id, table)| Ok((id, sealed(&table)?))).collect::<Result<Vec<_>, Failure>>()?;
         let (hosts, connections) = (vec![host], settings.connections);
         let backend = Backend { title: title.clone(), hosts: hosts.clone(), connections, protocol };
         let backend = sealed(&backend)?;

@@ -10,6 +10,8 @@ use mapkeep_sys::mapping::Mapping;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+/// Descriptors for settings.
+const ROOM: usize = 1000;
 const ID: WorkerId = WorkerId(7);
 
 fn settings() -> Backends {
@@ -20,6 +22,7 @@ fn settings() -> Backends {
         max_query: 100,
         queue_directory: "/queue".into(),
         dialer: true,
+        gateways: true,
     }
 }
 
@@ -29,7 +32,7 @@ fn listed(names: &[&str]) -> Vec<Listed> {
 }
 
 fn known(names: &[&str]) -> Vec<Server> {
-    servers(&listed(names), &settings(), Path::new("")).unwrap().0
+    servers(&listed(names), &settings(), Path::new(""), ROOM).unwrap().0
 }
 
 fn decoded<T: Encoded>(descriptor: &OwnedFd, size: u64) -> T {
@@ -155,7 +158,7 @@ fn tables_of_one_server_have_one_gateway_and_all_settings() {
 fn sockets_lie_where_the_roots_of_tables_are_and_paths_have_a_limit() {
     let long = format!("socketmap:unix:{}:m", "/l".repeat(53));
     let list = listed(&["socketmap:unix:/run/s:m", &long]);
-    let (found, problems) = servers(&list, &settings(), Path::new("/queue")).unwrap();
+    let (found, problems) = servers(&list, &settings(), Path::new("/queue"), ROOM).unwrap();
     assert_eq!(found[0].hosts, [Host::Unix(b"/queue/run/s".to_vec())]);
     assert!(
         found.len() == 1 && problems.len() == 1 && problems[0].contains("longer than 107"),
@@ -167,9 +170,31 @@ fn sockets_lie_where_the_roots_of_tables_are_and_paths_have_a_limit() {
 fn servers_beyond_the_limit_are_named() {
     let names: Vec<String> = (0..MAX_GATEWAYS + 2).map(|port| format!("tcp:h:{}", port + 1)).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let (found, problems) = servers(&listed(&names), &settings(), Path::new("")).unwrap();
+    let (found, problems) = servers(&listed(&names), &settings(), Path::new(""), ROOM).unwrap();
     assert_eq!((found.len(), problems.len()), (MAX_GATEWAYS as usize, 2));
     assert!(problems[1].starts_with("tcp inet:h:66: tables have more than 64 servers"), "{problems:?}");
+}
+
+#[test]
+fn server_whose_tables_are_more_than_there_is_room_for_is_named_and_others_are_asked() {
+    let names: Vec<String> = (0..3).map(|map| format!("socketmap:inet:big:1:{map}")).collect();
+    let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
+    names.push("tcp:small:1");
+    for (room, wanted) in [(6, 2), (5, 1), (4, 1), (3, 1), (2, 1), (1, 0)] {
+        let (found, problems) = servers(&listed(&names), &settings(), Path::new(""), room).unwrap();
+        assert_eq!((found.len(), problems.len()), (wanted, 2 - wanted), "{room}");
+        let used: usize = found.iter().map(|server| server.memories().count()).sum();
+        assert!(used <= room);
+    }
+    let (_, problems) = servers(&listed(&names), &settings(), Path::new(""), 3).unwrap();
+    assert!(problems[0].starts_with("socketmap inet:big:1: the limit of open files"), "{problems:?}");
+}
+
+#[test]
+fn without_their_program_there_are_no_gateways() {
+    let settings = Backends { gateways: false, ..settings() };
+    let (found, problems) = servers(&listed(&["tcp:a:1"]), &settings, Path::new(""), ROOM).unwrap();
+    assert!(found.is_empty() && problems.is_empty(), "the start has told of it: {problems:?}");
 }
 
 #[test]
