@@ -9,6 +9,8 @@ mod accounts;
 #[path = "postfix/changing.rs"]
 mod changing;
 mod common;
+#[path = "postfix/servers.rs"]
+mod servers;
 
 use accounts::*;
 use changing::*;
@@ -17,6 +19,7 @@ use common::process;
 use common::smtp::Smtp;
 use common::stopwatch::poll_promise;
 use common::{PATIENCE, poll};
+use servers::*;
 use std::time::Duration;
 
 /// An instance with the tables that the routing and access scenarios ask.
@@ -265,7 +268,8 @@ common::scenarios_by_server!(
         table_rebuilt_during_a_session,
         reload_during_a_session,
         stop_leaves_nothing_behind,
-        missing_table_appears;
+        missing_table_appears,
+        recipients_that_a_server_knows;
     ours:
         edited_text_table_steers_the_next_message,
         worker_killed_during_a_session,
