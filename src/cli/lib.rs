@@ -58,7 +58,7 @@ const COMMANDS: [Command; 5] = [
 /// Our version, and that of the lookup worker, which matches patterns with PCRE2.
 fn versions() -> String {
     let own = version_text("mapkeep");
-    let worker = own_path().and_then(|own| {
+    let worker = own_path().map_err(|error| error.to_string()).and_then(|own| {
         let mut worker = std::process::Command::new(own.with_file_name("mapkeep-worker"));
         worker.arg("--version").output().map_err(|error| error.to_string())
     });

@@ -26,7 +26,7 @@ pub(crate) fn run(words: &[OsString]) -> Result<Exit, Error> {
             let error = Command::new(&daemon).arg("serve").args(words).exec();
             format!("{}: {error}", daemon.display())
         }
-        Err(problem) => problem,
+        Err(problem) => problem.to_string(),
     };
     Err(Error::new(Exit::Unavailable, problem))
 }

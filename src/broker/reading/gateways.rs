@@ -25,6 +25,7 @@ pub(crate) use gateway::{Gateway, Incoming};
 use mapkeep_broker_serving::rhythm::Stage;
 use mapkeep_proto::{BrokerToGateway, BrokerToLookup, GatewayId, TableId, WorkerId};
 use mapkeep_sys::channel::Channel;
+use mapkeep_sys::deadline::after;
 use mapkeep_sys::stream;
 use pace::Pace;
 use std::io;
@@ -129,7 +130,7 @@ impl Gateways {
         if lived.is_some_and(|lived| lived >= GOOD_LIFE) {
             slot.pause = PAUSE;
         }
-        let next = State::Down(now.checked_add(slot.pause).unwrap_or(now));
+        let next = State::Down(after(now, slot.pause));
         slot.pause = slot.pause.saturating_mul(2).min(LONGEST_PAUSE);
         slot.pace.forget();
         self.dialer.forget(id);

@@ -27,6 +27,7 @@ use mapkeep_process::milliseconds;
 use mapkeep_proto::{Duty, SupervisorToBroker, TrustClass, WorkerId};
 use mapkeep_sandbox::{Confined, Role};
 use mapkeep_sys::channel::Channel;
+use mapkeep_sys::deadline::{after, has_passed, left};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
@@ -216,7 +217,7 @@ impl Supervisor {
         let Start { duty, number, .. } = start;
         if self.serving.plan.writes() && !self.state.workers.is_empty() {
             // Two writers must never have the same tables. One whose broker has died is about to leave.
-            self.state.starts.push(Start { at: now.checked_add(LOOK).unwrap_or(now), ..start });
+            self.state.starts.push(Start { at: after(now, LOOK), ..start });
             return Ok(());
         }
         let mut takes = std::iter::once(&mut self.serving).chain(&mut self.coming);
@@ -321,7 +322,7 @@ impl Supervisor {
     fn is_idle(&self, now: Instant) -> bool {
         let limit = self.serving.plan.max_idle;
         let since = self.state.idle_since;
-        !limit.is_zero() && since.is_some_and(|since| now.saturating_duration_since(since) >= limit)
+        !limit.is_zero() && since.is_some_and(|since| has_passed(since, limit, now))
     }
 
     fn sleep(&self, now: Instant) -> PollTimeout {
@@ -340,7 +341,7 @@ impl Supervisor {
         let moments = moments.chain(mapkeep_log::settle(now));
         let look = self.unchecked().then(|| now.checked_add(LOOK)).flatten();
         let Some(next) = moments.chain(look).min() else { return PollTimeout::NONE };
-        milliseconds(next.saturating_duration_since(now)).into()
+        milliseconds(left(next, now)).into()
     }
 
     fn wait(&mut self, now: Instant) -> Result<Option<Ending>, Fatal> {

@@ -3,10 +3,10 @@
 //! Reads the text of /etc/passwd and /etc/group itself: a name service would be asked over the network, with
 //! the rights of root.
 
+use crate::error::SiteError;
 use mapkeep_broker_trust::read_file;
 pub use mapkeep_proto::Ids;
 use mapkeep_sandbox::{Account, Role};
-use std::fmt;
 use std::path::Path;
 
 /// How many ids from the start of the range are reserved; the roles of later versions included.
@@ -45,50 +45,6 @@ impl RoleIds {
         self.own.iter().flatten().any(|ids| ids.uid == uid)
     }
 }
-
-/// Why the ids cannot be used.
-#[derive(Debug, PartialEq, Eq)]
-pub enum AccountError {
-    /// An id of the range is assigned to an account.
-    Taken {
-        /// The id.
-        id: u32,
-        /// The account's name.
-        name: String,
-    },
-    /// The range contains 0 or is at the end of all ids.
-    Range(u32),
-    /// Two roles, or a role and another account, would share an id.
-    Shared(String),
-    /// A declared owner does not exist.
-    NoSuchUser(String),
-}
-
-impl fmt::Display for AccountError {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            AccountError::Taken { id, name } => write!(
-                out,
-                "id {id} belongs to \"{name}\", but the roles need ids of their own: \
-                 set uid_base in mapkeep.cf to the first of {RANGE} ids that no account has"
-            ),
-            AccountError::Range(base) => {
-                write!(out, "uid_base = {base} in mapkeep.cf leaves no room for {RANGE} unprivileged ids")
-            }
-            AccountError::Shared(name) => {
-                write!(
-                    out,
-                    "account \"{name}\" shares its user or group id with another account or with root"
-                )
-            }
-            AccountError::NoSuchUser(name) => {
-                write!(out, "no user \"{name}\" in /etc/passwd (table_owners in mapkeep.cf, or mail_owner)")
-            }
-        }
-    }
-}
-
-impl std::error::Error for AccountError {}
 
 /// The text of the account files.
 #[derive(Debug, Default)]
@@ -151,18 +107,18 @@ impl Accounts {
     }
 
     /// The user id of `name`, which may be a number.
-    pub fn uid_of(&self, name: &str) -> Result<u32, AccountError> {
+    pub fn uid_of(&self, name: &str) -> Result<u32, SiteError> {
         let named = self.users().find(|(user, _)| *user == name).map(|(_, ids)| ids.uid);
         let number = || name.parse().ok();
-        named.or_else(number).ok_or_else(|| AccountError::NoSuchUser(name.to_owned()))
+        named.or_else(number).ok_or_else(|| SiteError::NoSuchUser(name.to_owned()))
     }
 
     /// The ids of the roles: those of their own accounts if a package has created them, otherwise ids of the range that
     /// begins at `base`. `broker` names an account for the broker of the reading service (or is a number that nobody
     /// has). `owners` are the users whose files are tables: no role may be one of them.
-    pub fn roles(&self, base: u32, broker: Option<&str>, owners: &[u32]) -> Result<RoleIds, AccountError> {
+    pub fn roles(&self, base: u32, broker: Option<&str>, owners: &[u32]) -> Result<RoleIds, SiteError> {
         if base == 0 || base > u32::MAX.saturating_sub(RANGE).saturating_sub(1) {
-            return Err(AccountError::Range(base));
+            return Err(SiteError::Range(base));
         }
         let mut ids = RoleIds::default();
         // Keyed by account name, because several roles may share an account.
@@ -183,39 +139,39 @@ impl Accounts {
         for (name, one) in &found {
             let other_role = found.iter().any(|(other, ids)| other != name && ids.uid == one.uid);
             if other_role || owners.contains(&one.uid) {
-                return Err(AccountError::Shared((*name).to_owned()));
+                return Err(SiteError::Shared((*name).to_owned()));
             }
         }
         Ok(ids)
     }
 
     /// The ids of one account: the one that is `named` in mapkeep.cf, the usual one if it exists, or `id`.
-    fn ids_of_account(&self, usual: &str, named: Option<&str>, id: u32) -> Result<Ids, AccountError> {
+    fn ids_of_account(&self, usual: &str, named: Option<&str>, id: u32) -> Result<Ids, SiteError> {
         let account = named.unwrap_or(usual);
         match (self.ids_of(account), named.map(str::parse)) {
             (Some(ids), _) => self.dedicated(account, ids),
             (None, Some(Ok(id))) => self.unassigned(id),
-            (None, Some(Err(_))) => Err(AccountError::NoSuchUser(account.to_owned())),
+            (None, Some(Err(_))) => Err(SiteError::NoSuchUser(account.to_owned())),
             (None, None) => self.unassigned(id),
         }
     }
 
     /// An account made for a role: nobody else may have its ids.
-    fn dedicated(&self, account: &str, ids: Ids) -> Result<Ids, AccountError> {
+    fn dedicated(&self, account: &str, ids: Ids) -> Result<Ids, SiteError> {
         let others = self.users().filter(|(name, _)| *name != account);
         let shared = others.into_iter().any(|(_, other)| other.uid == ids.uid || other.gid == ids.gid);
         if shared || ids.uid == 0 || ids.gid == 0 {
-            return Err(AccountError::Shared(account.to_owned()));
+            return Err(SiteError::Shared(account.to_owned()));
         }
         Ok(ids)
     }
 
     /// An id that no user and no group has.
-    fn unassigned(&self, id: u32) -> Result<Ids, AccountError> {
+    fn unassigned(&self, id: u32) -> Result<Ids, SiteError> {
         let user = self.users().find(|(_, ids)| ids.uid == id || ids.gid == id).map(|(name, _)| name);
         let group = self.groups().find(|(_, gid)| *gid == id).map(|(name, _)| name);
         match user.or(group) {
-            Some(name) => Err(AccountError::Taken { id, name: name.to_owned() }),
+            Some(name) => Err(SiteError::Taken { id, name: name.to_owned() }),
             None => Ok(Ids { uid: id, gid: id }),
         }
     }
@@ -251,14 +207,14 @@ mod tests {
     #[test]
     fn assigned_ids_are_refused() {
         let taken = accounts("bob:x:61102:61102::/:/bin/sh\n").roles(61100, None, &[]);
-        assert_eq!(taken, Err(AccountError::Taken { id: 61102, name: "bob".into() }));
+        assert_eq!(taken, Err(SiteError::Taken { id: 61102, name: "bob".into() }));
         assert_eq!(
             accounts("").roles(698, None, &[]),
-            Err(AccountError::Taken { id: 700, name: "odd".into() }),
+            Err(SiteError::Taken { id: 700, name: "odd".into() }),
             "a group counts as well"
         );
-        assert_eq!(accounts("").roles(0, None, &[]), Err(AccountError::Range(0)));
-        assert_eq!(accounts("").roles(u32::MAX, None, &[]), Err(AccountError::Range(u32::MAX)));
+        assert_eq!(accounts("").roles(0, None, &[]), Err(SiteError::Range(0)));
+        assert_eq!(accounts("").roles(u32::MAX, None, &[]), Err(SiteError::Range(u32::MAX)));
     }
 
     #[test]
@@ -271,12 +227,9 @@ mod tests {
         let shared = format!("{own}eve:x:300:1::/:/bin/sh\n");
         assert_eq!(
             accounts(&shared).roles(61100, None, &[]),
-            Err(AccountError::Shared("mapkeep-lookup".into()))
+            Err(SiteError::Shared("mapkeep-lookup".into()))
         );
-        assert_eq!(
-            accounts(own).roles(61100, None, &[300]),
-            Err(AccountError::Shared("mapkeep-lookup".into()))
-        );
+        assert_eq!(accounts(own).roles(61100, None, &[300]), Err(SiteError::Shared("mapkeep-lookup".into())));
     }
 
     #[test]
@@ -292,6 +245,6 @@ mod tests {
     fn users_are_found_by_name_or_number() {
         assert_eq!(accounts("").uid_of("postfix"), Ok(105));
         assert_eq!(accounts("").uid_of("42"), Ok(42));
-        assert_eq!(accounts("").uid_of("nobody-here"), Err(AccountError::NoSuchUser("nobody-here".into())));
+        assert_eq!(accounts("").uid_of("nobody-here"), Err(SiteError::NoSuchUser("nobody-here".into())));
     }
 }

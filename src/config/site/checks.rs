@@ -5,6 +5,7 @@
 use crate::accounts::RoleIds;
 use crate::configuration::Configuration;
 use crate::deciding::exposed_programs;
+use crate::error::SiteError;
 use crate::options::Mode;
 use mapkeep_config_text::Service;
 use mapkeep_sandbox::{Role, check_root};
@@ -24,8 +25,9 @@ pub struct Programs {
 
 /// The real path of this program, so that a program started through a link finds the files beside the real one.
 #[allow(clippy::disallowed_methods, reason = "before the lock")]
-pub fn own_path() -> Result<PathBuf, String> {
-    std::fs::canonicalize("/proc/self/exe").map_err(|error| format!("/proc/self/exe: {error}"))
+pub fn own_path() -> Result<PathBuf, SiteError> {
+    let own = Path::new("/proc/self/exe");
+    std::fs::canonicalize(own).map_err(|error| SiteError::File(own.to_owned(), error.to_string()))
 }
 
 impl Programs {
@@ -41,8 +43,10 @@ impl Programs {
     /// One cannot be opened that every such service needs; the text names its path. One that only the tables of servers
     /// need is among [`Programs::lacking`] then: an upgrade that has left it out serves all other tables.
     #[allow(clippy::disallowed_methods, reason = "before the lock")]
-    pub fn beside(own: &Path, writes: bool) -> Result<Programs, String> {
-        let open = |path: &Path| File::open(path).map_err(|error| format!("{}: {error}", path.display()));
+    pub fn beside(own: &Path, writes: bool) -> Result<Programs, SiteError> {
+        let open = |path: &Path| {
+            File::open(path).map_err(|error| SiteError::File(path.to_owned(), error.to_string()))
+        };
         // Our own file, whatever its name, is the daemon, unless it is the command.
         let command = own.file_name().is_some_and(|name| name == "mapkeep");
         let mut programs = Programs::given(Vec::new());
@@ -52,7 +56,7 @@ impl Programs {
             match open(path) {
                 Ok(file) => programs.opened.push((name, file)),
                 Err(problem) if Programs::is_needed(name) => return Err(problem),
-                Err(problem) => programs.lacking.push(problem),
+                Err(problem) => programs.lacking.push(problem.to_string()),
             }
         }
         Ok(programs)
@@ -109,7 +113,8 @@ pub fn obstacles(configuration: &Configuration, program: &Path) -> Vec<String> {
             }
         }
     }
-    found.extend(Programs::beside(program, configuration.service == Service::Write).err());
+    let programs = Programs::beside(program, configuration.service == Service::Write);
+    found.extend(programs.err().map(|error| error.to_string()));
     let exposed = exposed_programs(program, Programs::names(None), &configuration.people).into_iter();
     found.extend(exposed.filter(|exposed| exposed.is_fatal(Mode::Master)).map(|exposed| exposed.text));
     found
@@ -149,7 +154,7 @@ mod tests {
                         assert_eq!(lacking.len(), usize::from(role.is_some()), "{name} {lacking:?}");
                         assert!(lacking.iter().all(|text| text.starts_with(&path)), "{lacking:?}");
                     }
-                    Err(problem) => assert!(!starts && problem.starts_with(&path), "{problem}"),
+                    Err(problem) => assert!(!starts && problem.to_string().starts_with(&path), "{problem}"),
                 }
             }
             bed.file(name, b"");

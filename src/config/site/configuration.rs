@@ -12,8 +12,9 @@
 mod start;
 mod trusted;
 
-use crate::accounts::{AccountError, Accounts, Ids, RoleIds};
+use crate::accounts::{Accounts, Ids, RoleIds};
 use crate::deciding::distrusted;
+use crate::error::SiteError;
 use crate::files::{Files, Unreadable};
 use crate::notices::Notices;
 use crate::remark::{Remark, Subject, note};
@@ -164,7 +165,7 @@ impl Configuration {
     ///
     /// # Errors
     /// The ids cannot be used, so roles could not be separated.
-    pub fn role_ids(&self) -> Result<RoleIds, AccountError> {
+    pub fn role_ids(&self) -> Result<RoleIds, SiteError> {
         let broker = self.keep.broker_account.as_ref().map(ToString::to_string);
         let roles = self.accounts.roles(self.keep.uid_base, broker.as_deref(), &self.owners)?;
         Ok(roles.with_mail_owner(self.mail_owner()))

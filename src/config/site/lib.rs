@@ -10,6 +10,7 @@ pub mod checks;
 pub mod configuration;
 pub mod deciding;
 pub mod defaults;
+pub mod error;
 pub mod files;
 pub mod load_config;
 pub mod notices;

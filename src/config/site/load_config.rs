@@ -12,9 +12,9 @@
 mod log;
 mod names;
 
-use crate::accounts::AccountError;
 use crate::configuration::{Configuration, Request, Start};
 use crate::defaults::installed_defaults;
+use crate::error::SiteError;
 use crate::options::{Mode, Options};
 use crate::place::Place;
 use crate::plan::ServicePlan;
@@ -77,7 +77,7 @@ impl Source {
     ///
     /// # Errors
     /// The ids cannot be used, so roles could not be separated.
-    pub fn load_config(&self) -> Result<LoadedConfig, AccountError> {
+    pub fn load_config(&self) -> Result<LoadedConfig, SiteError> {
         let Source { options, directory, .. } = self;
         let service = if options.service == "proxywrite" { Service::Write } else { Service::Read };
         let configuration = Configuration::read(Request {

@@ -3,8 +3,8 @@
 //! Source of the facts: master(5), and how master(8) builds the argument vector (option letters
 //! `cdDi:lm:n:o:s:St:uvVz`; parsing stops at the first word that is no option).
 
+use crate::error::SiteError;
 use mapkeep_proto::version_text;
-use std::fmt;
 
 /// Who started us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,50 +43,6 @@ pub struct Options {
     pub listen: Vec<String>,
 }
 
-/// What is wrong with the command line.
-#[derive(Debug, PartialEq, Eq)]
-pub enum OptionError {
-    /// There is no such option.
-    Unknown(String),
-    /// The option needs a value.
-    NoValue(String),
-    /// The option does not take the value.
-    BadValue(String, String),
-    /// master(8) did not start us.
-    NoTransport,
-    /// A word that is no option.
-    Positional(String),
-    /// `-S`.
-    SingleRequest,
-    /// Neither proxymap nor proxywrite.
-    NotAService(String),
-}
-
-impl fmt::Display for OptionError {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            OptionError::Unknown(option) => write!(out, "unknown option \"{option}\""),
-            OptionError::NoValue(option) => write!(out, "option {option} needs a value"),
-            OptionError::BadValue(option, value) => {
-                write!(out, "option {option} does not take the value \"{value}\"")
-            }
-            OptionError::NoTransport => out.write_str(
-                "no transport type specified (-t): master(8) starts this program; \
-                 for a service of its own run \"mapkeep serve\"",
-            ),
-            OptionError::Positional(word) => write!(out, "unexpected argument \"{word}\""),
-            OptionError::SingleRequest => out.write_str(
-                "option -S (one request on standard input) is not supported: use \"mapkeep query\"",
-            ),
-            OptionError::NotAService(name) => {
-                write!(out, "service name \"{name}\" is neither proxymap nor proxywrite; set it with -n")
-            }
-        }
-    }
-}
-
-impl std::error::Error for OptionError {}
-
 /// What `--help` prints.
 pub const USAGE: &str = "\
 usage: mapkeepd [-n proxymap|proxywrite] -t unix [OPTION]...
@@ -99,7 +55,7 @@ serve  listens on a socket of its own, in the foreground; mapkeepd(8) has the de
 exit status: 0 ended normally, 1 failed (standard error and the log say why), 64 wrong usage";
 
 /// The output for a user who runs the program by hand for help or the version.
-pub fn wanted_text(words: &[String]) -> Option<Result<String, OptionError>> {
+pub fn wanted_text(words: &[String]) -> Option<Result<String, SiteError>> {
     let help = |word: &String| word == "--help" || word == "-h";
     match words {
         // After "serve", wherever it stands; master(8) may give any word as a value.
@@ -107,7 +63,7 @@ pub fn wanted_text(words: &[String]) -> Option<Result<String, OptionError>> {
         [first, rest @ ..] if help(first) || first == "--version" => Some(match rest {
             [] if first == "--version" => Ok(version_text("mapkeepd")),
             [] => Ok(USAGE.to_owned()),
-            [extra, ..] => Err(OptionError::Positional(extra.clone())),
+            [extra, ..] => Err(SiteError::Positional(extra.clone())),
         }),
         _ => None,
     }
@@ -132,23 +88,23 @@ impl Options {
     }
 
     /// Reads the words that follow the program's name `program` (argument 0).
-    pub fn read(program: &str, words: &[String]) -> Result<Options, OptionError> {
+    pub fn read(program: &str, words: &[String]) -> Result<Options, SiteError> {
         match words.split_first() {
             Some((first, rest)) if first == "serve" => Options::standalone(program, rest),
             _ => Options::under_master(program, words),
         }
     }
 
-    fn under_master(program: &str, words: &[String]) -> Result<Options, OptionError> {
+    fn under_master(program: &str, words: &[String]) -> Result<Options, SiteError> {
         let mut options = Options::new(Mode::Master, program);
         let mut transport = false;
         let mut words = words.iter();
         while let Some(word) = words.next() {
             let Some(letters) = word.strip_prefix('-').filter(|letters| !letters.is_empty()) else {
-                return Err(OptionError::Positional(word.clone()));
+                return Err(SiteError::Positional(word.clone()));
             };
             if word.starts_with("--") {
-                return Err(OptionError::Unknown(word.clone()));
+                return Err(SiteError::Unknown(word.clone()));
             }
             let mut rest = letters;
             while let Some(letter) = rest.chars().next() {
@@ -159,7 +115,7 @@ impl Options {
                 }
                 // A value is the rest of the word, or the next word.
                 let value = match std::mem::take(&mut rest) {
-                    "" => words.next().ok_or_else(|| OptionError::NoValue(format!("-{letter}")))?.clone(),
+                    "" => words.next().ok_or_else(|| SiteError::NoValue(format!("-{letter}")))?.clone(),
                     value => value.to_owned(),
                 };
                 transport |= letter == 't';
@@ -167,27 +123,27 @@ impl Options {
             }
         }
         if !transport {
-            return Err(OptionError::NoTransport);
+            return Err(SiteError::NoTransport);
         }
         options.role_known()
     }
 
-    fn switch(&mut self, letter: char) -> Result<(), OptionError> {
+    fn switch(&mut self, letter: char) -> Result<(), SiteError> {
         match letter {
             'c' => self.chroot = true,
             'v' => self.verbose = self.verbose.saturating_add(1),
             'V' => self.stderr = true,
-            'S' => return Err(OptionError::SingleRequest),
+            'S' => return Err(SiteError::SingleRequest),
             // No terminal check, no debugger, and privileges are always dropped; the process limit does not apply,
             // because one process tree serves any number of clients.
             'd' | 'D' | 'u' | 'l' | 'z' => {}
-            _ => return Err(OptionError::Unknown(format!("-{letter}"))),
+            _ => return Err(SiteError::Unknown(format!("-{letter}"))),
         }
         Ok(())
     }
 
-    fn set(&mut self, letter: char, value: String) -> Result<(), OptionError> {
-        let bad = |value: String| OptionError::BadValue(format!("-{letter}"), value);
+    fn set(&mut self, letter: char, value: String) -> Result<(), SiteError> {
+        let bad = |value: String| SiteError::BadValue(format!("-{letter}"), value);
         match letter {
             'i' => self.max_idle = Some(value.parse().map_err(|_| bad(value))?),
             'm' => self.max_use = Some(value.parse().map_err(|_| bad(value))?),
@@ -206,12 +162,12 @@ impl Options {
         Ok(())
     }
 
-    fn standalone(program: &str, words: &[String]) -> Result<Options, OptionError> {
+    fn standalone(program: &str, words: &[String]) -> Result<Options, SiteError> {
         let mut options = Options::new(Mode::Standalone, program);
         options.service = "proxymap".to_owned();
         let mut words = words.iter();
         while let Some(word) = words.next() {
-            let mut value = || words.next().cloned().ok_or_else(|| OptionError::NoValue(word.clone()));
+            let mut value = || words.next().cloned().ok_or_else(|| SiteError::NoValue(word.clone()));
             match word.as_str() {
                 "-c" | "--config" => options.config_directory = Some(value()?),
                 "--socket" => options.listen.push(value()?),
@@ -222,20 +178,20 @@ impl Options {
                 }
                 "-v" => options.switch('v')?,
                 "--stderr" => options.stderr = true,
-                other if other.starts_with('-') => return Err(OptionError::Unknown(other.to_owned())),
-                other => return Err(OptionError::Positional(other.to_owned())),
+                other if other.starts_with('-') => return Err(SiteError::Unknown(other.to_owned())),
+                other => return Err(SiteError::Positional(other.to_owned())),
             }
         }
         options.role_known()
     }
 
     /// The service name decides the role, as in stock.
-    fn role_known(self) -> Result<Options, OptionError> {
+    fn role_known(self) -> Result<Options, SiteError> {
         match self.service.as_str() {
             "proxymap" | "proxywrite" => Ok(self),
             // If master.cf starts it under our own name, it is the reading service.
             "mapkeepd" => Ok(Options { service: "proxymap".to_owned(), ..self }),
-            other => Err(OptionError::NotAService(other.to_owned())),
+            other => Err(SiteError::NotAService(other.to_owned())),
         }
     }
 }
@@ -244,7 +200,7 @@ impl Options {
 mod tests {
     use super::*;
 
-    fn read(line: &str) -> Result<Options, OptionError> {
+    fn read(line: &str) -> Result<Options, SiteError> {
         let mut words = line.split(' ').map(String::from);
         let program = words.next().unwrap();
         Options::read(&program, &words.collect::<Vec<_>>())
@@ -263,15 +219,15 @@ mod tests {
 
     #[test]
     fn odd_command_lines_are_named() {
-        assert_eq!(read("proxymap -u"), Err(OptionError::NoTransport));
-        assert_eq!(read("proxymap -t unix -Q"), Err(OptionError::Unknown("-Q".into())));
-        assert_eq!(read("proxymap -t unix x -o a=b"), Err(OptionError::Positional("x".into())));
-        assert_eq!(read("proxymap -t"), Err(OptionError::NoValue("-t".into())));
-        assert_eq!(read("proxymap -t unix -s 0"), Err(OptionError::BadValue("-s".into(), "0".into())));
-        assert_eq!(read("mapkeepd serve --socket"), Err(OptionError::NoValue("--socket".into())));
-        assert_eq!(read("mapkeepd serve --sockets x"), Err(OptionError::Unknown("--sockets".into())));
-        assert_eq!(read("mapkeepd serve -v extra"), Err(OptionError::Positional("extra".into())));
-        assert_eq!(read("proxymap -t unix -n other"), Err(OptionError::NotAService("other".into())));
+        assert_eq!(read("proxymap -u"), Err(SiteError::NoTransport));
+        assert_eq!(read("proxymap -t unix -Q"), Err(SiteError::Unknown("-Q".into())));
+        assert_eq!(read("proxymap -t unix x -o a=b"), Err(SiteError::Positional("x".into())));
+        assert_eq!(read("proxymap -t"), Err(SiteError::NoValue("-t".into())));
+        assert_eq!(read("proxymap -t unix -s 0"), Err(SiteError::BadValue("-s".into(), "0".into())));
+        assert_eq!(read("mapkeepd serve --socket"), Err(SiteError::NoValue("--socket".into())));
+        assert_eq!(read("mapkeepd serve --sockets x"), Err(SiteError::Unknown("--sockets".into())));
+        assert_eq!(read("mapkeepd serve -v extra"), Err(SiteError::Positional("extra".into())));
+        assert_eq!(read("proxymap -t unix -n other"), Err(SiteError::NotAService("other".into())));
     }
 
     #[test]
@@ -280,7 +236,7 @@ mod tests {
         assert!(matches!(wanted("--help"), Some(Ok(text)) if text.starts_with("usage: mapkeepd")));
         assert!(matches!(wanted("serve -c --help"), Some(Ok(_))));
         assert_eq!(wanted("--version"), Some(Ok(version_text("mapkeepd"))));
-        assert_eq!(wanted("--version x"), Some(Err(OptionError::Positional("x".into()))));
+        assert_eq!(wanted("--version x"), Some(Err(SiteError::Positional("x".into()))));
         assert_eq!(wanted("-t unix -o --help"), None, "master(8) gives what main.cf says");
         assert_eq!(wanted("serve"), None);
     }

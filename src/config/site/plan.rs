@@ -1,6 +1,7 @@
 //! What the configuration comes to: everything that the supervisor and its children go by.
 
 use crate::accounts::RoleIds;
+use crate::error::SiteError;
 use crate::options::Mode;
 use crate::place::Place;
 use mapkeep_config_text::Service;
@@ -97,13 +98,11 @@ impl ServicePlan {
     ///
     /// # Errors
     /// An owner of tables is the user of a role that cannot change now: the text names it.
-    pub fn after(self, before: &ServicePlan) -> Result<(ServicePlan, Vec<&'static str>), String> {
+    pub fn after(self, before: &ServicePlan) -> Result<(ServicePlan, Vec<&'static str>), SiteError> {
         if let Some(ids) = before.ids
             && let Some(owner) = self.owners.iter().find(|owner| ids.includes(**owner))
         {
-            return Err(format!(
-                "user id {owner} owns tables (table_owners in mapkeep.cf) and is that of a role"
-            ));
+            return Err(SiteError::OwnerIsRole(*owner));
         }
         let waiting = [
             (self.ids != before.ids, "the ids of the roles"),

@@ -3,6 +3,7 @@
 use crate::reason::Why;
 use mapkeep_process::milliseconds;
 use mapkeep_sandbox::Confined;
+use mapkeep_sys::deadline::left;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
@@ -30,7 +31,7 @@ pub(crate) fn to_any(
     for (number, address) in addresses.iter().enumerate() {
         let now = Instant::now();
         let still = u32::try_from(addresses.len().saturating_sub(number)).unwrap_or(u32::MAX);
-        let part = until.saturating_duration_since(now).checked_div(still).unwrap_or_default();
+        let part = left(until, now).checked_div(still).unwrap_or_default();
         match to_address(*address, now, part) {
             Ok(connected) => return Ok(connected),
             Err(why) => failures.push((*address, why)),

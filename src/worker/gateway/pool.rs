@@ -12,6 +12,7 @@ pub(crate) use health::{Event, Health, Line};
 use crate::engine::{Lifetime, engine, lifetime};
 use crate::question::Question;
 use mapkeep_proto::Backend;
+use mapkeep_sys::deadline::{after, has_passed};
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -113,7 +114,7 @@ impl Pool {
         self.random ^= self.random << 17;
         let part = u32::try_from(self.random % 201).unwrap_or_default();
         let pause = PAUSE.saturating_mul(900_u32.saturating_add(part)) / 1000;
-        let next = now.checked_add(pause).unwrap_or(now);
+        let next = after(now, pause);
         self.failed = Some((reason, next));
     }
 
@@ -128,7 +129,7 @@ impl Pool {
     pub(crate) fn refuses(&self, now: Instant) -> Option<&str> {
         let (reason, next) = self.failed.as_ref().filter(|_| self.open.is_empty())?;
         let is_hopeless = match self.wishes.values().min() {
-            Some(began) => now.saturating_duration_since(*began) >= PAUSE,
+            Some(began) => has_passed(*began, PAUSE, now),
             None => *next > now || self.is_closed,
         };
         is_hopeless.then_some(reason)

@@ -9,6 +9,7 @@ use crate::question::{Question, Spot};
 use crate::queue::{Joined, Queue, WAITING};
 use crate::tables::Tables;
 use mapkeep_proto::{Backend, NoAnswer};
+use mapkeep_sys::deadline::after;
 use mapkeep_worker_answering::{Gone, Pending, Taken};
 use nix::sys::epoll::Epoll;
 use std::io;
@@ -72,7 +73,7 @@ impl Service {
         if let Some(reason) = self.pool.refuses(now) {
             return self.askers.answer(asker, ticket, &later(reason));
         }
-        let deadline = now.checked_add(table.patience).unwrap_or(now);
+        let deadline = after(now, table.patience);
         let table = table.clone();
         self.wait(Question { asker, ticket, client, table, key, manner, deadline, asked_before: false });
     }

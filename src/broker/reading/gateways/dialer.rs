@@ -7,6 +7,7 @@ use super::Channel;
 use mapkeep_process::outbox::{Outbox, Sent};
 use mapkeep_proto::{BrokerToDialer, Decode, DialerToBroker, Host, MAX_MESSAGE, WorkerId};
 use mapkeep_sys::channel::Received;
+use mapkeep_sys::deadline::after;
 use mapkeep_sys::stream::is_stream;
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
@@ -107,7 +108,7 @@ impl Dialer {
             return Err("too many connections have been asked for".to_owned());
         }
         let time = Duration::from_millis(milliseconds.into()).saturating_add(GRACE);
-        let until = now.checked_add(time).unwrap_or(now);
+        let until = after(now, time);
         let unguessable = self.fresh_number();
         self.wishes.insert(unguessable, Wish { gateway, number, until });
         let message = BrokerToDialer::Connect { number: unguessable, milliseconds, host: host.clone() };

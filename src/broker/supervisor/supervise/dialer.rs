@@ -5,6 +5,7 @@ use crate::children::Child;
 use mapkeep_process::outbox::Outbox;
 use mapkeep_proto::{Duty, SupervisorToDialer};
 use mapkeep_sys::channel::Channel;
+use mapkeep_sys::deadline::after;
 use nix::sys::signal::{Signal, kill};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
@@ -88,7 +89,7 @@ impl Supervisor {
     pub(super) fn cannot_start_gateway(&mut self, start: Start, error: &io::Error, now: Instant) {
         if self.spawner.programs.of(start.role).is_some() {
             tracing::error!("cannot start a gateway: {error} -- trying again in {} s", LATER.as_secs());
-            let at = now.checked_add(LATER).unwrap_or(now);
+            let at = after(now, LATER);
             self.state.starts.push(Start { at, ..start });
         }
     }

@@ -4,6 +4,7 @@ use super::{CHECKPOINTS, FAREWELL, Fatal, Start, Supervisor};
 use crate::children::Child;
 use mapkeep_proto::SupervisorToBroker;
 use mapkeep_sandbox::{LOCK_FAILED, Role};
+use mapkeep_sys::deadline::{self, after};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -147,7 +148,7 @@ impl Supervisor {
     fn replace(&mut self, role: Role) {
         let now = Instant::now();
         let pause = self.state.back_off.entry(role).or_default().death(now);
-        let at = now.checked_add(pause).unwrap_or(now);
+        let at = after(now, pause);
         let start = Start::of(role, self.serving.number, at);
         match start.is_worker() {
             // The broker waits longer and longer for each gateway; the death of one is nothing to the others.
@@ -202,7 +203,7 @@ impl Supervisor {
                 matches!(waitpid(*pid, Some(WaitPidFlag::WNOHANG)), Ok(WaitStatus::StillAlive))
             });
             let now = Instant::now();
-            let Some(time) = until.map(|until| until.saturating_duration_since(now)) else { break };
+            let Some(time) = until.map(|until| deadline::left(until, now)) else { break };
             if left.is_empty() || time.is_zero() {
                 break;
             }

@@ -1,6 +1,7 @@
 //! How the backend does, and the line in the log for each change.
 
 use mapkeep_log::Limiter;
+use mapkeep_sys::deadline::has_passed;
 use std::time::{Duration, Instant};
 
 /// After trouble on a connection, an answer says that all is well only if nothing has happened for so long: where one of
@@ -81,7 +82,7 @@ impl Health {
     }
 
     fn is_calm(&self, now: Instant) -> bool {
-        self.trouble.is_none_or(|trouble| now.saturating_duration_since(trouble) >= CALM)
+        self.trouble.is_none_or(|trouble| has_passed(trouble, CALM, now))
     }
 
     fn line(&self, event: Event<'_>) -> Line {
