@@ -3,14 +3,12 @@
 //! Reads the text of /etc/passwd and /etc/group itself: a name service would be asked over the network, with
 //! the rights of root.
 
+pub use crate::error::RANGE;
 use crate::error::SiteError;
 use mapkeep_broker_trust::read_file;
 pub use mapkeep_proto::Ids;
 use mapkeep_sandbox::{Account, Role};
 use std::path::Path;
-
-/// How many ids from the start of the range are reserved; the roles of later versions included.
-pub const RANGE: u32 = 16;
 
 /// Whose rights each role has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,8 +1,10 @@
 //! What is wrong with a command line, an account, or a program, as a sentence for whoever can correct it.
 
-use crate::accounts::RANGE;
 use std::fmt;
 use std::path::PathBuf;
+
+/// How many ids from the start of the range are reserved; the roles of later versions included.
+pub const RANGE: u32 = 16;
 
 /// Why a service cannot be started in this way.
 #[derive(Debug, PartialEq, Eq)]
