@@ -13,6 +13,7 @@ mod message;
 mod names;
 mod program;
 mod question;
+mod supervisor;
 mod write;
 
 pub use backend::{Asks, Backend, BackendTable, Encoded, Host, MAX_HOSTS, Protocol};
@@ -22,15 +23,13 @@ pub use launch::{
     Backends, BrokerLaunch, DialerLaunch, GatewayLaunch, Ids, Launch, LogTo, LoggerLaunch, Process, Serving,
     SupervisorToProcess, WorkerLaunch, WriteBrokerLaunch, WriterLaunch,
 };
-pub use message::{
-    BrokerToLookup, BrokerToSupervisor, Decode, Group, LookupToBroker, SupervisorToBroker,
-    SupervisorToLogger, Unavailable,
-};
+pub use message::{BrokerToLookup, Decode, Group, LookupToBroker, Unavailable};
 pub use names::{Listed, decode_names, encode_names};
 pub use program::{ByHand, WRONG_USAGE, version_text};
 pub use question::{
     Answer, Answered, Asked, Frames, MAX_KEY, MAX_REASON, MAX_VALUE, Manner, NoAnswer, Question,
 };
+pub use supervisor::{BrokerToSupervisor, SupervisorToBroker, SupervisorToLogger};
 pub use write::{BrokerToWriter, Part, WriterToBroker};
 
 /// The place of a table in the approved list; the only way in which a worker can name a table.

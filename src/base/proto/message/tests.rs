@@ -45,32 +45,6 @@ fn lookup_to_broker_roundtrip() {
 }
 
 #[test]
-fn supervisor_and_broker_roundtrip() {
-    survives(&[
-        SupervisorToBroker::Worker { id: WorkerId(70_000), class: TrustClass(3), duty: Duty::Rules },
-        SupervisorToBroker::Admit(WorkerId(1)),
-        SupervisorToBroker::Gone(WorkerId(1)),
-        SupervisorToBroker::Finish,
-        SupervisorToBroker::Checkpoint,
-    ]);
-    survives(&[
-        BrokerToSupervisor::Ready,
-        BrokerToSupervisor::Need(TrustClass(1), Duty::Rules),
-        BrokerToSupervisor::Need(TrustClass(1), Duty::Gateway),
-        BrokerToSupervisor::WorkerReady(WorkerId(4)),
-        BrokerToSupervisor::Kill(WorkerId(4)),
-        BrokerToSupervisor::Clients(9),
-        BrokerToSupervisor::Finishing,
-        BrokerToSupervisor::DialerWrong,
-    ]);
-}
-
-#[test]
-fn supervisor_to_logger_roundtrip() {
-    survives(&[SupervisorToLogger::Source { pid: 77 }]);
-}
-
-#[test]
 fn fields_out_of_range_are_errors() {
     assert_eq!(BrokerToLookup::decode(&[3, 0, 0, 99]), Err(DecodeError::Field));
     assert_eq!(BrokerToLookup::decode(&[7, 2, 0, 0]), Err(DecodeError::Field));
