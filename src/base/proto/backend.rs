@@ -5,6 +5,7 @@
 //! No password is among them.
 
 use crate::codec::{DecodeError, Reader, put};
+use crate::field::{Field, encoded, record, whole};
 use mapkeep_name::Endpoint;
 
 /// Limit of hosts of a backend. Postfix has no limit; real configurations have far fewer.
@@ -30,31 +31,6 @@ impl Host {
     pub const MAX_PATH: usize = Endpoint::MAX_PATH;
     /// The longest name of a host or a service in bytes: that of a domain name (RFC 1035, 2.3.4).
     pub const MAX_NAME: usize = Endpoint::MAX_NAME;
-
-    pub(crate) fn read(from: &mut Reader<'_>) -> Result<Host, DecodeError> {
-        match from.u8()? {
-            1 => Ok(Host::Unix(from.bytes(Host::MAX_PATH)?.to_vec())),
-            2 => Ok(Host::Tcp {
-                name: from.bytes(Host::MAX_NAME)?.to_vec(),
-                port: from.bytes(Host::MAX_NAME)?.to_vec(),
-            }),
-            _ => Err(DecodeError::Field),
-        }
-    }
-
-    pub(crate) fn write(&self, out: &mut Vec<u8>) {
-        match self {
-            Host::Unix(path) => {
-                out.push(1);
-                put(out, path);
-            }
-            Host::Tcp { name, port } => {
-                out.push(2);
-                put(out, name);
-                put(out, port);
-            }
-        }
-    }
 }
 
 /// From the name of a table. A path stays as it is written, relative or not.
@@ -67,17 +43,18 @@ impl From<Endpoint> for Host {
     }
 }
 
-/// A backend: tables with the same one share a gateway and its connections.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Backend {
-    /// Its name in log lines, such as `socketmap inet:localhost:9998`.
-    pub title: String,
-    /// Where it listens, in the order in which the configuration names them; at most [`MAX_HOSTS`].
-    pub hosts: Vec<Host>,
-    /// Limit of open connections; at least 1.
-    pub connections: u16,
-    /// The language that it speaks.
-    pub protocol: Protocol,
+record! {
+    /// A backend: tables with the same one share a gateway and its connections.
+    Backend {
+        /// Its name in log lines, such as `socketmap inet:localhost:9998`.
+        title: String,
+        /// Where it listens, in the order in which the configuration names them; at most [`MAX_HOSTS`].
+        hosts: Vec<Host>,
+        /// Limit of open connections; at least 1.
+        connections: u16,
+        /// The language that it speaks.
+        protocol: Protocol,
+    }
 }
 
 /// The protocol of a backend, with its settings.
@@ -94,15 +71,16 @@ pub enum Protocol {
     Tcp,
 }
 
-/// What a gateway must know about one of its tables.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BackendTable {
-    /// Its name, for log lines.
-    pub name: Vec<u8>,
-    /// How long a question may wait for its answer, in milliseconds.
-    pub milliseconds: u32,
-    /// What the backend is asked.
-    pub asks: Asks,
+record! {
+    /// What a gateway must know about one of its tables.
+    BackendTable {
+        /// Its name, for log lines.
+        name: Vec<u8>,
+        /// How long a question may wait for its answer, in milliseconds.
+        milliseconds: u32,
+        /// What the backend is asked.
+        asks: Asks,
+    }
 }
 
 /// What a backend is asked for a table.
@@ -131,70 +109,106 @@ pub trait Encoded: Sized {
 
 impl Encoded for Backend {
     fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let mut from = Reader(bytes);
-        let title = from.text(usize::MAX)?;
-        let count = usize::from(from.u16()?);
-        if count > MAX_HOSTS {
-            return Err(DecodeError::Field);
-        }
-        let hosts = (0..count).map(|_| Host::read(&mut from)).collect::<Result<Vec<Host>, DecodeError>>()?;
-        let connections = from.u16()?;
-        let protocol = match from.u8()? {
-            1 => Protocol::Socketmap { max_reply: from.u32()?, max_query: from.u32()? },
-            2 => Protocol::Tcp,
-            _ => return Err(DecodeError::Field),
-        };
-        from.end()?;
-        if connections == 0 {
-            return Err(DecodeError::Field);
-        }
-        Ok(Backend { title, hosts, connections, protocol })
+        let backend: Backend = whole(bytes)?;
+        if backend.connections == 0 { Err(DecodeError::Field) } else { Ok(backend) }
     }
 
     fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        put(&mut out, self.title.as_bytes());
-        let count = self.hosts.len().min(MAX_HOSTS);
-        out.extend_from_slice(&u16::try_from(count).unwrap_or_default().to_le_bytes());
-        self.hosts.iter().take(count).for_each(|host| host.write(&mut out));
-        out.extend_from_slice(&self.connections.to_le_bytes());
-        match self.protocol {
-            Protocol::Socketmap { max_reply, max_query } => {
-                out.push(1);
-                out.extend_from_slice(&max_reply.to_le_bytes());
-                out.extend_from_slice(&max_query.to_le_bytes());
-            }
-            Protocol::Tcp => out.push(2),
-        }
-        out
+        encoded(self)
     }
 }
 
 impl Encoded for BackendTable {
     fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let mut from = Reader(bytes);
-        let (name, milliseconds) = (from.bytes(usize::MAX)?.to_vec(), from.u32()?);
-        let asks = match from.u8()? {
-            1 => Asks::Socketmap { map: from.bytes(usize::MAX)?.to_vec() },
-            2 => Asks::Tcp,
-            _ => return Err(DecodeError::Field),
-        };
-        from.end()?;
-        Ok(BackendTable { name, milliseconds, asks })
+        whole(bytes)
     }
 
     fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        put(&mut out, &self.name);
-        out.extend_from_slice(&self.milliseconds.to_le_bytes());
-        match &self.asks {
+        encoded(self)
+    }
+}
+
+impl Field for Host {
+    fn put(&self, out: &mut Vec<u8>) {
+        match self {
+            Host::Unix(path) => {
+                out.push(1);
+                put(out, path);
+            }
+            Host::Tcp { name, port } => {
+                out.push(2);
+                put(out, name);
+                put(out, port);
+            }
+        }
+    }
+
+    fn take(from: &mut Reader<'_>) -> Result<Host, DecodeError> {
+        match from.u8()? {
+            1 => Ok(Host::Unix(from.bytes(Host::MAX_PATH)?.to_vec())),
+            2 => Ok(Host::Tcp {
+                name: from.bytes(Host::MAX_NAME)?.to_vec(),
+                port: from.bytes(Host::MAX_NAME)?.to_vec(),
+            }),
+            _ => Err(DecodeError::Field),
+        }
+    }
+}
+
+/// The first [`MAX_HOSTS`] of them.
+impl Field for Vec<Host> {
+    fn put(&self, out: &mut Vec<u8>) {
+        let count = self.len().min(MAX_HOSTS);
+        u16::try_from(count).unwrap_or_default().put(out);
+        self.iter().take(count).for_each(|host| host.put(out));
+    }
+
+    fn take(from: &mut Reader<'_>) -> Result<Vec<Host>, DecodeError> {
+        match usize::from(from.u16()?) {
+            count if count > MAX_HOSTS => Err(DecodeError::Field),
+            count => (0..count).map(|_| Host::take(from)).collect(),
+        }
+    }
+}
+
+impl Field for Protocol {
+    fn put(&self, out: &mut Vec<u8>) {
+        match self {
+            Protocol::Socketmap { max_reply, max_query } => {
+                out.push(1);
+                max_reply.put(out);
+                max_query.put(out);
+            }
+            Protocol::Tcp => out.push(2),
+        }
+    }
+
+    fn take(from: &mut Reader<'_>) -> Result<Protocol, DecodeError> {
+        match from.u8()? {
+            1 => Ok(Protocol::Socketmap { max_reply: from.u32()?, max_query: from.u32()? }),
+            2 => Ok(Protocol::Tcp),
+            _ => Err(DecodeError::Field),
+        }
+    }
+}
+
+impl Field for Asks {
+    fn put(&self, out: &mut Vec<u8>) {
+        match self {
             Asks::Socketmap { map } => {
                 out.push(1);
-                put(&mut out, map);
+                map.put(out);
             }
             Asks::Tcp => out.push(2),
         }
-        out
+    }
+
+    fn take(from: &mut Reader<'_>) -> Result<Asks, DecodeError> {
+        match from.u8()? {
+            1 => Ok(Asks::Socketmap { map: Field::take(from)? }),
+            2 => Ok(Asks::Tcp),
+            _ => Err(DecodeError::Field),
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 use crate::TableId;
 use crate::backend::Host;
 use crate::codec::{DecodeError, MAX_MESSAGE, Reader};
+use crate::field::Field;
 use crate::message::{Decode, fields};
 use crate::question::MAX_REASON;
 
@@ -219,7 +220,7 @@ impl Decode for BrokerToDialer {
             1 => BrokerToDialer::Connect {
                 number: from.u32()?,
                 milliseconds: from.u32()?,
-                host: Host::read(&mut from)?,
+                host: Host::take(&mut from)?,
             },
             tag => return Err(DecodeError::UnknownTag(tag)),
         };
@@ -230,7 +231,7 @@ impl Decode for BrokerToDialer {
     fn encode(&self) -> Vec<u8> {
         let BrokerToDialer::Connect { number, milliseconds, host } = self;
         let mut packet = fields(1, &[&number.to_le_bytes(), &milliseconds.to_le_bytes()]);
-        host.write(&mut packet);
+        host.put(&mut packet);
         debug_assert!(packet.len() <= MAX_MESSAGE, "names of hosts and paths have limits");
         packet
     }

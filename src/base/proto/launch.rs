@@ -4,12 +4,10 @@
 //! a launch does not fit in a message: it comes in a sealed memfd, with [`SupervisorToProcess::Launch`] as the first message
 //! of the process's channel.
 
-mod field;
-
 use crate::Duty;
 use crate::codec::{DecodeError, Reader};
+use crate::field::{Field, record};
 use crate::message::{Decode, fields};
-use field::{Field, record};
 use std::path::PathBuf;
 use std::time::Duration;
 

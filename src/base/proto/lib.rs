@@ -7,6 +7,7 @@
 
 mod backend;
 mod codec;
+mod field;
 mod gateway;
 mod launch;
 mod message;

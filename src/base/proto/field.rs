@@ -1,15 +1,15 @@
-//! The fields of launches: how each type is written and read. Numbers are little-endian; what has no fixed length has its
+//! The fields of what travels in memory files, launches and settings of gateways: how each type is written and read. Numbers are little-endian; what has no fixed length has its
 //! length in front, as 32 bits.
 
 use crate::Duty;
-use crate::codec::{DecodeError, Reader};
+use crate::codec::{DecodeError, Reader, put};
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A part of a launch.
-pub(super) trait Field {
+/// A part of it.
+pub(crate) trait Field {
     /// Appends it.
     fn put(&self, out: &mut Vec<u8>);
 
@@ -39,7 +39,7 @@ macro_rules! record {
         }
     };
 }
-pub(super) use record;
+pub(crate) use record;
 
 impl Field for u8 {
     fn put(&self, out: &mut Vec<u8>) {
@@ -149,7 +149,7 @@ impl Field for Vec<u32> {
 
 impl Field for PathBuf {
     fn put(&self, out: &mut Vec<u8>) {
-        put_bytes(self.as_os_str().as_bytes(), out);
+        put(out, self.as_os_str().as_bytes());
     }
 
     fn take(from: &mut Reader<'_>) -> Result<PathBuf, DecodeError> {
@@ -160,7 +160,7 @@ impl Field for PathBuf {
 
 impl Field for String {
     fn put(&self, out: &mut Vec<u8>) {
-        put_bytes(self.as_bytes(), out);
+        put(out, self.as_bytes());
     }
 
     fn take(from: &mut Reader<'_>) -> Result<String, DecodeError> {
@@ -168,9 +168,33 @@ impl Field for String {
     }
 }
 
-fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) {
-    length(bytes.len()).put(out);
-    out.extend_from_slice(bytes);
+/// A string of bytes.
+impl Field for Vec<u8> {
+    fn put(&self, out: &mut Vec<u8>) {
+        put(out, self);
+    }
+
+    fn take(from: &mut Reader<'_>) -> Result<Vec<u8>, DecodeError> {
+        from.bytes(usize::MAX).map(<[u8]>::to_vec)
+    }
+}
+
+/// Reads something that is all there is. Total: every byte string gives it or an error.
+///
+/// # Errors
+/// See [`DecodeError`]; trailing bytes are an error.
+pub(crate) fn whole<T: Field>(bytes: &[u8]) -> Result<T, DecodeError> {
+    let mut from = Reader(bytes);
+    let value = T::take(&mut from)?;
+    from.end()?;
+    Ok(value)
+}
+
+/// The bytes of it.
+pub(crate) fn encoded(value: &impl Field) -> Vec<u8> {
+    let mut out = Vec::new();
+    value.put(&mut out);
+    out
 }
 
 /// Lengths come from settings, which are read from files of far less than 4 GiB. A longer one would not decode.
