@@ -223,6 +223,23 @@ impl Scene {
         Asking { stream: ours, frames: Frames::default(), last: 0 }
     }
 
+    /// The key `k` is looked up, for which the gateway connects. Gives the server's end.
+    #[track_caller]
+    fn asked(&mut self, asker: &mut Asking) -> Server {
+        asker.look_up(1, "k");
+        self.settle();
+        self.connect()
+    }
+
+    /// The same, and the server answers this.
+    #[track_caller]
+    fn served(&mut self, asker: &mut Asking, answer: &[u8]) -> Server {
+        let mut server = self.asked(asker);
+        server.say(answer);
+        self.settle();
+        server
+    }
+
     /// The answer to a question that needs no server.
     fn answer(&mut self, asker: &mut Asking, key: &str) -> String {
         asker.look_up(1, key);

@@ -126,11 +126,7 @@ fn connection_that_is_closed_while_idle_is_opened_anew_without_a_word() {
     let mut scene = Scene::tcp(8);
     let mut asker = scene.asker();
     for _ in 0..3 {
-        asker.look_up(1, "k");
-        scene.settle();
-        let mut server = scene.connect();
-        server.say(b"200 v\n");
-        scene.settle();
+        let server = scene.served(&mut asker, b"200 v\n");
         assert_eq!(asker.answer(), "=v");
         drop(server);
         scene.settle();
@@ -176,9 +172,7 @@ fn question_whose_connection_is_lost_is_asked_once_more_on_a_fresh_one() {
 fn answer_that_comes_with_the_end_of_its_connection_counts() {
     let mut scene = Scene::tcp(8);
     let mut asker = scene.asker();
-    asker.look_up(1, "k");
-    scene.settle();
-    let mut server = scene.connect();
+    let mut server = scene.asked(&mut asker);
     server.say(b"200 v\n");
     drop(server);
     // The question that comes at the same time is not asked there.
@@ -192,11 +186,7 @@ fn answer_that_comes_with_the_end_of_its_connection_counts() {
 fn idle_connections_close_after_ten_seconds_and_none_is_older_than_a_hundred() {
     let mut scene = Scene::socketmap(8);
     let mut asker = scene.asker();
-    asker.look_up(1, "k");
-    scene.settle();
-    let mut server = scene.connect();
-    server.say(b"4:OK v,");
-    scene.settle();
+    let mut server = scene.served(&mut asker, b"4:OK v,");
     let mut spent = Duration::ZERO;
     while spent < 99 * SECOND {
         assert_eq!(scene.sleep(), Some((10 * SECOND).min(100 * SECOND - spent)));
@@ -213,11 +203,7 @@ fn idle_connections_close_after_ten_seconds_and_none_is_older_than_a_hundred() {
     wait(SECOND);
     scene.settle();
     assert!(server.is_closed(), "it is too old");
-    asker.look_up(1, "k");
-    scene.settle();
-    let mut server = scene.connect();
-    server.say(b"4:OK v,");
-    scene.settle();
+    let mut server = scene.served(&mut asker, b"4:OK v,");
     wait(10 * SECOND);
     scene.settle();
     assert!(server.is_closed(), "it was idle for too long");
@@ -229,11 +215,7 @@ fn idle_connections_close_after_ten_seconds_and_none_is_older_than_a_hundred() {
 fn tcp_connection_stays_for_as_long_as_the_server_likes() {
     let mut scene = Scene::tcp(8);
     let mut asker = scene.asker();
-    asker.look_up(1, "k");
-    scene.settle();
-    let mut server = scene.connect();
-    server.say(b"200 v\n");
-    scene.settle();
+    let mut server = scene.served(&mut asker, b"200 v\n");
     wait(100_000 * SECOND);
     scene.settle();
     assert_eq!(scene.sleep(), None);

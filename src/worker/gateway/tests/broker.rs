@@ -7,11 +7,7 @@ fn it_leaves_with_its_last_asker_after_it_was_told_to() {
     let mut scene = Scene::tcp(8);
     let mut asker = scene.asker();
     scene.tell(BrokerToGateway::Finish, None);
-    asker.look_up(1, "k");
-    scene.settle();
-    let mut server = scene.connect();
-    server.say(b"200 v\n");
-    scene.settle();
+    let _server = scene.served(&mut asker, b"200 v\n");
     assert_eq!(asker.answer(), "=v");
     drop(asker);
     assert!(!scene.gateway.round(EpollTimeout::ZERO).unwrap());

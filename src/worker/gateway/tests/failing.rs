@@ -42,11 +42,7 @@ fn backend_that_is_back_is_asked_by_the_first_question_after_a_second() {
     assert_eq!(scene.answer(&mut asker, "k"), "Later cannot connect: no route to host");
     assert_eq!((scene.wishes(), scene.sleep()), (vec![], None));
     wait(301 * MS);
-    asker.look_up(1, "k");
-    scene.settle();
-    let mut server = scene.connect();
-    server.say(b"200 v\n");
-    scene.settle();
+    let _server = scene.served(&mut asker, b"200 v\n");
     assert_eq!(asker.answer(), "=v");
     assert_lines(&[": cannot connect: no route to host -- ", ": answers again"]);
 }
@@ -112,9 +108,7 @@ fn failed_attempt_for_one_more_connection_leaves_those_that_are_open() {
 fn late_answer_is_a_failure_and_its_connection_is_closed() {
     let mut scene = Scene::tcp(1);
     let mut asker = scene.asker();
-    asker.look_up(1, "k");
-    scene.settle();
-    let mut server = scene.connect();
+    let mut server = scene.asked(&mut asker);
     wait(PATIENCE / 2);
     let second = asker.look_up(1, "k2");
     scene.settle();
@@ -213,19 +207,11 @@ fn what_is_no_answer_costs_its_question_and_its_connection_and_nobody_else() {
 fn bytes_behind_an_answer_cost_the_connection_and_not_the_answer() {
     let mut scene = Scene::socketmap(8);
     let mut asker = scene.asker();
-    asker.look_up(1, "k");
-    scene.settle();
-    let mut server = scene.connect();
-    server.say(b"4:OK v,4:OK w,");
-    scene.settle();
+    let mut server = scene.served(&mut asker, b"4:OK v,4:OK w,");
     assert_eq!(asker.answer(), "=v");
     assert!(server.is_closed());
     // What would have been taken for the answer to the next question is not.
-    asker.look_up(1, "k");
-    scene.settle();
-    let mut server = scene.connect();
-    server.say(b"4:OK x,");
-    scene.settle();
+    let mut server = scene.served(&mut asker, b"4:OK x,");
     assert_eq!(asker.answer(), "=x");
     // The same of what comes when nothing was asked.
     server.say(b"junk");
